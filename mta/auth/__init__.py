@@ -1,0 +1,1 @@
+"""Who are they: accounts, stored keys, credential checks."""

@@ -1,0 +1,1 @@
+"""Send: routes, connections and SMTP sessions going out."""

@@ -1,0 +1,1 @@
+"""Where to: resolver, cache and the MX rules."""

@@ -1,0 +1,1 @@
+"""Accept: listeners and SMTP sessions coming in."""

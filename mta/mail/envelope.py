@@ -1,0 +1,89 @@
+"""One message on its way: who sent it, to whom, and where its octets are."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from mta.mail.queue_id import QueueId
+
+
+class MessageKind(StrEnum):
+    """Why a message exists."""
+
+    MAIL = "mail"
+    DSN = "dsn"  # a report of ours about another message
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a message came to us; kept for the trace and for ``Received:``."""
+
+    listener: str = ""  # name of the listener in the configuration; "" for our own reports
+    client_address: str = ""  # IP address of the client
+    client_name: str = ""  # what it said in EHLO or HELO
+    login: str = ""  # the account that authenticated, or ""
+    protocol: str = "local"  # the ``with`` keyword of RFC 3848: ESMTPSA, ESMTP, ...
+    tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384", or "" in the clear
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What is the same for all recipients of a message."""
+
+    id: QueueId
+    sender: str  # "" is the null sender (RFC 5321 §4.5.5)
+    size: int  # octets as stored: CRLF line ends, our trace lines included, not dot-stuffed
+    created_ms: int
+    expires_ms: int  # no attempt begins after this moment
+    eight_bit: bool = False  # octets above 127 do occur in the content
+    kind: MessageKind = MessageKind.MAIL
+    message_id: str = ""  # content of the Message-ID header field, with its angle brackets
+    origin: Origin = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One address that a message goes to.  (message id, number) is its key in the spool."""
+
+    number: int  # 0 for the first
+    address: str  # as the client wrote it
+    domain: str  # ``address.domain_of``: lower case, A-labels
+    attempts: int = 0  # how many were begun, the one in progress included
+    warned: bool = False  # a delay warning has been sent
+
+
+class Body(Protocol):
+    """The octets of a message, in chunks, read as they are needed."""
+
+    count: int  # number of chunks
+    memory: tuple[bytes, ...] | None  # all chunks, when they are still at hand
+
+    def chunk(self, number: int) -> Awaitable[bytes]:
+        """Give chunk ``number``; fails with ``LookupError`` if the spool has lost it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBody:
+    """A body that is wholly in memory: small messages just accepted, and our own reports."""
+
+    memory: tuple[bytes, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+        return len(self.memory)
+
+    async def chunk(self, number: int) -> bytes:
+        """Give chunk ``number``."""
+        return self.memory[number]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One delivery to make: a message, and those of its recipients at one destination."""
+
+    envelope: Envelope
+    recipients: tuple[Recipient, ...]
+    body: Body
+    destination: str  # key of the destination, as the routes name it

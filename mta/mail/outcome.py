@@ -1,0 +1,90 @@
+"""What came of one attempt to deliver to one recipient.
+
+The log line, the retry decision, the report to the sender and the history all read
+this value; none of them looks anywhere else.  Delivery makes it, the queue acts on it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the next hop's answer, or its absence, means.  Unknown means DEFERRED."""
+
+    DELIVERED = "delivered"  # the next hop has taken responsibility
+    DEFERRED = "deferred"  # try again later
+    FAILED = "failed"  # trying again is useless: report to the sender
+
+
+class Blame(StrEnum):
+    """Whom a failure speaks about: only the site's own faults may slow down the site."""
+
+    NONE = "none"
+    SITE = "site"  # could not connect, greeting refused, connection lost, ...
+    MESSAGE = "message"
+    RECIPIENT = "recipient"
+
+
+class TlsLevel(StrEnum):
+    """How private a connection was, from worst to best."""
+
+    NONE = "none"
+    ENCRYPTED = "encrypted"  # the certificate did not verify, or nobody asked
+    VERIFIED = "verified"  # chain and name verified against the trusted authorities
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What a TLS handshake came to."""
+
+    level: TlsLevel = TlsLevel.NONE
+    version: str = ""  # "TLSv1.3"
+    cipher: str = ""
+    why: str = ""  # why it is not VERIFIED; "" when it is
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The next hop that was talked to."""
+
+    host: str  # MX or smarthost name
+    address: str = ""  # IP address, "" if none was reached
+    port: int = 25
+    tls: Tls = Tls()
+    use: int = 1  # how many transactions this connection has seen, this one included
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of an attempt went, in seconds."""
+
+    connect: float = 0.0  # DNS, TCP, TLS, EHLO, AUTH; 0 on a reused connection
+    transmit: float = 0.0  # MAIL to the last reply
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one attempt for one recipient."""
+
+    recipient: int  # ``Recipient.number``
+    verdict: Verdict
+    code: int  # SMTP reply code, 0 where no reply came
+    enhanced: str  # "2.0.0", from the reply or ours (RFC 3463)
+    text: str  # the reply's text on one line, or what happened in words
+    command: str  # what it answers: "DNS", "connect", "greeting", "EHLO", "STARTTLS", "AUTH",
+    # "MAIL", "RCPT", "DATA", "end of data"
+    blame: Blame = Blame.NONE
+    peer: Peer | None = None
+    timing: Timing = Timing()
+    maybe_delivered: bool = False  # the line was lost after the final dot (RFC 1047)
+
+    @property
+    def remote(self) -> bool:
+        """Whether the text is a reply of the peer's, not our own words."""
+        return self.code != 0
+
+    @property
+    def reply(self) -> str:
+        """The reply as one line, ``code enhanced text``, without what is missing."""
+        parts = (str(self.code) if self.code else "", self.enhanced, self.text)
+        return " ".join(part for part in parts if part)

@@ -1,0 +1,1 @@
+"""When: retry schedule, destinations, the scheduler, bounces."""

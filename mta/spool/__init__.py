@@ -1,0 +1,1 @@
+"""The durable queue.  All SQL of the program stands here."""

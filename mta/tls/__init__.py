@@ -1,0 +1,1 @@
+"""How private: certificates, contexts, and the level a connection reached."""
