@@ -1,0 +1,45 @@
+# `make demo` and `make test` need python3 (3.11 or newer), pip and make, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint bench kill wheel clean
+
+help:
+	@echo "make demo   the whole program at work on loopback, half a minute, for a person to watch"
+	@echo "make test   all tests, PostgreSQL ones included"
+	@echo "make lint   ruff, mypy --strict, import-linter"
+	@echo "make bench  messages a second and CPU a message, beside a private Postfix if there is one"
+	@echo "make kill   a long run of the SIGKILL test (KILLS=100)"
+	@echo "make wheel  build the wheel into dist/"
+
+$(READY): pyproject.toml setup.cfg .ci/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/mta demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python tests/bench/run.py $(BENCH)
+
+KILLS ?= 100
+kill: $(READY)
+	KILLS=$(KILLS) $(BIN)/python -m pytest tests/flow/test_kill.py --timeout 3600 -s
+
+wheel: $(READY)
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
