@@ -1,0 +1,1 @@
+"""One event, two renderings: Postfix-shaped lines for people, JSON lines for programs."""

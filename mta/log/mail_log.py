@@ -1,0 +1,113 @@
+"""The mail log: takes events, renders them once for each kind of sink, writes in batches.
+
+Lines are gathered for a tenth of a second and written together, so that a busy
+relay makes ten writes a second, not ten thousand; warnings and errors are written at
+once.  What was gathered and not yet written is lost when the process is killed: the
+log is for people, and the truth about a message is in the spool.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from mta.log.record import record
+from mta.log.sinks import Sink
+from mta.log.text import lines
+from mta.mail.events import Event, Note
+
+_GATHER_S = 0.1
+_GATHER_LINES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What stands before the text of a line."""
+
+    host: str
+    dated: bool  # False where the reader dates lines itself: syslog, the journal
+
+    def __call__(self, program: str, text: str, when: str) -> str:
+        """Return the whole line."""
+        if self.dated:
+            return f"{when} {self.host} mta/{program}[{os.getpid()}]: {text}"
+        return f"mta/{program}[{os.getpid()}]: {text}"
+
+
+class MailLog:
+    """An ``Emit``: call it with an event."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        text: Sequence[tuple[Sink, Stamp]],
+        records: Sequence[Sink] = (),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Write lines to the sinks in ``text`` and JSON objects to those in ``records``."""
+        self._clock = clock
+        self._text = [(sink, stamp, list[str]()) for sink, stamp in text]
+        self._records = [(sink, list[str]()) for sink in records]
+        self._now = now
+        self._second = -1
+        self._second_text = ""
+        self._pending = 0
+        self._call: IDelayedCall | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        now = self._now()
+        if self._text:
+            when = self._when(now)
+            for program, text in lines(event):
+                for _, stamp, waiting in self._text:
+                    waiting.append(stamp(program, text, when))
+        if self._records:
+            rendered = json.dumps(record(event, int(now * 1000)), ensure_ascii=False)
+            for _, waiting in self._records:
+                waiting.append(rendered)
+        self._schedule(isinstance(event, Note) and event.level != "info")
+
+    def _when(self, now: float) -> str:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{int(now * 1000) % 1000:03d}Z"
+
+    def _schedule(self, urgent: bool) -> None:
+        self._pending += 1
+        if urgent or self._pending >= _GATHER_LINES:
+            self.flush()
+        elif self._call is None:
+            self._call = self._clock.callLater(_GATHER_S, self._due)
+
+    def _due(self) -> None:
+        self._call = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._pending = 0
+        for sink, _, waiting in self._text:
+            if waiting:
+                sink.write(waiting)
+                waiting.clear()
+        for sink, waiting in self._records:
+            if waiting:
+                sink.write(waiting)
+                waiting.clear()
+
+    def close(self) -> None:
+        """Write what waits and close the sinks."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self.flush()
+        for sink, _, _ in self._text:
+            sink.close()
+        for sink, _ in self._records:
+            sink.close()

@@ -1,0 +1,195 @@
+"""Render events as JSON objects, one a line, with a versioned schema (docs/operation.rst).
+
+``type`` is of a closed vocabulary.  Members may be added to a type within a schema
+version; none changes its meaning or goes away without a new version.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from mta.mail.envelope import Envelope, Origin
+from mta.mail.events import (
+    Accepted,
+    Attempted,
+    Authenticated,
+    AuthenticationFailed,
+    Disconnected,
+    Event,
+    Finished,
+    LeaseLost,
+    Note,
+    Operated,
+    Refused,
+    Reported,
+)
+from mta.mail.outcome import Outcome
+
+SCHEMA = 1
+
+Record = dict[str, Any]
+
+_ATTEMPT_TYPES = {
+    "sent": "Delivery",
+    "discarded": "Delivery",
+    "deferred": "TransientFailure",
+    "bounced": "Bounce",
+    "expired": "Expiration",
+}
+
+
+def record(event: Event, now_ms: int) -> Record:
+    """Return the JSON object for ``event``, which happened at ``now_ms``."""
+    body = _RENDER[type(event)](event)
+    return {"schema": SCHEMA, "type": body.pop("type"), "event_time_ms": now_ms, **body}
+
+
+def _origin(origin: Origin) -> Record:
+    return {
+        "listener": origin.listener,
+        "client_address": origin.client_address,
+        "client_name": origin.client_name,
+        "login": origin.login,
+        "reception_protocol": origin.protocol,
+        "reception_tls": origin.tls,
+    }
+
+
+def _envelope(envelope: Envelope) -> Record:
+    return {
+        "id": envelope.id,
+        "sender": envelope.sender,
+        "size": envelope.size,
+        "created_time_ms": envelope.created_ms,
+        "kind": envelope.kind,
+        "message_id": envelope.message_id,
+        "login": envelope.origin.login,
+    }
+
+
+def _outcome(outcome: Outcome) -> Record:
+    peer = outcome.peer
+    facts: Record = {
+        "response": {
+            "code": outcome.code,
+            "enhanced_code": outcome.enhanced,
+            "content": outcome.text,
+            "command": outcome.command,
+            "remote": outcome.remote,
+        },
+        "blame": outcome.blame,
+        "maybe_delivered": outcome.maybe_delivered,
+        "connect_s": round(outcome.timing.connect, 4),
+        "transmit_s": round(outcome.timing.transmit, 4),
+    }
+    if peer is not None:
+        facts["peer_name"] = peer.host
+        facts["peer_address"] = peer.address
+        facts["peer_port"] = peer.port
+        facts["connection_use"] = peer.use
+        facts["tls_level"] = peer.tls.level
+        facts["tls_version"] = peer.tls.version
+        facts["tls_cipher"] = peer.tls.cipher
+        facts["tls_why"] = peer.tls.why
+    return facts
+
+
+def _accepted(event: Accepted) -> Record:
+    return {
+        "type": "Reception",
+        **_origin(event.envelope.origin),
+        **_envelope(event.envelope),
+        "recipients": [recipient.address for recipient in event.recipients],
+    }
+
+
+def _attempted(event: Attempted) -> Record:
+    return {
+        "type": _ATTEMPT_TYPES[event.status],
+        **_envelope(event.envelope),
+        "recipient": event.recipient.address,
+        "status": event.status,
+        "num_attempts": event.recipient.attempts,
+        "queued_s": round(event.queued_s, 4),
+        "delay_s": round(event.total_s, 4),
+        "next_attempt_ms": event.next_attempt_ms,
+        **_outcome(event.outcome),
+    }
+
+
+def _finished(event: Finished) -> Record:
+    return {"type": "Finished", "id": event.id}
+
+
+def _reported(event: Reported) -> Record:
+    return {"type": "Report", "id": event.id, "report_id": event.report_id, "kind": event.kind}
+
+
+def _lease_lost(event: LeaseLost) -> Record:
+    number = event.recipient
+    return {"type": "LeaseLost", "id": event.id, "number": number, **_outcome(event.outcome)}
+
+
+def _refused(event: Refused) -> Record:
+    return {
+        "type": "Rejection",
+        **_origin(event.origin),
+        "command": event.command,
+        "reply": event.reply,
+        "reason": event.reason,
+        "sender": event.sender,
+        "recipient": event.recipient,
+    }
+
+
+def _authenticated(event: Authenticated) -> Record:
+    return {"type": "Authentication", **_origin(event.origin), "mechanism": event.mechanism}
+
+
+def _authentication_failed(event: AuthenticationFailed) -> Record:
+    return {
+        "type": "AuthenticationFailure",
+        **_origin(event.origin),
+        "mechanism": event.mechanism,
+        "claimed_login": event.login,
+        "reason": event.reason,
+    }
+
+
+def _disconnected(event: Disconnected) -> Record:
+    return {
+        "type": "Disconnection",
+        **_origin(event.origin),
+        "reason": event.reason,
+        "messages": event.messages,
+        "commands": event.commands,
+        "seconds": round(event.seconds, 3),
+    }
+
+
+def _operated(event: Operated) -> Record:
+    return {
+        "type": "Operation",
+        "id": event.id,
+        "number": event.recipient,
+        "verb": event.verb,
+        "who": event.who,
+    }
+
+
+def _note(event: Note) -> Record:
+    return {"type": "Note", "level": event.level, "part": event.part, "text": event.text}
+
+
+_RENDER: dict[type, Callable[..., Record]] = {
+    Accepted: _accepted,
+    Attempted: _attempted,
+    Finished: _finished,
+    Reported: _reported,
+    LeaseLost: _lease_lost,
+    Refused: _refused,
+    Authenticated: _authenticated,
+    AuthenticationFailed: _authentication_failed,
+    Disconnected: _disconnected,
+    Operated: _operated,
+    Note: _note,
+}

@@ -1,0 +1,96 @@
+"""Where rendered lines go: standard error, a file, syslog.
+
+A log that cannot be written never stops mail: lines that a full disk refused are
+counted, and the count is written as soon as writing works again.  A file that was
+renamed by logrotate is opened anew at the next write; no signal is needed.
+"""
+
+import os
+import sys
+import syslog
+from pathlib import Path
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """Takes whole lines, without their line ends."""
+
+    def write(self, lines: list[str]) -> None:
+        """Write the lines; never raises for want of space or a reader."""
+
+    def close(self) -> None:
+        """Let go of whatever is open."""
+
+
+class FileSink:
+    """Append to a file, following a rotation by rename."""
+
+    def __init__(self, path: Path) -> None:
+        """Open ``path`` for appending; ``OSError`` if that is impossible."""
+        self._path = path
+        self._lost = 0
+        self._descriptor = self._open()
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def write(self, lines: list[str]) -> None:
+        """Append the lines; count them as lost if that fails."""
+        if self._lost:
+            lines = [f"warning: {self._lost} lines of this log could not be written", *lines]
+        data = memoryview("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        try:
+            self._follow_rotation()
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            self._lost += len(lines) - bool(self._lost)
+        else:
+            self._lost = 0
+
+    def _follow_rotation(self) -> None:
+        ours = os.fstat(self._descriptor)
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev):
+            fresh = self._open()
+            os.close(self._descriptor)
+            self._descriptor = fresh
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+class StandardErrorSink:
+    """Write to standard error; a reader that has gone away is no reason to stop."""
+
+    def write(self, lines: list[str]) -> None:
+        """Write the lines and flush."""
+        try:
+            sys.stderr.write("".join(f"{line}\n" for line in lines))
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return
+
+    def close(self) -> None:
+        """Leave standard error open: it is not ours."""
+
+
+class SyslogSink:
+    """Hand lines to the local syslog daemon under the mail facility."""
+
+    def __init__(self) -> None:
+        """Open the log; the daemon need not run yet."""
+        syslog.openlog("mta", syslog.LOG_PID, syslog.LOG_MAIL)
+
+    def write(self, lines: list[str]) -> None:
+        """Send each line at priority info."""
+        for line in lines:
+            syslog.syslog(syslog.LOG_INFO, line)
+
+    def close(self) -> None:
+        """Close the connection to the daemon."""
+        syslog.closelog()

@@ -1,0 +1,185 @@
+"""Render events as lines in the shape that Postfix gave the world.
+
+Tools that read such logs (pflogsumm, fail2ban, an operator's grep) find what they
+know: the queue id at the head of the line, ``to=<...>, relay=..., delay=...,
+delays=a/b/c/d, dsn=..., status=... (reply)``, one line per recipient and attempt.
+
+Trusts nothing that came from outside: whatever is not printable becomes ``?``, so
+that neither a reply nor an address can forge a line (log injection).
+Knowingly not done: reverse DNS names of clients; ``client=`` has the HELO name.
+"""
+
+from collections.abc import Callable
+
+from mta.mail.envelope import MessageKind, Origin
+from mta.mail.events import (
+    Accepted,
+    Attempted,
+    Authenticated,
+    AuthenticationFailed,
+    Disconnected,
+    Event,
+    Finished,
+    LeaseLost,
+    Note,
+    Operated,
+    Refused,
+    Reported,
+)
+from mta.mail.outcome import Outcome, Peer
+
+Line = tuple[str, str]  # program ("smtpd"), text
+
+
+def clean(text: str) -> str:
+    """Return ``text`` with every character that is not printable replaced."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def lines(event: Event) -> tuple[Line, ...]:
+    """Return the lines that stand for ``event``."""
+    return _RENDER[type(event)](event)
+
+
+def _client(origin: Origin) -> str:
+    return f"{clean(origin.client_name) or 'unknown'}[{origin.client_address}]"
+
+
+def _accepted(event: Accepted) -> tuple[Line, ...]:
+    envelope, origin = event.envelope, event.envelope.origin
+    head = ("qmgr", _queued(event))
+    if envelope.kind is MessageKind.DSN:
+        return (head,)
+    text = f"{envelope.id}: client={_client(origin)}, listener={origin.listener}"
+    text += f", proto={origin.protocol}"
+    if origin.tls:
+        text += f", tls={origin.tls.split(' ', 1)[0]}"
+    if origin.login:
+        text += f", sasl_username={clean(origin.login)}"
+    return (
+        ("smtpd", text),
+        ("cleanup", f"{envelope.id}: message-id={clean(envelope.message_id)}"),
+        head,
+    )
+
+
+def _queued(event: Accepted) -> str:
+    envelope = event.envelope
+    return (
+        f"{envelope.id}: from=<{clean(envelope.sender)}>, size={envelope.size}, "
+        f"nrcpt={len(event.recipients)} (queue active)"
+    )
+
+
+def _relay(peer: Peer | None) -> str:
+    if peer is None:
+        return "none"
+    return f"{clean(peer.host)}[{peer.address}]:{peer.port}" if peer.address else clean(peer.host)
+
+
+def _tls(outcome: Outcome) -> str:
+    peer = outcome.peer
+    if peer is None or not peer.address:
+        return ""
+    facts = peer.tls
+    return f", tls={facts.level}/{facts.version}" if facts.version else f", tls={facts.level}"
+
+
+def _attempted(event: Attempted) -> tuple[Line, ...]:
+    outcome = event.outcome
+    peer = outcome.peer
+    timing = outcome.timing
+    use = f", conn_use={peer.use}" if peer is not None and peer.use > 1 else ""
+    waited = max(event.total_s - event.queued_s - timing.connect - timing.transmit, 0.0)
+    text = (
+        f"{event.envelope.id}: to=<{clean(event.recipient.address)}>, relay={_relay(peer)}{use}, "
+        f"delay={event.total_s:.2g}, delays={event.queued_s:.2g}/{waited:.2g}/"
+        f"{timing.connect:.2g}/{timing.transmit:.2g}{_tls(outcome)}, dsn={outcome.enhanced}, "
+        f"status={event.status} ({_said(outcome)})"
+    )
+    return (("smtp", text),)
+
+
+def _said(outcome: Outcome) -> str:
+    if not outcome.remote:
+        return clean(outcome.text)
+    host = outcome.peer.host if outcome.peer else "the peer"
+    if outcome.code < 400:
+        return clean(outcome.reply)
+    return f"host {clean(host)} said: {clean(outcome.reply)} (in reply to {outcome.command})"
+
+
+def _finished(event: Finished) -> tuple[Line, ...]:
+    return (("qmgr", f"{event.id}: removed"),)
+
+
+def _reported(event: Reported) -> tuple[Line, ...]:
+    return (("bounce", f"{event.id}: sender {event.kind} notification: {event.report_id}"),)
+
+
+def _lease_lost(event: LeaseLost) -> tuple[Line, ...]:
+    text = (
+        f"{event.id}: warning: lease lost, outcome for recipient {event.recipient} dropped: "
+        f"{event.outcome.verdict} ({clean(event.outcome.reply)})"
+    )
+    return (("qmgr", text),)
+
+
+def _refused(event: Refused) -> tuple[Line, ...]:
+    text = f"NOQUEUE: reject: {event.command} from {_client(event.origin)}: {clean(event.reply)};"
+    if event.sender or event.recipient:
+        text += f" from=<{clean(event.sender)}>"
+    if event.recipient:
+        text += f" to=<{clean(event.recipient)}>"
+    login = f" sasl_username={clean(event.origin.login)}" if event.origin.login else ""
+    return (("smtpd", f"{text} listener={event.origin.listener}{login} ({clean(event.reason)})"),)
+
+
+def _authenticated(event: Authenticated) -> tuple[Line, ...]:
+    origin = event.origin
+    text = f"client={_client(origin)}, sasl_method={event.mechanism}"
+    return (("smtpd", f"{text}, sasl_username={clean(origin.login)}"),)
+
+
+def _authentication_failed(event: AuthenticationFailed) -> tuple[Line, ...]:
+    # The shape is a promise to fail2ban filters: see docs/operation.rst.
+    text = (
+        f"warning: {_client(event.origin)}: SASL {clean(event.mechanism)} authentication failed: "
+        f"sasl_username={clean(event.login)}, reason={event.reason}"
+    )
+    return (("smtpd", text),)
+
+
+def _disconnected(event: Disconnected) -> tuple[Line, ...]:
+    text = (
+        f"disconnect from {_client(event.origin)} ({clean(event.reason)}) "
+        f"messages={event.messages} commands={event.commands} seconds={event.seconds:.1f}"
+    )
+    return (("smtpd", text),)
+
+
+def _operated(event: Operated) -> tuple[Line, ...]:
+    which = "" if event.recipient is None else f" recipient {event.recipient}"
+    return (("admin", f"{event.id}: {clean(event.verb)}{which} by {clean(event.who)}"),)
+
+
+def _note(event: Note) -> tuple[Line, ...]:
+    level = "" if event.level == "info" else f"{event.level}: "
+    return ((event.part, level + clean(event.text)),)
+
+
+_RENDER: dict[type, Callable[..., tuple[Line, ...]]] = {
+    Accepted: _accepted,
+    Attempted: _attempted,
+    Finished: _finished,
+    Reported: _reported,
+    LeaseLost: _lease_lost,
+    Refused: _refused,
+    Authenticated: _authenticated,
+    AuthenticationFailed: _authentication_failed,
+    Disconnected: _disconnected,
+    Operated: _operated,
+    Note: _note,
+}

@@ -1,0 +1,131 @@
+"""The two renderings of an event."""
+
+from mta.log.record import record
+from mta.log.text import lines
+from mta.mail.envelope import Envelope, Origin, Recipient
+from mta.mail.events import (
+    Accepted,
+    Attempted,
+    AuthenticationFailed,
+    Note,
+    Refused,
+    Reported,
+)
+from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
+from mta.mail.queue_id import QueueId
+
+ORIGIN = Origin("smtps", "192.0.2.7", "app.example", "app7", "ESMTPSA", "TLSv1.3 TLS_AES_256")
+ENVELOPE = Envelope(
+    QueueId("1M3V8Y0A00000001"),
+    "a@example.com",
+    2912,
+    1_790_000_000_000,
+    1_790_400_000_000,
+    message_id="<m@example.com>",
+    origin=ORIGIN,
+)
+RECIPIENT = Recipient(0, "u@example.org", "example.org", attempts=2)
+PEER = Peer("mx1.example.org", "192.0.2.1", 25, Tls(TlsLevel.VERIFIED, "TLSv1.3", "AES"), use=2)
+
+
+def attempted(outcome: Outcome, status: str, next_ms: int | None = None) -> Attempted:
+    return Attempted(ENVELOPE, RECIPIENT, outcome, status, 0.1, 3.12, next_ms)
+
+
+def test_accepted_is_three_lines_with_the_id_first() -> None:
+    """An accepted message shows its client, its Message-ID and its envelope."""
+    assert lines(Accepted(ENVELOPE, (RECIPIENT,))) == (
+        (
+            "smtpd",
+            "1M3V8Y0A00000001: client=app.example[192.0.2.7], listener=smtps, proto=ESMTPSA, "
+            "tls=TLSv1.3, sasl_username=app7",
+        ),
+        ("cleanup", "1M3V8Y0A00000001: message-id=<m@example.com>"),
+        ("qmgr", "1M3V8Y0A00000001: from=<a@example.com>, size=2912, nrcpt=1 (queue active)"),
+    )
+
+
+def test_delivery_line_has_the_shape_of_postfix() -> None:
+    """relay, conn_use, delay, delays, tls, dsn and status stand in Postfix's order."""
+    outcome = Outcome(
+        0, Verdict.DELIVERED, 250, "2.0.0", "Ok: queued", "end of data", peer=PEER,
+        timing=Timing(1.2, 1.8),
+    )  # fmt: skip
+    assert lines(attempted(outcome, "sent")) == (
+        (
+            "smtp",
+            "1M3V8Y0A00000001: to=<u@example.org>, relay=mx1.example.org[192.0.2.1]:25, "
+            "conn_use=2, delay=3.1, delays=0.1/0.02/1.2/1.8, tls=verified/TLSv1.3, dsn=2.0.0, "
+            "status=sent (250 2.0.0 Ok: queued)",
+        ),
+    )
+
+
+def test_refusal_names_the_host_and_the_command() -> None:
+    """A failed attempt says who said what in reply to which command."""
+    outcome = Outcome(0, Verdict.FAILED, 550, "5.1.1", "no such user", "RCPT", peer=PEER)
+    (_, text) = lines(attempted(outcome, "bounced"))[0]
+    assert text.endswith(
+        "dsn=5.1.1, status=bounced (host mx1.example.org said: 550 5.1.1 no such user "
+        "(in reply to RCPT))"
+    )
+
+
+def test_our_own_words_are_not_put_into_the_peers_mouth() -> None:
+    """Where no reply came, the line has no host and no "said"."""
+    outcome = Outcome(0, Verdict.DEFERRED, 0, "4.4.3", "DNS time-out", "DNS", Blame.SITE)
+    (_, text) = lines(attempted(outcome, "deferred", 5))[0]
+    assert "relay=none" in text
+    assert text.endswith("dsn=4.4.3, status=deferred (DNS time-out)")
+
+
+def test_log_injection_by_a_reply_or_a_login_is_impossible() -> None:
+    """Attack: line breaks and escape sequences from outside forge log lines or paint terminals."""
+    evil = "x\r\n1M3V8Y0A00000001: to=<v>, status=sent\x1b[2J\u2028y"
+    events = [
+        attempted(Outcome(0, Verdict.FAILED, 550, "5.0.0", evil, "RCPT", peer=PEER), "bounced"),
+        AuthenticationFailed(ORIGIN, "PLAIN", evil, "credentials"),
+        Refused(ORIGIN, "RCPT", evil, evil, evil, evil),
+        Note("error", "queue", evil),
+    ]
+    for event in events:
+        for _, text in lines(event):
+            assert text.isprintable()
+
+
+def test_authentication_failure_has_one_stable_shape() -> None:
+    """fail2ban's filter relies on these words in this order."""
+    event = AuthenticationFailed(ORIGIN, "LOGIN", "root", "credentials")
+    assert lines(event) == (
+        (
+            "smtpd",
+            "warning: app.example[192.0.2.7]: SASL LOGIN authentication failed: "
+            "sasl_username=root, reason=credentials",
+        ),
+    )
+
+
+def test_record_of_a_deferral() -> None:
+    """The JSON object carries the reply in parts, the peer and the next attempt."""
+    outcome = Outcome(0, Verdict.DEFERRED, 451, "4.7.1", "later", "RCPT", Blame.RECIPIENT, PEER)
+    made = record(attempted(outcome, "deferred", 1_790_000_300_000), 1_790_000_003_000)
+    assert made["type"] == "TransientFailure"
+    assert made["event_time_ms"] == 1_790_000_003_000
+    assert made["next_attempt_ms"] == 1_790_000_300_000
+    assert made["response"] == {
+        "code": 451,
+        "enhanced_code": "4.7.1",
+        "content": "later",
+        "command": "RCPT",
+        "remote": True,
+    }
+    assert (made["peer_name"], made["tls_level"]) == ("mx1.example.org", "verified")
+    assert made["num_attempts"] == 2
+
+
+def test_reports_tie_two_ids_together() -> None:
+    """The line of a report names the message and the report (both can be grepped)."""
+    event = Reported("1M3V8Y0A00000001", "1M3V8Y0B00000002", "failure")
+    assert lines(event) == (
+        ("bounce", "1M3V8Y0A00000001: sender failure notification: 1M3V8Y0B00000002"),
+    )
