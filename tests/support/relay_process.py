@@ -1,0 +1,142 @@
+"""The real service as a process of its own: started by twistd, watched over sd_notify."""
+
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from email.message import EmailMessage
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+LOGIN, PASSWORD = "app7", "correct horse"  # noqa: S105
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Relay:
+    """One installation in ``directory``: configuration, certificate, account, process."""
+
+    def __init__(self, directory: Path, *, dns_port: int, mx_port: int, extra: str = "", **keys: str):
+        self.directory = directory
+        self.config = directory / "mta.toml"
+        self.smtps_port, self.submission_port = free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._init()
+        text = self.config.read_text()
+        for old, new in keys.items():
+            text = text.replace(old, new)
+        self.config.write_text(text + _TEST_BED.format(dns_port=dns_port, mx_port=mx_port) + extra)
+
+    def _init(self) -> None:
+        secret = self.directory / "password"
+        secret.write_text(PASSWORD + "\n")
+        self.mta(
+            "init", "--non-interactive", "--directory", str(self.directory),
+            "--host-name", "relay.test", "--login", LOGIN, "--password-file", str(secret),
+            "--smtps-port", str(self.smtps_port), "--submission-port", str(self.submission_port),
+        )  # fmt: skip
+
+    def mta(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the command line on this installation."""
+        return subprocess.run(
+            [str(BIN / "mta"), *arguments],
+            check=check, capture_output=True, text=True, timeout=60,
+            env={**os.environ, "MTA_CONFIG": str(self.config)},
+        )  # fmt: skip
+
+    def command(self) -> list[str]:
+        return [str(BIN / "twistd"), "-n", "--pidfile=", "mta", "--config", str(self.config)]
+
+    def start(self, timeout_s: float = 30.0) -> None:
+        """Start the service and wait until it says that it is ready."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            path = self.directory / "notify"
+            path.unlink(missing_ok=True)
+            ready.bind(str(path))
+            ready.settimeout(timeout_s)
+            log = (self.directory / "service.log").open("ab")
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, cwd=self.directory,
+                env={**os.environ, "NOTIFY_SOCKET": str(path)},
+            )  # fmt: skip
+            log.close()
+            while b"READY=1" not in ready.recv(4096):
+                pass
+
+    @property
+    def log(self) -> str:
+        """All that the service has written."""
+        return (self.directory / "service.log").read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
+        """Stop the service and return its exit status."""
+        if self.process is None:
+            return 0
+        process, self.process = self.process, None
+        process.send_signal(number)
+        return process.wait(timeout_s)
+
+    def trust(self) -> ssl.SSLContext:
+        """A context that trusts this installation's certificate and nothing else."""
+        return ssl.create_default_context(cafile=str(self.directory / "certificate.pem"))
+
+    def client(self) -> smtplib.SMTP_SSL:
+        """A client that has verified the certificate (its name is relay.test) and logged in."""
+        client = _Named("127.0.0.1", self.smtps_port, context=self.trust(), timeout=30)
+        client.login(LOGIN, PASSWORD)
+        return client
+
+    def send(self, recipients: Sequence[str], subject: str, sender: str = "app@home.test") -> None:
+        """Submit one message over SMTPS."""
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = sender, recipients[0], subject
+        message.set_content("Hello.\n")
+        with self.client() as client:
+            client.send_message(message, sender, list(recipients))
+
+
+class _Named(smtplib.SMTP_SSL):
+    """Verify the certificate against the relay's own name, whatever address is dialled."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> ssl.SSLSocket:
+        plain = socket.create_connection((host, port), timeout)
+        return self.context.wrap_socket(plain, server_hostname="relay.test")
+
+
+def eventually(condition: "object", timeout_s: float = 20.0, step_s: float = 0.05) -> None:
+    """Wait until ``condition()`` is true: for states of another process, with a bound."""
+    assert callable(condition)
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(step_s)
+
+
+def installed(program: str) -> bool:
+    """Whether a Debian package's program is on this machine."""
+    return shutil.which(program) is not None
+
+
+_TEST_BED = """
+[dns]
+servers = ["127.0.0.1:{dns_port}"]
+
+[[route]]
+name = "test-bed"
+mx = {{ port = {mx_port} }}
+"""
