@@ -14,7 +14,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
-LOGIN, PASSWORD = "app7", "correct horse"  # noqa: S105
+LOGIN, PASSWORD = "app7", "correct horse"
 
 
 def free_port() -> int:
@@ -27,7 +27,9 @@ def free_port() -> int:
 class Relay:
     """One installation in ``directory``: configuration, certificate, account, process."""
 
-    def __init__(self, directory: Path, *, dns_port: int, mx_port: int, extra: str = "", **keys: str):
+    def __init__(
+        self, directory: Path, *, dns_port: int, mx_port: int, extra: str = "", **keys: str
+    ):
         self.directory = directory
         self.config = directory / "mta.toml"
         self.smtps_port, self.submission_port = free_port(), free_port()
@@ -54,6 +56,14 @@ class Relay:
             check=check, capture_output=True, text=True, timeout=60,
             env={**os.environ, "MTA_CONFIG": str(self.config)},
         )  # fmt: skip
+
+    def use_spool(self, url: str) -> None:
+        """Take the spool at ``url`` instead, with the schema and the account it needs."""
+        text = self.config.read_text()
+        old = next(line for line in text.splitlines() if line.startswith("url = "))
+        self.config.write_text(text.replace(old, f'url = "{url}"'))
+        self.mta("db", "upgrade")
+        self.mta("account", "add", LOGIN, "--password-file", str(self.directory / "password"))
 
     def command(self) -> list[str]:
         return [str(BIN / "twistd"), "-n", "--pidfile=", "mta", "--config", str(self.config)]
@@ -95,9 +105,13 @@ class Relay:
         """A context that trusts this installation's certificate and nothing else."""
         return ssl.create_default_context(cafile=str(self.directory / "certificate.pem"))
 
+    def stranger(self) -> smtplib.SMTP_SSL:
+        """A client that has verified the certificate (its name is relay.test)."""
+        return _Named("127.0.0.1", self.smtps_port, context=self.trust(), timeout=30)
+
     def client(self) -> smtplib.SMTP_SSL:
-        """A client that has verified the certificate (its name is relay.test) and logged in."""
-        client = _Named("127.0.0.1", self.smtps_port, context=self.trust(), timeout=30)
+        """A client that has verified the certificate and logged in."""
+        client = self.stranger()
         client.login(LOGIN, PASSWORD)
         return client
 

@@ -1,0 +1,121 @@
+"""The first promise: what was answered 250 is never lost, whatever dies and whenever.
+
+``KILLS`` sets how often the service is killed on each database (8 in ``make test``).
+"""
+
+import os
+import random
+import signal
+import smtplib
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from receiver import Receiver
+from relay_process import Relay, eventually, free_port
+
+pytestmark = pytest.mark.flow
+
+KILLS = int(os.environ.get("KILLS", "8"))
+CLIENTS = 4
+
+
+class Load:
+    """Clients that send without pause and note what was answered 250."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._number = 0
+        self.accepted: set[str] = set()
+        self._threads = [threading.Thread(target=self._client) for _ in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+
+    def _next(self) -> str:
+        with self._lock:
+            self._number += 1
+            return f"n{self._number}"
+
+    def _client(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with smtplib.SMTP("127.0.0.1", self._port, timeout=10) as client:
+                    while not self._stop.is_set():
+                        self._send(client, self._next())
+            except (OSError, smtplib.SMTPException):
+                self._stop.wait(0.05)  # the service is down: try again in a moment
+
+    def _send(self, client: smtplib.SMTP, subject: str) -> None:
+        text = f"From: app@home.test\r\nSubject: {subject}\r\n\r\n{'x' * 2000}\r\n"
+        recipients = [f"{subject}@there.test", f"{subject}@home.test"]
+        client.sendmail("app@home.test", recipients, text)
+        with self._lock:
+            self.accepted.add(subject)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+def plain_listener(port: int) -> str:
+    return f"""
+[[listener]]
+name = "load"
+endpoint = "tcp:{port}:interface=127.0.0.1"
+tls = "none"
+auth = "none"
+trusted_networks = ["127.0.0.0/8"]
+
+[retry]
+steps = ["1s"]
+"""
+
+
+def survive_kills(relay: Relay, receiver: Receiver, port: int, kills: int) -> tuple[int, int]:
+    """Kill and restart under load; return how many were accepted and how many came twice."""
+    dice = random.Random(20261124)
+    relay.start()
+    load = Load(port)
+    try:
+        for _ in range(kills):
+            before = len(load.accepted)
+            eventually(lambda before=before: len(load.accepted) > before + 5)  # type: ignore[misc]
+            time.sleep(dice.random() * 0.5)  # the moment of death is the point
+            relay.stop(signal.SIGKILL)
+            relay.start()
+    finally:
+        load.stop()
+    wanted = {
+        f"{subject}@{domain}.test" for subject in load.accepted for domain in ("there", "home")
+    }
+
+    def missing() -> set[str]:
+        return wanted - {recipient for _, to, _ in receiver.envelopes for recipient in to}
+
+    receiver.wait_until(lambda: not missing(), timeout_s=120)
+    arrived = [recipient for _, to, _ in receiver.envelopes for recipient in to]
+    return len(wanted), len(arrived) - len(set(arrived))
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_sigkill_under_load_loses_nothing(
+    database: str,
+    request: pytest.FixtureRequest,
+    receivers: Callable[..., Receiver],
+    relays: Callable[..., Relay],
+) -> None:
+    """Every recipient of every message answered 250 gets it; duplicates are few and counted."""
+    receiver = receivers()
+    port = free_port()
+    relay = relays(receiver.port, extra=plain_listener(port))
+    if database == "postgresql":
+        relay.use_spool(request.getfixturevalue("postgresql_url"))
+    wanted, duplicates = survive_kills(relay, receiver, port, KILLS)
+    print(f"\n{database}: {KILLS} kills, {wanted} recipients answered 250, {duplicates} duplicates")
+    assert wanted > KILLS * 5
+    assert duplicates <= KILLS * CLIENTS * 2 * 20
+    assert relay.stop() == 0
