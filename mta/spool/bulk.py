@@ -1,0 +1,72 @@
+"""Many rows in few statements: the hot path's way to the database.
+
+Python's sqlite3 gives up the interpreter lock at each step of each statement and has to
+win it back from a busy reactor thread, so the cost of a batch is the number of its statements
+far more than that of its rows; ``executemany`` is a statement for each row.  Here a batch
+is ``VALUES`` lists, in a small set of sizes, so that their texts are made once and SQLite
+keeps them prepared.  Values go to the driver as they are: no type of SQLAlchemy's is asked.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+SIZES = (64, 32, *range(16, 0, -1))  # rows in one statement
+
+
+def mark(conn: Connection) -> str:
+    """Return the driver's mark for one parameter."""
+    return "?" if conn.dialect.paramstyle == "qmark" else "%s"
+
+
+def insert(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert ``rows``, tuples of all the columns of ``table`` in their order."""
+    parameter = mark(conn)
+    for part in _parts(rows):
+        conn.exec_driver_sql(_insert(table, parameter, len(part)), tuple(chain.from_iterable(part)))
+
+
+def update(conn: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Run ``head (VALUES rows) tail`` for all rows; return how many rows it has changed.
+
+    Both databases call the columns of the list ``column1``, ``column2``, ...
+    """
+    changed = 0
+    for part in _parts(rows):
+        rows_text = values(mark(conn), len(part[0]), len(part))
+        sql = f"{head} (VALUES {rows_text}) {tail}"
+        changed += conn.exec_driver_sql(sql, tuple(chain.from_iterable(part))).rowcount
+    return changed
+
+
+def id_lists(conn: Connection, ids: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield texts ``(?, ?, ...)`` with the ids that fill them; the last id fills gaps up."""
+    for start in range(0, len(ids), 64):
+        part = tuple(ids[start : start + 64])
+        size = 1 << (len(part) - 1).bit_length()
+        yield values(mark(conn), size, 1), part + part[-1:] * (size - len(part))
+
+
+@lru_cache(maxsize=512)
+def _insert(table: Table, parameter: str, rows: int) -> str:
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    rows_text = values(parameter, len(table.columns), rows)
+    return f"INSERT INTO {table.name} ({names}) VALUES {rows_text}"  # noqa: S608
+
+
+@lru_cache(maxsize=512)
+def values(parameter: str, columns: int, rows: int) -> str:
+    """Return ``(?, ?), (?, ?)`` for so many columns and rows."""
+    row = f"({', '.join([parameter] * columns)})"
+    return ", ".join([row] * rows)
+
+
+def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    start = 0
+    while left := len(rows) - start:
+        size = next(size for size in SIZES if size <= left)
+        yield rows[start : start + size]
+        start += size

@@ -1,0 +1,276 @@
+"""The one door to the spool for everything that runs in the reactor.
+
+Work is a synchronous function ``fn(conn, ...)`` without side effects outside the
+database, because it may run more than once.  One writer thread takes all writes that
+wait, runs them in one transaction and answers them all after its commit: the fsync and
+the statements are shared by whatever is waiting (group commit).  If anything fails, the
+transaction is rolled back and each write runs alone, so that one that cannot succeed does
+not fail its neighbours.
+
+While the database is away each write is told so (``SpoolUnavailable``) after a bounded
+time; when it is back the next write finds it.  A cancelled Deferred does not stop the write.
+
+What it knowingly does not do: keep the order of writes that wait at the same moment.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Condition, Thread
+from time import monotonic, sleep
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+from sqlalchemy import Connection, Engine
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from mta.mail.events import Emit
+from mta.spool.availability import Availability
+from mta.spool.engine import create_engine, parse, reading, sqlite_path
+from mta.spool.errors import SpoolFull, SpoolUnavailable, classify
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+PATIENCE_S = 5.0  # how long a write is tried again while the database was well before
+MOST_WAITING = 10_000  # writes; beyond that the writer does not keep up
+MOST_TOGETHER = 256  # writes in one transaction
+_FIRST_PAUSE_S = 0.02  # between two tries; it doubles up to the last
+_LAST_PAUSE_S = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]  # one item, if ``together``
+    together: bool
+    deferred: Deferred[Any]
+
+
+_Answer: TypeAlias = tuple[Deferred[Any], Any]  # the value is a Failure if it failed
+
+
+class Database:
+    """Asynchronous reads and writes of the spool at ``url``."""
+
+    def __init__(
+        self, url: str, reactor: IReactorFromThreads, *, readers: int = 2, emit: Emit
+    ) -> None:
+        self._reactor = reactor
+        self._engine = create_engine(url, connections=1)
+        self._writing = self._engine.execution_options(writing=True)
+        self._reading = create_engine(url, connections=readers)
+        self._file = _SpoolFile.of(url)
+        self._readers = ThreadPool(minthreads=0, maxthreads=readers, name="spool reader")
+        self._waiting: deque[_Write] = deque()
+        self._changed = Condition()
+        self._writer: Thread | None = None
+        self._open = False
+        self._stopped: Deferred[None] = Deferred()
+        self._availability = Availability(lambda note: reactor.callFromThread(emit, note))
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._open = True
+        self._readers.start()
+        self._writer = Thread(target=self._write_all, name="spool writer", daemon=True)
+        self._writer.start()
+
+    def stop(self) -> Deferred[None]:
+        """Take no more work, finish what waits, close the connections; may be called once."""
+        if self._writer is None:
+            return succeed(None)
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        return self._stopped
+
+    def write(
+        self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
+        """Run ``fn(conn, *args)`` in a writing transaction; fires after its commit.
+
+        Fails with ``SpoolUnavailable``, or with what ``fn`` raises.
+        """
+        assert not kwargs, "positional arguments only"
+        return self._enqueue(fn, args, together=False)
+
+    def write_together(
+        self, fn: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item
+    ) -> Deferred[T]:
+        """As ``write``, but ``fn(conn, items)`` gets all items that wait, one result each."""
+        return self._enqueue(fn, (item,), together=True)
+
+    def read(
+        self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
+        """Run ``fn(conn, *args)`` in a reading transaction, in one of the reading threads."""
+        if not self._open:
+            return fail(SpoolUnavailable("the spool is closed"))
+        return deferToThreadPool(
+            self._reactor, self._readers, self._read, lambda conn: fn(conn, *args, **kwargs)
+        )
+
+    def _enqueue(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], together: bool
+    ) -> Deferred[Any]:
+        write = _Write(fn, args, together, Deferred())
+        with self._changed:
+            if not self._open:
+                return fail(SpoolUnavailable("the spool is closed"))
+            if len(self._waiting) >= MOST_WAITING:
+                return fail(SpoolUnavailable("too many writes are waiting for the spool"))
+            self._waiting.append(write)
+            self._changed.notify()
+        return write.deferred
+
+    def _read(self, fn: Callable[[Connection], T]) -> T:
+        try:
+            with reading(self._reading) as conn:
+                return fn(conn)
+        except SpoolUnavailable:
+            # the pooled connection may be what was broken: it is gone from the pool now
+            with reading(self._reading) as conn:
+                return fn(conn)
+
+    def _write_all(self) -> None:
+        """The writer thread."""
+        while batch := self._next_batch():
+            answers = self._commit(batch, monotonic() + PATIENCE_S)
+            self._reactor.callFromThread(_answer, answers)
+        self._readers.stop()
+        self._engine.dispose()
+        self._reading.dispose()
+        self._reactor.callFromThread(self._stopped.callback, None)
+
+    def _next_batch(self) -> list[_Write]:
+        """Wait for work; return none at the end."""
+        with self._changed:
+            while self._open and not self._waiting:
+                self._changed.wait()
+            count = min(len(self._waiting), MOST_TOGETHER)
+            return [self._waiting.popleft() for _ in range(count)]
+
+    def _commit(
+        self, batch: Sequence[_Write], deadline: float, repeated: bool = False
+    ) -> list[_Answer]:
+        """Do ``batch``, whatever it takes until ``deadline``; one answer for each write."""
+        run = _Run(self._writing, batch, self._file, repeated)
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                answers = run.once()
+            except Exception as error:
+                meaning = classify(error)
+                if meaning is None or isinstance(meaning, SpoolFull):
+                    return self._apart(run, deadline, meaning or error)
+                late = monotonic() + pause > deadline or self._availability.away
+                self._writing.dispose()
+                if late:
+                    self._availability.failed(meaning)
+                    return _failed(batch, meaning)
+                sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE_S)
+            else:
+                self._availability.worked()
+                return answers
+
+    def _apart(self, run: "_Run", deadline: float, error: Exception) -> list[_Answer]:
+        """Do each write of a batch alone, because together they failed with ``error``."""
+        if len(run.batch) > 1:
+            alone = (self._commit((write,), deadline, run.repeated) for write in run.batch)
+            return [answer for answers in alone for answer in answers]
+        if isinstance(error, SpoolUnavailable):
+            self._availability.failed(error)
+        return _failed(run.batch, error)
+
+
+class _Run:
+    """One batch in one transaction, as often as it must be tried."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        batch: Sequence[_Write],
+        file: "_SpoolFile | None",
+        repeated: bool,
+    ) -> None:
+        self.batch = batch
+        self.repeated = repeated  # a commit was begun and nobody knows what came of it
+        self._engine = engine
+        self._file = file
+
+    def once(self) -> list[_Answer]:
+        """Do it all in one transaction; the answers are true when this returns."""
+        with self._engine.connect() as conn:
+            if self._file is not None:
+                self._file.opened()
+            if self.repeated:
+                conn.execution_options(repeated=True)
+            with conn.begin() as transaction:
+                answers = self._work(conn)
+                self.repeated = True
+                transaction.commit()
+        if self._file is not None:
+            self._file.check()
+        return answers
+
+    def _work(self, conn: Connection) -> list[_Answer]:
+        answers: list[_Answer] = []
+        together: dict[Callable[..., Any], list[_Write]] = {}
+        for write in self.batch:
+            if write.together:
+                together.setdefault(write.fn, []).append(write)
+        for fn, writes in together.items():
+            results = fn(conn, [write.args[0] for write in writes])
+            answers += zip((write.deferred for write in writes), results, strict=True)
+        for write in self.batch:
+            if not write.together:
+                answers.append((write.deferred, write.fn(conn, *write.args)))
+        return answers
+
+
+@dataclass(slots=True)
+class _SpoolFile:
+    """The SQLite file: SQLite goes on writing happily to one that has been deleted."""
+
+    path: Path
+    identity: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, url: str) -> "_SpoolFile | None":
+        parsed = parse(url)
+        return cls(sqlite_path(parsed)) if parsed.get_backend_name() == "sqlite" else None
+
+    def opened(self) -> None:
+        """Remember which file it is, if that is not known."""
+        if self.identity is None:
+            self.identity = self._look()
+
+    def check(self) -> None:
+        """Fail unless what was committed is in the file that is found under the path."""
+        expected, self.identity = self.identity, None
+        if self._look() != expected:
+            raise SpoolUnavailable(f"{self.path} has been replaced")
+        self.identity = expected
+
+    def _look(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_dev, found.st_ino
+
+
+def _failed(batch: Sequence[_Write], error: Exception) -> list[_Answer]:
+    return [(write.deferred, Failure(error)) for write in batch]
+
+
+def _answer(answers: Sequence[_Answer]) -> None:
+    for deferred, result in answers:
+        if isinstance(result, Failure):
+            deferred.errback(result)
+        else:
+            deferred.callback(result)

@@ -1,0 +1,181 @@
+"""Commit 1: a message becomes ours.
+
+The envelope, its recipients and the octets are written in one transaction, and only its
+commit allows the 250 (RFC 5321 §4.2.5, §6.1).  A message that the accepting process has
+room for is *born claimed*: delivered from memory, without being read back.  Octets of a
+message too long for memory are stored chunk by chunk while they arrive; they belong to
+nobody until the row of the message is there.
+
+Reports of our own (RFC 3464) are taken in by the same code, in the transaction of
+``outcomes`` that gives rise to them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from mta.mail.envelope import Body, Envelope, Recipient
+from mta.spool import bulk
+from mta.spool.engine import repeated
+from mta.spool.schema import State, chunks, messages, recipients
+
+CHUNK_SIZE = 256 * 1024
+"""Octets in one chunk at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One message to accept.
+
+    ``chunks`` follow the ``stored`` ones that ``store_chunk`` has written.  With a
+    ``claim`` the message is born claimed: ``next_attempt_ms`` is when it is due again
+    if its process dies, and its recipients carry ``attempts=1``.  Without one it is due at
+    ``next_attempt_ms`` and they carry 0.
+    """
+
+    envelope: Envelope
+    recipients: tuple[Recipient, ...]
+    chunks: tuple[bytes, ...]
+    next_attempt_ms: int
+    claim: str | None = None
+    stored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Room in the active set of a scheduler, for one message not yet accepted."""
+
+    claim: str
+    next_attempt_ms: int
+
+
+class Handover(Protocol):
+    """What the inbound side asks of the queue: mail goes over in memory if there is room."""
+
+    def reserve(self, recipients: int, octets: int) -> Reservation | None:
+        """Keep room for a message; ``octets`` of it are kept in memory.  None: no room."""
+
+    def accepted(
+        self,
+        envelope: Envelope,
+        recipients: tuple[Recipient, ...],
+        body: Body,
+        reservation: Reservation | None,
+    ) -> None:
+        """Commit 1 has happened.  With a reservation, ``recipients`` have ``attempts=1``."""
+
+    def cancel(self, reservation: Reservation, recipients: int, octets: int) -> None:
+        """The message was not accepted: the room is free again."""
+
+
+def accept(conn: Connection, items: Sequence[Intake]) -> list[None]:
+    """Take in all ``items``; for ``Database.write_together``."""
+    insert(conn, [(item, None) for item in items])
+    return [None] * len(items)
+
+
+def insert(conn: Connection, items: Sequence[tuple[Intake, str | None]]) -> None:
+    """Take in messages, each with the id of the message that it is a report about, or None."""
+    if repeated(conn):
+        items = _not_there(conn, items)
+    bulk.insert(conn, messages, [_message(item, parent) for item, parent in items])
+    bulk.insert(conn, recipients, [row for item, _ in items for row in _recipients(item)])
+    bulk.insert(conn, chunks, [row for item, _ in items for row in _chunks(item)])
+
+
+def store_chunk(conn: Connection, message_id: str, number: int, data: bytes) -> None:
+    """Write one chunk of a message that is still arriving."""
+    if repeated(conn):
+        discard_chunk(conn, message_id, number)
+    bulk.insert(conn, chunks, [(message_id, number, data)])
+
+
+def discard_chunk(conn: Connection, message_id: str, number: int) -> None:
+    """Remove one chunk, if it is there."""
+    conn.execute(
+        chunks.delete().where(chunks.c.message_id == message_id, chunks.c.number == number)
+    )
+
+
+def discard(conn: Connection, message_id: str) -> None:
+    """Remove the chunks of a message that was not accepted."""
+    known = messages.select().where(messages.c.id == message_id).exists()
+    conn.execute(chunks.delete().where(chunks.c.message_id == message_id, ~known))
+
+
+def _not_there(
+    conn: Connection, items: Sequence[tuple[Intake, str | None]]
+) -> list[tuple[Intake, str | None]]:
+    """Leave out what the lost commit has already accepted.
+
+    An id is made of the time and 35 random bits, so a row with the same id, sender and
+    size is the same message and not somebody else's.
+    """
+    return [
+        (item, parent)
+        for item, parent in items
+        if conn.execute(
+            messages.select().where(
+                messages.c.id == item.envelope.id,
+                messages.c.sender == item.envelope.sender,
+                messages.c.size == item.envelope.size,
+                messages.c.created_ms == item.envelope.created_ms,
+            )
+        ).first()
+        is None
+    ]
+
+
+def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
+    envelope = item.envelope
+    origin = envelope.origin
+    return (
+        envelope.id,
+        envelope.sender,
+        envelope.size,
+        envelope.eight_bit,
+        envelope.kind.value,
+        parent,
+        envelope.created_ms,
+        envelope.expires_ms,
+        None,
+        envelope.message_id,
+        origin.listener,
+        origin.client_address,
+        origin.client_name,
+        origin.login,
+        origin.protocol,
+        origin.tls,
+        item.stored + len(item.chunks),
+    )
+
+
+def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
+    message_id, due, claim = item.envelope.id, item.next_attempt_ms, item.claim
+    return [
+        (
+            message_id,
+            recipient.number,
+            recipient.address,
+            recipient.domain,
+            State.QUEUED.value,
+            recipient.attempts,
+            due,
+            claim,
+            recipient.warned,
+            0,
+            "",
+            "",
+            "",
+            None,
+            None,
+        )
+        for recipient in item.recipients
+    ]
+
+
+def _chunks(item: Intake) -> Iterable[tuple[str, int, bytes]]:
+    message_id = item.envelope.id
+    return [(message_id, number, data) for number, data in enumerate(item.chunks, item.stored)]

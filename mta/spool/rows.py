@@ -1,0 +1,70 @@
+"""Rows of the spool as values of ``mta.mail``."""
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from mta.mail.envelope import Envelope, MessageKind, Origin, Recipient
+from mta.mail.queue_id import QueueId
+from mta.spool.schema import messages, recipients
+
+ENVELOPE = [
+    messages.c.id,
+    messages.c.sender,
+    messages.c.size,
+    messages.c.eight_bit,
+    messages.c.kind,
+    messages.c.created_ms,
+    messages.c.expires_ms,
+    messages.c.message_id.label("header_id"),
+    messages.c.listener,
+    messages.c.client_address,
+    messages.c.client_name,
+    messages.c.login,
+    messages.c.protocol,
+    messages.c.tls,
+    messages.c.chunks,
+]
+"""Columns that ``envelope`` reads; ``chunks`` goes with them for whoever wants the body."""
+
+RECIPIENT = [
+    recipients.c.number,
+    recipients.c.address,
+    recipients.c.domain,
+    recipients.c.attempts,
+    recipients.c.warned,
+]
+"""Columns that ``recipient`` reads."""
+
+
+def envelope(row: Row[Any]) -> Envelope:
+    """Return the envelope in a row that has the columns ``ENVELOPE``."""
+    return Envelope(
+        id=QueueId(row.id),
+        sender=row.sender,
+        size=row.size,
+        created_ms=row.created_ms,
+        expires_ms=row.expires_ms,
+        eight_bit=bool(row.eight_bit),
+        kind=MessageKind(row.kind),
+        message_id=row.header_id,
+        origin=Origin(
+            listener=row.listener,
+            client_address=row.client_address,
+            client_name=row.client_name,
+            login=row.login,
+            protocol=row.protocol,
+            tls=row.tls,
+        ),
+    )
+
+
+def recipient(row: Row[Any], more_attempts: int = 0) -> Recipient:
+    """Return the recipient in a row that has the columns ``RECIPIENT``."""
+    return Recipient(
+        number=row.number,
+        address=row.address,
+        domain=row.domain,
+        attempts=row.attempts + more_attempts,
+        warned=bool(row.warned),
+    )

@@ -1,0 +1,223 @@
+"""The tables of the spool, and the indexes that the hot paths and the operators need.
+
+Times are milliseconds since the epoch in UTC and are named ``_ms``.  A message is one
+row; each of its recipients is one row with a state of its own; the octets stand apart in
+``chunks``, so that they can go as soon as nobody waits for them, while the rows stay
+for the retention time and can be traced.
+
+Each index costs every message something, so there are few, and nearly all are partial:
+mail that is delivered from memory passes only ``unfinished``, ``claim`` and ``finished``.
+``chunks`` has no foreign key: chunks of a long message are written before its row is.
+What a chunk of a message that never came leaves behind is swept by ``history``.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+    text,
+)
+
+
+class State(StrEnum):
+    """Where one recipient stands.
+
+    queued -> delivered | bounced | expired: what came of an attempt
+    queued <-> held: an operator's ``hold`` and ``release``
+    queued, held -> removed | bounced: an operator's ``remove`` and ``bounce``
+    any -> delivered: an attempt already under way succeeded in spite of an operator's verb
+    """
+
+    QUEUED = "queued"
+    HELD = "held"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    REMOVED = "removed"
+
+
+WAITING = (State.QUEUED, State.HELD)  # the message is not finished while one of these is left
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _ms(name: str, **options: Any) -> Column[int]:
+    options.setdefault("nullable", False)
+    return Column(name, BigInteger, **options)
+
+
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, **options)
+
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("sender"),
+    Column("size", BigInteger, nullable=False),
+    Column("eight_bit", Boolean, nullable=False),
+    _text("kind"),
+    Column("parent", Text),  # the message that this one, a report, is about
+    _ms("created_ms"),
+    _ms("expires_ms"),
+    _ms("finished_ms", nullable=True),
+    _text("message_id"),
+    _text("listener"),
+    _text("client_address"),
+    _text("client_name"),
+    _text("login"),
+    _text("protocol"),
+    _text("tls"),
+    Column("chunks", Integer, nullable=False),
+    CheckConstraint("kind IN ('mail', 'dsn')", name="kind"),
+    sqlite_with_rowid=False,
+)
+
+recipients = Table(
+    "recipients",
+    metadata,
+    Column("message_id", ForeignKey(messages.c.id), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    _text("address"),
+    _text("domain"),
+    _text("state"),
+    Column("attempts", Integer, nullable=False),
+    _ms("next_attempt_ms"),
+    Column("claim", Text),  # token of the process run that has it in hand
+    Column("warned", Boolean, nullable=False),
+    Column("last_code", Integer, nullable=False),  # the last attempt, for the listings
+    _text("last_enhanced"),
+    _text("last_text"),
+    _text("last_host"),
+    _ms("last_ms", nullable=True),
+    _ms("finished_ms", nullable=True),
+    CheckConstraint(
+        "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
+    ),
+    sqlite_with_rowid=False,
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("message_id", ForeignKey(messages.c.id), primary_key=True),
+    Column("recipient", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),  # ``Recipient.attempts`` while it ran
+    _text("node"),
+    _ms("started_ms"),
+    _ms("ended_ms"),
+    _text("verdict"),
+    _text("state"),  # what became of the recipient
+    _ms("next_attempt_ms"),
+    _text("cause"),  # our own reason for the state, where the verdict is not all of it
+    Column("code", Integer, nullable=False),
+    _text("enhanced"),
+    _text("text"),
+    _text("command"),
+    _text("blame"),
+    Column("maybe_delivered", Boolean, nullable=False),
+    Column("connect_s", Float, nullable=False),
+    Column("transmit_s", Float, nullable=False),
+    _text("host"),  # "" if there was no peer
+    _text("address"),
+    Column("port", Integer, nullable=False),
+    Column("use", Integer, nullable=False),
+    _text("tls_level"),
+    _text("tls_version"),
+    _text("tls_cipher"),
+    _text("tls_why"),
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("message_id", ForeignKey(messages.c.id), nullable=False, index=True),
+    Column("recipient", Integer),  # None: all of them
+    _ms("at_ms"),
+    _text("verb"),
+    _text("who"),
+    _text("text"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("login", Text, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("iterations", Integer, nullable=False),
+    Column("stored_key", LargeBinary, nullable=False),
+    Column("server_key", LargeBinary, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    _ms("created_ms"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("token", Text, nullable=False, unique=True),
+    _ms("started_ms"),
+    _ms("lease_until_ms"),
+    _text("about"),  # JSON object: version, process id, host, ...
+)
+
+wakeups = Table(
+    "wakeups",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # one row, id 1
+    Column("counter", BigInteger, nullable=False),
+)
+
+
+def _partial(name: str, *columns: Any, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+_partial("ix_messages_unfinished", messages.c.id, where="finished_ms IS NULL")
+_partial("ix_messages_finished", messages.c.finished_ms, where="finished_ms IS NOT NULL")
+_partial("ix_messages_parent", messages.c.parent, where="parent IS NOT NULL")
+_partial("ix_messages_message_id", messages.c.message_id, where="message_id <> ''")
+_partial(
+    "ix_recipients_due",
+    recipients.c.next_attempt_ms,
+    recipients.c.domain,
+    where="state = 'queued' AND claim IS NULL",
+)
+_partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
+Index("ix_recipients_address", func.lower(recipients.c.address))
+
+REVISION = "0001"  # of the migrations that lead to the tables above

