@@ -1,0 +1,285 @@
+"""What follows from what went wrong: all policy about failed deliveries is in this file.
+
+An attempt takes one message to the hosts of one destination, one after the other.  A failure
+is judged by how far its blast reaches, then by whether trying again can help.
+
+*Site* (no connection, greeting, EHLO, TLS or AUTH failed, the peer says 421, the session
+breaks or makes no sense before the final dot): says nothing about the message.  The next
+host is tried; after the last one everybody is deferred, whatever digit the site's reply began
+with: a refused greeting or login is as a rule a fault that somebody will mend.  The one
+exception is a host that says it never takes mail (521, RFC 7504): if no host said anything
+better, that is a permanent failure.
+
+*Message*, seen from here (larger than the peer takes, or 8-bit where the peer does not
+have 8BITMIME): the next host may be able; if the last one is not either, a permanent failure.
+
+*Message*, said by the peer: a 5xx to MAIL, DATA or the end of data fails everybody in the
+transaction at once, for every host of a site should say the same.  A 4xx to MAIL or DATA: the
+next host; after the last one, deferred.  A 4xx to the end of data: deferred at once, for a
+message is not sent whole to one host after the other.
+
+*Recipient*: a 5xx to RCPT fails that recipient, a 4xx leaves it for the next host, after the
+last one it is deferred.  A 452, and a 552, which is a 452 in old clothes (RFC 5321
+§4.5.3.1.10), means "too many for one transaction": as long as others were delivered it is
+followed by another transaction on the same connection.
+
+*Stream*, after the final dot: the peer may have the message or not (RFC 1047).  Deferred, no
+other host is tried, and the outcome says that the message may arrive twice.
+
+*Ours* (a chunk of the message is missing, an exception nobody foresaw): deferred.  Unknown
+is always temporary; only a reply or a fact of the DNS is ever permanent.
+
+If nothing was final, the outcome is the most telling of the temporary failures: a reply
+outranks silence.  A permanent failure of some hosts does not count while another one failed
+temporarily.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from mta.delivery.trouble import Kind, Trouble
+from mta.dns.mx import MailLoop, NoSuchDomain, NullMx
+from mta.mail.envelope import Recipient
+from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.smtp.client import Stage, Transaction
+from mta.smtp.replies import Reply
+
+_END = Stage.END_OF_DATA.value
+_TWICE = "; lost after the final dot: the message may be delivered twice"
+
+# For replies without an enhanced status code
+_STATUS = {Verdict.DELIVERED: "2.0.0", Verdict.DEFERRED: "4.0.0", Verdict.FAILED: "5.0.0"}
+
+# Enhanced codes of our own (RFC 3463 §3.5) for what had no reply
+_SITE_STATUS = {
+    Kind.CONNECT: "4.4.1",
+    Kind.LOST: "4.4.2",
+    Kind.TIMEOUT: "4.4.2",
+    Kind.GARBAGE: "4.5.0",
+    Kind.REFUSED: "4.5.0",
+    Kind.TLS: "4.7.5",
+    Kind.ATTACK: "4.7.5",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Whom something happened with, and how long it took."""
+
+    peer: Peer | None = None
+    timing: Timing = field(default_factory=Timing)
+
+    def outcome(
+        self, number: int, verdict: Verdict, reply: Reply, command: str, blame: Blame
+    ) -> Outcome:
+        """Make the outcome for recipient ``number`` of what ``reply`` says."""
+        return Outcome(
+            number,
+            verdict,
+            reply.code,
+            reply.enhanced or _STATUS[verdict],
+            reply.text,
+            command,
+            blame,
+            self.peer,
+            self.timing,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """Why a peer cannot be sent a message at all."""
+
+    enhanced: str
+    text: str
+
+
+class Attempt:
+    """The recipients of one attempt, and what has become of each so far."""
+
+    def __init__(self, recipients: Sequence[Recipient]) -> None:
+        self.left = {recipient.number: recipient for recipient in recipients}  # no final verdict
+        self.again: list[Recipient] = []  # for another transaction on the same connection
+        self._final: list[Outcome] = []
+        self._temporary: dict[int, Outcome] = {}
+        self._permanent: dict[int, Outcome] = {}  # unless another host does better
+
+    def outcomes(self) -> list[Outcome]:
+        """Close the attempt: one outcome for each recipient."""
+        for number in list(self.left):
+            outcome = self._temporary.get(number) or self._permanent.get(number)
+            if outcome is None:
+                text = "no host was left to try"
+                outcome = Outcome(number, Verdict.DEFERRED, 0, "4.4.4", text, "connect", Blame.SITE)
+            self._settle(outcome)
+        return self._final
+
+    def no_hosts(self, error: Exception) -> None:
+        """The DNS gives no host (RFC 5321 §5.1, RFC 7505)."""
+        code, enhanced = 0, "4.4.3"
+        if isinstance(error, NullMx):
+            code, enhanced = 556, "5.1.10"
+        elif isinstance(error, NoSuchDomain):
+            enhanced = "5.1.2"
+        elif isinstance(error, MailLoop):
+            enhanced = "5.4.6"
+        text = str(error) or type(error).__name__
+        verdict = Verdict.DEFERRED if enhanced[0] == "4" else Verdict.FAILED
+        for number in list(self.left):
+            self._settle(Outcome(number, verdict, code, enhanced, text, "DNS", Blame.SITE))
+
+    def host_unknown(self, host: str, error: Exception) -> None:
+        """One host's addresses cannot be had; the others are tried."""
+        trouble = Trouble(Kind.CONNECT, "DNS", f"{host}: {str(error) or type(error).__name__}")
+        self._site_fails(self.left.values(), trouble, Contact(Peer(host)), "4.4.3")
+
+    def our_fault(self, error: Exception) -> None:
+        """Something failed that the peer cannot help."""
+        text = f"local error: {type(error).__name__}: {error}"
+        for number in list(self.left):
+            self._settle(Outcome(number, Verdict.DEFERRED, 0, "4.3.0", text, "local"))
+
+    def site_fails(
+        self, trouble: Trouble, contact: Contact, those: Sequence[Recipient] | None = None
+    ) -> None:
+        """The site takes nothing now: ``those`` (all that are left) go on to the next host."""
+        self._site_fails(self.left.values() if those is None else those, trouble, contact)
+
+    def unable(self, why: Unable, contact: Contact) -> None:
+        """This host cannot take the message; perhaps the next one can."""
+        reply = Reply(0, why.enhanced, (why.text,))
+        for number in self.left:
+            self._remember(contact.outcome(number, Verdict.FAILED, reply, "MAIL", Blame.MESSAGE))
+
+    def unsendable(self, those: Iterable[Recipient], enhanced: str, text: str) -> None:
+        """The sender's (5.1.7) or a recipient's (5.1.3) address cannot stand in a command."""
+        command = "RCPT" if enhanced == "5.1.3" else "MAIL"
+        blame = Blame.RECIPIENT if enhanced == "5.1.3" else Blame.MESSAGE
+        for recipient in list(those):
+            number = recipient.number
+            self._settle(Outcome(number, Verdict.FAILED, 0, enhanced, text, command, blame))
+
+    def ended(
+        self,
+        batch: Sequence[Recipient],
+        transaction: Transaction | None,
+        contact: Contact,
+        trouble: Trouble | None = None,
+    ) -> None:
+        """A transaction for ``batch`` came to its end, or ``trouble`` ended it before.
+
+        ``transaction`` is None if ``trouble`` came before it began.
+        """
+        if transaction is None:
+            transaction = Transaction([None] * len(batch))
+        if transaction.mail is not None and not _taken(transaction.mail):
+            self._message_fails(batch, Stage.MAIL, transaction.mail, contact)
+            return
+        answers = list(zip(batch, transaction.recipients, strict=True))
+        takers = [recipient for recipient, reply in answers if reply is not None and _taken(reply)]
+        delivered = transaction.end_of_data is not None and _taken(transaction.end_of_data)
+        for recipient, reply in answers:
+            if reply is not None and not _taken(reply):
+                self._recipient_fails(recipient, reply, contact, others_delivered=delivered)
+        if trouble is not None:
+            unanswered = [recipient for recipient, reply in answers if reply is None]
+            self._site_fails(unanswered, trouble, contact)
+        if takers:
+            self._body_ended(takers, transaction, contact, trouble)
+
+    def _body_ended(
+        self,
+        takers: Sequence[Recipient],
+        transaction: Transaction,
+        contact: Contact,
+        trouble: Trouble | None,
+    ) -> None:
+        if transaction.end_of_data is not None:
+            self._message_ends(takers, transaction.end_of_data, contact)
+        elif transaction.data is not None and not 300 <= transaction.data.code < 400:
+            self._message_fails(takers, Stage.DATA, transaction.data, contact)
+        elif trouble is not None and transaction.body_sent:
+            self._stream_fails(takers, trouble, contact)
+        elif trouble is not None and trouble.reply is not None and trouble.reply.permanent:
+            # Out of turn, in the middle of the message: still a clear answer about it
+            self._message_fails(takers, Stage.DATA, trouble.reply, contact)
+        elif trouble is not None:
+            self._site_fails(takers, trouble, contact)
+
+    def _site_fails(
+        self,
+        those: Iterable[Recipient],
+        trouble: Trouble,
+        contact: Contact,
+        enhanced: str = "",
+    ) -> None:
+        reply = trouble.reply or Reply(0, enhanced or _SITE_STATUS[trouble.kind], (str(trouble),))
+        never = reply.code == 521 and trouble.command == Stage.GREETING.value
+        verdict = Verdict.FAILED if never else Verdict.DEFERRED
+        for recipient in those:
+            number = recipient.number
+            self._remember(contact.outcome(number, verdict, reply, trouble.command, Blame.SITE))
+
+    def _message_fails(
+        self, those: Sequence[Recipient], stage: Stage, reply: Reply, contact: Contact
+    ) -> None:
+        verdict = Verdict.FAILED if reply.permanent else Verdict.DEFERRED
+        keep = self._settle if reply.permanent else self._remember
+        for recipient in those:
+            keep(contact.outcome(recipient.number, verdict, reply, stage.value, Blame.MESSAGE))
+
+    def _message_ends(self, takers: Sequence[Recipient], reply: Reply, contact: Contact) -> None:
+        """The peer has answered the final dot: this is final, for this attempt, either way."""
+        verdict, blame = Verdict.DEFERRED, Blame.MESSAGE
+        if _taken(reply):
+            verdict, blame = Verdict.DELIVERED, Blame.NONE
+        elif reply.permanent:
+            verdict = Verdict.FAILED
+        elif reply.code == 421:
+            blame = Blame.SITE
+        for recipient in takers:
+            self._settle(contact.outcome(recipient.number, verdict, reply, _END, blame))
+
+    def _recipient_fails(
+        self, recipient: Recipient, reply: Reply, contact: Contact, *, others_delivered: bool
+    ) -> None:
+        too_many = reply.code in (452, 552)
+        if too_many and others_delivered:
+            self.again.append(recipient)
+        fails = reply.permanent and not too_many
+        verdict = Verdict.FAILED if fails else Verdict.DEFERRED
+        keep = self._settle if fails else self._remember
+        keep(contact.outcome(recipient.number, verdict, reply, "RCPT", Blame.RECIPIENT))
+
+    def _stream_fails(
+        self, takers: Sequence[Recipient], trouble: Trouble, contact: Contact
+    ) -> None:
+        reply = Reply(0, _SITE_STATUS[trouble.kind], (str(trouble) + _TWICE,))
+        for recipient in takers:
+            outcome = contact.outcome(recipient.number, Verdict.DEFERRED, reply, _END, Blame.SITE)
+            self._settle(replace(outcome, maybe_delivered=True))
+
+    def _remember(self, outcome: Outcome) -> None:
+        """Keep what is not final; a reply outranks silence, and the later the earlier."""
+        if outcome.verdict is Verdict.FAILED:
+            self._permanent[outcome.recipient] = outcome
+            return
+        before = self._temporary.get(outcome.recipient)
+        if before is None or outcome.remote or not before.remote:
+            self._temporary[outcome.recipient] = outcome
+
+    def _settle(self, outcome: Outcome) -> None:
+        del self.left[outcome.recipient]
+        self._final.append(outcome)
+
+
+def _taken(reply: Reply) -> bool:
+    return 200 <= reply.code < 300
+
+
+def proves_dead(transaction: Transaction | None, trouble: Trouble) -> bool:
+    """Tell whether a reused connection had died while it was idle: that is no failure of the
+    site's, and the message is sent on a fresh connection."""
+    unanswered = transaction is not None and transaction.mail is None
+    gone = trouble.kind is Kind.LOST or (trouble.reply is not None and trouble.reply.code == 421)
+    return unanswered and gone

@@ -1,0 +1,327 @@
+"""One connection to a peer: a Twisted protocol round ``smtp.client``.
+
+It moves octets, keeps the time-outs and turns everything that ends a session into
+``Trouble``; it decides nothing.  One coroutine at a time uses it.
+
+Each step's time-out runs until the step is answered, whatever trickles in, and ``bound``
+holds over all of them; one timer per connection serves both.  The message is streamed:
+while the peer does not read, at most one chunk of it is in memory.
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mta.delivery.timeouts import Timeouts
+from mta.delivery.trouble import Kind, Trouble
+from mta.mail.envelope import Body
+from mta.mail.outcome import Tls
+from mta.smtp.client import (
+    QUIT,
+    Client,
+    DotStuffing,
+    ServiceClosing,
+    Stage,
+    Step,
+    Transaction,
+    UnsolicitedReply,
+)
+from mta.smtp.replies import Reply
+from mta.smtp.reply_parser import GarbageReply
+from mta.tls.level import ClientHandshake
+from mta.tls.reasons import tls_reason
+
+_ONE_WRITE_OCTETS = 256 * 1024  # a message up to here goes out in a single write
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class Connection(Protocol):
+    """A peer that was connected to.  Every coroutine here raises ``Trouble``."""
+
+    def __init__(self, clock: IReactorTime, timeouts: Timeouts, address: str = "") -> None:
+        self.client = Client()
+        self.address = address
+        self.uses = 0  # transactions begun
+        self.tls = Tls()
+        self.on_lost: Callable[[], None] = lambda: (
+            None
+        )  # called when it ends while nobody waits for it
+        self._clock = clock
+        self._timeouts = timeouts
+        self._waiting: Deferred[None] | None = None
+        self._trouble: Trouble | None = None
+        self._lost = False
+        self._closed: list[Deferred[None]] = []
+        self._handshaking = False
+        self._paused = False
+        self._deadline: float | None = None
+        self._bound = clock.seconds() + timeouts.total
+        self._timer: IDelayedCall | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether another transaction can be tried."""
+        return self._trouble is None and not self._lost and self.client.reusable
+
+    def connectionMade(self) -> None:
+        """Write without waiting for more: replies are waited for after every write."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+
+    async def greeting(self) -> Reply:
+        """Wait for the server to speak first (RFC 5321 §3.1)."""
+        return await self._answer()
+
+    async def command(self, step: Step) -> Reply:
+        """Send one command and wait for its answer, whatever it is."""
+        self._check()
+        self.client.command(step)
+        self._flush()
+        return await self._answer()
+
+    async def start_tls(self, handshake: ClientHandshake) -> None:
+        """Shake hands; ``tls`` is then what it came to.
+
+        What the peer has sent in the clear and beyond its answer to STARTTLS was put there by
+        somebody in between (RFC 3207 §6): ``Kind.ATTACK``.
+        """
+        self._check()
+        if self.client.pending_input:
+            text = "the peer, or somebody in between, spoke on in the clear after STARTTLS"
+            raise self._fail(Trouble(Kind.ATTACK, Stage.STARTTLS, text))
+        self.client.forget()
+        self._handshaking = True
+        self._limit(self._timeouts.of(Stage.STARTTLS))
+        self.transport.startTLS(handshake)  # type: ignore[union-attr]
+        if self._handshaking:
+            await self._woken()
+        self.tls = handshake.result(self.transport)
+
+    async def transact(self, mail: bytes, recipients: list[bytes], body: Body) -> Transaction:
+        """Send one message.  On ``Trouble``, ``client.transaction`` says how far it came."""
+        self.client.transaction = None
+        self._check()
+        self._bound = self._clock.seconds() + self._timeouts.total
+        self.uses += 1
+        transaction = self.client.begin(mail, recipients)
+        self._flush()
+        await self._answered()
+        if self.client.body_due:
+            await self._send_body(body)
+            await self._answered()
+        return transaction
+
+    def quit(self) -> Deferred[None]:
+        """Say good-bye and close; fires when the connection has ended, in any case soon."""
+        ended: Deferred[None] = Deferred()
+        if self._lost:
+            ended.callback(None)
+            return ended
+        self._closed.append(ended)
+        self._trouble = self._trouble or Trouble(Kind.LOST, Stage.QUIT, "closed by us")
+        if self.client.reusable:
+            self.client.command(QUIT)
+            self._flush()
+        else:
+            self._limit(self._timeouts.quit)
+            self._close()
+        return ended
+
+    def abort(self) -> None:
+        """End the connection at once; half a message must never look like a whole one."""
+        self._trouble = self._trouble or Trouble(Kind.LOST, "connection", "closed by us")
+        self._waiting = None
+        self._stop_timer()
+        if self.transport is not None and not self._lost:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+
+    async def _answer(self) -> Reply:
+        await self._answered()
+        assert self.client.reply is not None
+        return self.client.reply
+
+    async def _answered(self) -> None:
+        """Wait until the next move is ours."""
+        self._check()
+        if not self.client.at_rest:
+            self._limit_step()
+            await self._woken()
+
+    async def _send_body(self, body: Body) -> None:
+        stuffing = DotStuffing()
+        memory = body.memory
+        if memory is not None and sum(map(len, memory)) <= _ONE_WRITE_OCTETS:
+            octets = b"".join([*map(stuffing.feed, memory), stuffing.finish()])
+            self._write(octets)
+        else:
+            await self._stream(body, stuffing)
+        self._check()
+        self.client.body_sent()
+
+    async def _stream(self, body: Body, stuffing: DotStuffing) -> None:
+        assert self.transport is not None
+        self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        try:
+            for number in range(body.count):
+                self._deadline = None  # it is not the peer who is waited for
+                chunk = await body.chunk(number)
+                self._check()
+                self._write(stuffing.feed(chunk))
+                while self._paused:
+                    self._limit(self._timeouts.data_block)
+                    await self._woken()
+            self._write(stuffing.finish())
+        finally:
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self._paused = False
+
+    def pauseProducing(self) -> None:
+        """The peer reads more slowly than we write."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """The peer has taken what was written."""
+        self._paused = False
+        if self.client.body_due:
+            self._wake()
+
+    def stopProducing(self) -> None:
+        """The connection is ending; ``connectionLost`` follows."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Let the core read, send what it may, and wake who waits."""
+        try:
+            answered = self.client.receive(data)
+        except GarbageReply as error:
+            self._fail(Trouble(Kind.GARBAGE, self._stage, str(error)))
+        except UnsolicitedReply as error:
+            self._fail(Trouble(Kind.REFUSED, self._stage, str(error), error.reply))
+        except ServiceClosing as error:
+            self._fail(Trouble(Kind.REFUSED, error.stage, str(error), error.reply))
+        else:
+            if answered:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        self._flush()
+        if not self.client.at_rest:
+            self._limit_step()
+        elif self._closed:
+            self._close()
+        else:
+            self._wake()
+
+    def handshakeCompleted(self) -> None:
+        """TLS has begun."""
+        self._handshaking = False
+        self._wake()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell who waits, or who keeps this connection."""
+        self._lost = True
+        kind, text = Kind.LOST, f"connection lost: {reason.getErrorMessage().rstrip('.')}"
+        if self._handshaking:
+            kind, text = Kind.TLS, f"TLS handshake failed: {tls_reason(reason)}"
+        self._fail(Trouble(kind, self._stage, text))
+        self._stop_timer()
+        ended, self._closed = self._closed, []
+        for deferred in ended:
+            deferred.callback(None)
+
+    @property
+    def _stage(self) -> Stage:
+        """What is being waited for: in the middle of the message that is still DATA."""
+        if self._handshaking:
+            return Stage.STARTTLS
+        step = self.client.awaited
+        if step is not None:
+            return step.stage
+        return Stage.DATA if self.client.body_due else Stage.MAIL
+
+    def _check(self) -> None:
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _fail(self, trouble: Trouble) -> Trouble:
+        """Nothing more can be done here: remember why, tell who waits, close."""
+        if self._trouble is None:
+            self._trouble = trouble
+            waiting, self._waiting = self._waiting, None
+            if not self._lost:
+                self.transport.abortConnection()  # type: ignore[union-attr]
+            if waiting is not None:
+                waiting.errback(trouble)
+            else:
+                self.on_lost()
+        return self._trouble
+
+    def _flush(self) -> None:
+        octets = self.client.output()
+        if octets:
+            self._write(octets)
+            self._limit_step()
+
+    def _write(self, octets: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(octets)
+
+    async def _woken(self) -> None:
+        self._check()
+        self._waiting = Deferred()
+        await self._waiting
+
+    def _wake(self) -> None:
+        self._deadline = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def _close(self) -> None:
+        """Close in order; the timer sees to it that it does end."""
+        self._limit(self._timeouts.quit)
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+    def _limit_step(self) -> None:
+        step = self.client.awaited
+        if step is not None:
+            self._limit(self._timeouts.of(step.stage))
+
+    def _limit(self, seconds: float) -> None:
+        """Set the deadline of what is waited for.  The timer is seldom touched: when it
+        rings too early, it is set anew."""
+        now = self._clock.seconds()
+        self._deadline = min(now + seconds, self._bound)
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._deadline - now, self._ring)
+        elif self._timer.getTime() > self._deadline:
+            self._timer.reset(self._deadline - now)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        left = self._deadline - self._clock.seconds()
+        if left > 0:
+            self._timer = self._clock.callLater(left, self._ring)
+            return
+        if self._closed and self.transport is not None:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+        what = "TLS handshake" if self._handshaking else self._stage.value
+        self._fail(Trouble(Kind.TIMEOUT, self._stage, f"timed out waiting for {what}"))
+
+    def _stop_timer(self) -> None:
+        self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,249 @@
+"""Delivery: one job in, one outcome for each of its recipients out.
+
+The walk: route → hosts → addresses → session, until nobody is left or no host is.  What a
+failure on the way means is decided in ``attempt``; nothing here writes anywhere.  Concurrency
+is the scheduler's: each job uses one connection at a time.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import Protocol
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from mta.delivery.attempt import Attempt, Contact
+from mta.delivery.connection import Connection
+from mta.delivery.opening import Opening, Reactor, Site
+from mta.delivery.pool import Pool
+from mta.delivery.routes import Discard, Mx, Refuse, Route, Smarthost
+from mta.delivery.session import Message, Session, prepare
+from mta.delivery.settings import DeliverySettings
+from mta.delivery.trouble import Trouble
+from mta.dns.answers import DnsTemporary, NoSuchName
+from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
+from mta.mail.envelope import Job, Recipient
+from mta.mail.events import Emit, Note
+from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.tls.level import ClientTls
+
+
+class Exchangers(Protocol):
+    """Where mail for a domain goes; ``mta.dns.mx.MailExchangers``."""
+
+    def hosts(self, domain: str) -> Deferred[tuple[MailHost, ...]]:
+        """Give the hosts of ``domain``, best first."""
+
+    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+        """Give the IP addresses of ``host``."""
+
+
+class Delivery:
+    """Sends jobs.  Nothing it returns fails, except by being cancelled."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        settings: DeliverySettings,
+        exchangers: Exchangers,
+        tls: ClientTls,
+        emit: Emit,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._exchangers = exchangers
+        self._emit = emit
+        self._pool = Pool(reactor)
+        self._opening = Opening(reactor, tls, self._pool.dismiss)
+
+    def use(self, settings: DeliverySettings) -> None:
+        """Take new settings; attempts that begin from now on follow them."""
+        self._settings = settings
+
+    def destination(self, sender: str, domain: str) -> str:
+        """Return the key under which mail from ``sender`` to ``domain`` is gathered."""
+        return self._settings.routes.destination(sender, domain)
+
+    def deliver(self, job: Job) -> Deferred[list[Outcome]]:
+        """Make one attempt.  Cancelling it closes its connection at once."""
+        return Deferred.fromCoroutine(self._deliver(job, self._settings))
+
+    def stop(self) -> Deferred[None]:
+        """Say good-bye on all idle connections; those in use are their jobs' business."""
+        return self._pool.stop()
+
+    async def _deliver(self, job: Job, settings: DeliverySettings) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for route, domain, recipients in _by_route(job, settings):
+            match route.target:
+                case Discard():
+                    outcomes += _discarded(route, recipients)
+                case Refuse():
+                    outcomes += _refused(route.target, recipients)
+                case Mx() | Smarthost():
+                    attempt = Attempt(recipients)
+                    await self._send(attempt, job, route.target, domain, settings)
+                    outcomes += attempt.outcomes()
+        return outcomes
+
+    async def _send(
+        self,
+        attempt: Attempt,
+        job: Job,
+        target: Mx | Smarthost,
+        domain: str,
+        settings: DeliverySettings,
+    ) -> None:
+        try:
+            message = prepare(attempt, job.envelope, job.body)
+            walk = _Walk(self, attempt, message, settings)
+            for host in (await self._hosts(target, domain))[: settings.max_hosts]:
+                if not attempt.left or walk.sessions >= settings.max_sessions:
+                    return
+                await walk.visit(Site(host, target))
+        except CancelledError:
+            raise
+        except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
+            attempt.no_hosts(error)
+        except Exception as error:
+            self._log.failure("while delivering {id}", id=job.envelope.id)
+            text = f"{job.envelope.id}: {type(error).__name__}: {error}"
+            self._emit(Note("error", "delivery", text))
+            attempt.our_fault(error)
+
+    async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[str]:
+        """Return host names, best first; among equals those to whom a connection is open."""
+        if isinstance(target, Smarthost):
+            return (target.host,)
+        if domain.startswith("["):
+            return (domain,)
+        hosts = await self._exchangers.hosts(domain)
+        best = hosts[0].preference
+        ordered = sorted(
+            hosts,
+            key=lambda h: (
+                h.preference,
+                h.preference > best or Site(h.name, target) not in self._pool,
+            ),
+        )
+        return [host.name for host in ordered]
+
+
+class _Walk:
+    """One message on its way from host to host."""
+
+    def __init__(
+        self, delivery: Delivery, attempt: Attempt, message: Message, settings: DeliverySettings
+    ) -> None:
+        self.sessions = 0  # how many hosts have heard about the message
+        self._pool = delivery._pool
+        self._opening = delivery._opening
+        self._exchangers = delivery._exchangers
+        self._seconds = delivery._reactor.seconds
+        self._attempt = attempt
+        self._message = message
+        self._settings = settings
+
+    async def visit(self, site: Site) -> None:
+        """Try one host: a connection that waits for work, or its addresses in turn."""
+        while (connection := self._pool.take(site)) is not None:
+            if await self._talk(connection, site, 0.0):
+                return
+        began = self._seconds()
+        try:
+            addresses = await self._addresses(site.host)
+        except (DnsTemporary, NoSuchName) as error:
+            self._attempt.host_unknown(site.host, error)
+            return
+        if not addresses:
+            self._attempt.host_unknown(site.host, NoSuchName("no address"))
+        for address in addresses:
+            try:
+                connection = await self._opening.open(site, address, self._settings)
+            except Trouble as trouble:
+                contact = Contact(Peer(site.host, address, site.port), Timing(self._since(began)))
+                self._attempt.site_fails(trouble, contact)
+            else:
+                await self._talk(connection, site, self._since(began))
+                return
+
+    async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
+        """Send on ``connection``; False if it had been dead before."""
+        session = Session(connection, site, self._seconds, connect_s)
+        try:
+            limit = self._settings.recipients_per_transaction
+            alive = await session.send(self._attempt, self._message, limit)
+        except BaseException:
+            connection.abort()
+            raise
+        self._pool.park(site, connection, self._settings)
+        self.sessions += alive
+        return alive
+
+    async def _addresses(self, host: str) -> Sequence[str]:
+        """Return the addresses to try, by turns of the one and the other family."""
+        if host.startswith("["):
+            return (literal_address(host),)
+        if is_address(host):
+            return (host,)
+        addresses = await self._exchangers.addresses(host)
+        six = [address for address in addresses if ":" in address]
+        four = [address for address in addresses if ":" not in address]
+        turns = [address for pair in zip_longest(six, four) for address in pair if address]
+        return turns[: self._settings.max_addresses]
+
+    def _since(self, began: float) -> float:
+        return float(self._seconds() - began)
+
+
+def literal_address(domain: str) -> str:
+    """Return the IP address in an address literal (RFC 5321 §4.1.3).
+
+    Raises ``NoSuchDomain`` if there is none in it.
+    """
+    address = domain.strip("[]").removeprefix("ipv6:")
+    if not is_address(address):
+        raise NoSuchDomain(f"{domain} is not an address")
+    return address
+
+
+def is_address(text: str) -> bool:
+    """Tell whether ``text`` is an IPv4 or IPv6 address."""
+    return isIPAddress(text) or isIPv6Address(text)
+
+
+def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str, list[Recipient]]]:
+    """Gather the recipients by where the routes say *now* that they go: as a rule, one group."""
+    groups: dict[tuple[str, str], tuple[Route, str, list[Recipient]]] = {}
+    for recipient in job.recipients:
+        route = settings.routes.choose(job.envelope.sender, recipient.domain)
+        domain = recipient.domain if isinstance(route.target, Mx) else ""
+        group = groups.setdefault((route.name, domain), (route, domain, []))
+        group[2].append(recipient)
+    return groups.values()
+
+
+def _discarded(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
+    text = f"discarded by route {route.name}"
+    return [
+        Outcome(recipient.number, Verdict.DELIVERED, 0, "2.0.0", text, "route")
+        for recipient in recipients
+    ]
+
+
+def _refused(refuse: Refuse, recipients: Sequence[Recipient]) -> list[Outcome]:
+    return [
+        Outcome(
+            recipient.number,
+            Verdict.FAILED,
+            refuse.code,
+            refuse.enhanced,
+            refuse.text,
+            "route",
+            Blame.RECIPIENT,
+        )
+        for recipient in recipients
+    ]

@@ -1,0 +1,189 @@
+"""From an address to a session that is ready for mail: TCP, TLS, greeting, EHLO, AUTH.
+
+How private the session has to be is the route's business (``routes``); a route to mail
+exchangers that only *may* use TLS goes on without, on a new connection, where STARTTLS does
+not work (RFC 7435), and the reason is kept in the connection's ``tls.why``.  Certificates are
+judged by ``mta.tls``.  Credentials go only to a smarthost that has been verified.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+
+from mta.delivery.connection import Connection
+from mta.delivery.routes import Mx, Smarthost
+from mta.delivery.settings import DeliverySettings
+from mta.delivery.timeouts import Timeouts
+from mta.delivery.trouble import Kind, Trouble
+from mta.mail.outcome import Tls
+from mta.smtp.client import STARTTLS, Stage, authentication, hello, parse_extensions
+from mta.smtp.replies import Reply
+from mta.tls.level import ClientTls
+
+Reactor: TypeAlias = Any  # IReactorTCP and IReactorTime
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A host and how it is talked to: connections to equal sites are interchangeable."""
+
+    host: str
+    target: Mx | Smarthost
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        return self.target.port
+
+    @property
+    def implicit_tls(self) -> bool:
+        """TLS from the first octet (RFC 8314 §3.3)."""
+        return self.target.tls == "implicit"
+
+    @property
+    def wants_starttls(self) -> bool:
+        """STARTTLS is used if it is offered."""
+        return self.target.tls not in ("none", "implicit")
+
+    @property
+    def needs_starttls(self) -> bool:
+        """Nothing is sent without STARTTLS."""
+        return self.target.tls in ("encrypt", "verify", "starttls")
+
+    @property
+    def must_verify(self) -> bool:
+        """The certificate must verify: always that of a smarthost."""
+        return self.target.tls in ("implicit", "starttls", "verify")
+
+
+class _ConnectionFactory(Factory):
+    noisy = False
+
+    def __init__(self, reactor: Reactor, timeouts: Timeouts, address: str) -> None:
+        self._arguments = (reactor, timeouts, address)
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        return Connection(*self._arguments)
+
+
+class Opening:
+    """Opens sessions.  ``dismiss`` takes connections that are not wanted any more."""
+
+    def __init__(
+        self, reactor: Reactor, tls: ClientTls, dismiss: Callable[[Connection], None]
+    ) -> None:
+        self._reactor = reactor
+        self._tls = tls
+        self._dismiss = dismiss
+
+    async def open(self, site: Site, address: str, settings: DeliverySettings) -> Connection:
+        """Return a connection that MAIL can be sent on.  Raises ``Trouble``."""
+        try:
+            return await self._session(site, address, settings)
+        except Trouble as trouble:
+            starttls = trouble.command == Stage.STARTTLS.value and trouble.kind is not Kind.ATTACK
+            if not starttls or not site.wants_starttls or site.needs_starttls:
+                raise
+            why = f"STARTTLS failed: {trouble}"
+        connection = await self._session(site, address, settings, plain=True)
+        connection.tls = Tls(why=why)
+        return connection
+
+    async def _session(
+        self, site: Site, address: str, settings: DeliverySettings, *, plain: bool = False
+    ) -> Connection:
+        connection = await self._connect(site, address, settings.timeouts)
+        try:
+            if site.implicit_tls:
+                await self._shake_hands(connection, site)
+            _require(await connection.greeting(), Stage.GREETING)
+            await _hello(connection, settings.host_name)
+            if site.wants_starttls and not plain:
+                await self._starttls(connection, site, settings.host_name)
+            if isinstance(site.target, Smarthost) and site.target.login:
+                await _authenticate(connection, site.target)
+        except Trouble:
+            self._dismiss(connection)
+            raise
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _connect(self, site: Site, address: str, timeouts: Timeouts) -> Connection:
+        endpoint_type = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        endpoint = endpoint_type(self._reactor, address, site.port, timeout=timeouts.connect)
+        factory = _ConnectionFactory(self._reactor, timeouts, address)
+        try:
+            connection = await endpoint.connect(factory)
+        except ConnectingCancelledError:
+            raise CancelledError from None  # Twisted's other way of saying the same
+        except (ConnectError, OSError) as error:
+            text = f"connect to {address} port {site.port}: {str(error).rstrip('.')}"
+            raise Trouble(Kind.CONNECT, "connect", text) from None
+        assert isinstance(connection, Connection)
+        return connection
+
+    async def _starttls(self, connection: Connection, site: Site, host_name: str) -> None:
+        if not connection.client.extensions.starttls:
+            if site.needs_starttls:
+                text = "TLS is required and the peer does not offer STARTTLS"
+                raise Trouble(Kind.TLS, Stage.STARTTLS, text)
+            connection.tls = Tls(why="STARTTLS is not offered")
+            return
+        _require(await connection.command(STARTTLS), Stage.STARTTLS)
+        await self._shake_hands(connection, site)
+        await _hello(connection, host_name)
+
+    async def _shake_hands(self, connection: Connection, site: Site) -> None:
+        host = site.host.strip("[]").removeprefix("ipv6:")
+        await connection.start_tls(self._tls.creator(host, mandatory=site.must_verify))
+
+
+def _require(reply: Reply, stage: Stage) -> None:
+    """Obey the first digit (RFC 5321 §4.2.1)."""
+    if not 200 <= reply.code < 300:
+        raise Trouble(Kind.REFUSED, stage, reply.text, reply)
+
+
+async def _hello(connection: Connection, host_name: str) -> None:
+    reply = await connection.command(hello(host_name))
+    if reply.permanent:
+        _require(await connection.command(hello(host_name, extended=False)), Stage.HELO)
+        return
+    _require(reply, Stage.EHLO)
+    connection.client.extensions = parse_extensions(reply)
+
+
+async def _authenticate(connection: Connection, smarthost: Smarthost) -> None:
+    """Log in (RFC 4954).  What the peer says goes to the log, unless it repeats a secret."""
+    secrets = [smarthost.login, smarthost.password]
+    try:
+        for step in authentication(
+            connection.client.extensions.auth, smarthost.login, smarthost.password
+        ):
+            secrets.append(step.line.split()[-1].decode("ascii"))
+            reply = await connection.command(step)
+            if reply.code != 334:
+                break
+        _require(reply, Stage.AUTH)
+    except LookupError as error:
+        raise Trouble(Kind.REFUSED, Stage.AUTH, str(error)) from None
+    except Trouble as trouble:
+        raise _without_secrets(trouble, secrets) from None
+
+
+def _without_secrets(trouble: Trouble, secrets: list[str]) -> Trouble:
+    reply = trouble.reply
+    said = str(trouble) + (reply.text if reply else "")
+    if not any(secret in said for secret in secrets):
+        return trouble
+    text = "(text withheld: it repeats the credentials)"
+    hidden = Reply(reply.code, reply.enhanced, (text,)) if reply else None
+    return Trouble(trouble.kind, trouble.command, text, hidden)

@@ -1,0 +1,119 @@
+"""Where mail goes: the first route that matches sender and recipient decides.
+
+Routes are read at every attempt, so that a changed configuration moves mail that is queued
+already.  A smarthost's password is in here and in no representation of it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from mta.mail.address import split
+
+MxTls: TypeAlias = Literal["may", "none", "encrypt", "verify"]
+SmarthostTls: TypeAlias = Literal["implicit", "starttls", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mx:
+    """To the mail exchangers of the recipient's domain (RFC 5321 §5.1).
+
+    ``tls``: "may" uses STARTTLS where it works and records how well; "encrypt" insists on
+    TLS, whoever the peer is; "verify" insists on a certificate that verifies.
+    """
+
+    port: int = 25
+    tls: MxTls = "may"
+
+
+@dataclass(frozen=True, slots=True)
+class Smarthost:
+    """To one host that takes everything.  Its certificate must verify, unless tls is "none"."""
+
+    host: str
+    port: int
+    tls: SmarthostTls = "implicit"
+    login: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse to send a password in the clear (RFC 4954 §9)."""
+        if self.login and self.tls == "none":
+            raise ValueError(f"{self.host}: credentials are not sent without TLS")
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Nowhere, as if delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Back to the sender."""
+
+    code: int = 550
+    enhanced: str = "5.7.1"
+    text: str = "Mail to this address is not accepted here"
+
+
+Target: TypeAlias = Mx | Smarthost | Discard | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A rule.  Patterns: "example.org" is that domain, ".example.org" and "*.example.org" are
+    the names below it, "*" is any.  None given: any, the null sender too.
+    """
+
+    name: str
+    target: Target
+    recipient_domains: tuple[str, ...] = ()
+    sender_domains: tuple[str, ...] = ()
+
+    def matches(self, sender_domain: str, domain: str) -> bool:
+        """Tell whether mail between the domains is meant; the null sender's is ""."""
+        return _any_matches(self.recipient_domains, domain) and _any_matches(
+            self.sender_domains, sender_domain
+        )
+
+
+def _any_matches(patterns: tuple[str, ...], domain: str) -> bool:
+    return not patterns or any(_matches(pattern, domain) for pattern in patterns)
+
+
+def _matches(pattern: str, domain: str) -> bool:
+    if pattern == "*":
+        return True
+    pattern = pattern.lower().removeprefix("*")
+    return domain.endswith(pattern) if pattern.startswith(".") else domain == pattern
+
+
+DEFAULT_ROUTE = Route("default", Mx())
+
+
+class Routes:
+    """All routes in their order; what none of them matches goes to its mail exchangers."""
+
+    def __init__(self, routes: tuple[Route, ...] = ()) -> None:
+        self._routes = routes
+
+    def choose(self, sender: str, domain: str) -> Route:
+        """Return the route of mail from the address ``sender`` to ``domain``."""
+        if self._routes:
+            sender_domain = split(sender)[1].lower()
+            for route in self._routes:
+                if route.matches(sender_domain, domain):
+                    return route
+        return DEFAULT_ROUTE
+
+    def destination(self, sender: str, domain: str) -> str:
+        """Return the key under which the queue gathers such mail: what one session can serve."""
+        route = self.choose(sender, domain)
+        match route.target:
+            case Mx():
+                return f"mx:{domain}"
+            case Smarthost():
+                return f"smarthost:{route.name}"
+            case Discard():
+                return f"discard:{route.name}"
+            case Refuse():
+                return f"refuse:{route.name}"

@@ -1,0 +1,22 @@
+"""What delivery needs to be told."""
+
+from dataclasses import dataclass, field
+
+from mta.delivery.routes import Routes
+from mta.delivery.timeouts import Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """Read anew at every attempt."""
+
+    host_name: str  # what EHLO says (RFC 5321 §4.1.4): our own full name, or an address literal
+    routes: Routes = field(default_factory=Routes)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_hosts: int = 5  # mail exchangers tried in one attempt
+    max_addresses: int = 4  # addresses tried of one host
+    max_sessions: int = 2  # hosts that may answer about the message itself in one attempt
+    idle_s: float = 5.0  # how long a connection waits for more mail
+    idle_connections: int = 100  # how many wait at most
+    messages_per_connection: int = 100
+    recipients_per_transaction: int = 100  # what any server must take (RFC 5321 §4.5.3.1.8)

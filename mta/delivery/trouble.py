@@ -1,0 +1,34 @@
+"""What can go wrong on a connection, as one exception.  What follows from it: ``attempt``."""
+
+from enum import Enum, auto
+
+from mta.smtp.client import Stage
+from mta.smtp.replies import Reply
+
+
+class Kind(Enum):
+    """What sort of trouble."""
+
+    CONNECT = auto()  # no TCP connection
+    LOST = auto()  # the connection ended
+    TIMEOUT = auto()
+    GARBAGE = auto()  # the peer does not speak SMTP
+    REFUSED = auto()  # a reply, and not the one that was needed
+    TLS = auto()  # handshake failed, or certificate not good enough
+    ATTACK = auto()  # somebody in between
+
+
+class Trouble(Exception):
+    """The session cannot go on.
+
+    ``command`` is what was waited for, in the words of ``Outcome.command``; ``reply`` is what the
+    peer said, where it said something.
+    """
+
+    def __init__(
+        self, kind: Kind, command: str | Stage, text: str, reply: Reply | None = None
+    ) -> None:
+        self.kind = kind
+        self.command = command.value if isinstance(command, Stage) else command
+        self.reply = reply
+        super().__init__(text)

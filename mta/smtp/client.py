@@ -1,0 +1,373 @@
+"""The client's side of SMTP, without I/O (RFC 5321, RFC 2920, RFC 3207, RFC 4954).
+
+One ordered list of steps (greeting, EHLO, MAIL, RCPT ..., DATA, end of data) and two cursors
+on it: how far the client has *sent*, how far the server has *answered*.  Neither ever goes
+back.  Pipelining is the distance between them; without it the window is one step wide.
+A step that must come last in its group (RFC 2920 §3.1) closes the window until it is
+answered.  The octets of the message itself never pass through here: when the list stands
+at the end of data the caller sends them, dot-stuffed by ``DotStuffing``, and says so.
+
+Trusted: nothing that the server sends.  Addresses are checked here once more, so that none
+can end a command line early, whoever let it in.  Not done: CHUNKING, SMTPUTF8, DSN.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mta.smtp.replies import Reply
+from mta.smtp.reply_parser import RemoteProtocolError, ReplyParser
+
+
+class Stage(Enum):
+    """What a step is, in the words that logs and outcomes use."""
+
+    GREETING = "greeting"
+    EHLO = "EHLO"
+    HELO = "HELO"
+    STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
+    RSET = "RSET"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    END_OF_DATA = "end of data"
+    QUIT = "QUIT"
+
+
+# RFC 2920 §3.1: these may only be the last of a group
+_LAST_IN_GROUP = frozenset(Stage) - {Stage.RSET, Stage.MAIL, Stage.RCPT}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to be answered.  The line may hold a secret, so it is not shown."""
+
+    stage: Stage
+    line: bytes = field(default=b"", repr=False)  # with its CRLF; empty: nothing to send
+    number: int = 0  # of the recipient, in the order of the transaction
+
+
+class UnsolicitedReply(RemoteProtocolError):
+    """The server speaks without having been asked: it is closing, or out of step."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        super().__init__(f"unexpected reply: {reply.code} {reply.text}")
+
+
+class ServiceClosing(RemoteProtocolError):
+    """The server closes: 421 (RFC 5321 §3.8), in answer to ``stage``."""
+
+    def __init__(self, stage: Stage, reply: Reply) -> None:
+        self.stage = stage
+        self.reply = reply
+        super().__init__(reply.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What the server announced in its answer to EHLO (RFC 5321 §4.1.1.1)."""
+
+    keywords: frozenset[str] = frozenset()
+    size: int = 0  # RFC 1870: the largest message in octets, 0 if it does not say
+    auth: frozenset[str] = frozenset()
+
+    @property
+    def pipelining(self) -> bool:
+        """RFC 2920."""
+        return "PIPELINING" in self.keywords
+
+    @property
+    def eight_bit_mime(self) -> bool:
+        """RFC 6152."""
+        return "8BITMIME" in self.keywords
+
+    @property
+    def starttls(self) -> bool:
+        """RFC 3207."""
+        return "STARTTLS" in self.keywords
+
+    @property
+    def announces_size(self) -> bool:
+        """RFC 1870: SIZE= may be given on MAIL."""
+        return "SIZE" in self.keywords
+
+
+def parse_extensions(reply: Reply) -> Extensions:
+    """Read a positive answer to EHLO; what cannot be read counts as not said."""
+    keywords = set()
+    size = 0
+    auth: set[str] = set()
+    for line in reply.lines[1:]:
+        # Some old servers announce "AUTH=LOGIN", so that old clients see it
+        words = line.upper().replace("AUTH=", "AUTH ", 1).split()
+        if not words:
+            continue
+        keywords.add(words[0])
+        if words[0] == "AUTH":
+            auth.update(words[1:])
+        elif words[0] == "SIZE" and len(words) > 1 and re.fullmatch("[0-9]{1,20}", words[1]):
+            size = int(words[1])
+    return Extensions(frozenset(keywords), size, frozenset(auth))
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What the server has answered about one message so far; None where it has not."""
+
+    recipients: list[Reply | None]
+    mail: Reply | None = None
+    data: Reply | None = None
+    end_of_data: Reply | None = None
+    body_sent: bool = False  # the final dot has been handed to the transport
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server has taken the sender and at least one recipient."""
+        mail = self.mail is not None and self.mail.code < 300
+        return mail and any(reply is not None and reply.code < 300 for reply in self.recipients)
+
+
+class Client:
+    """One connection's steps.  Feed it with ``receive``, write what ``output`` gives.
+
+    It begins by waiting for the greeting.  It is ``at_rest`` when nothing is to be sent and
+    nothing outstanding: the caller then adds steps, sends the body, or parks the connection.
+    """
+
+    def __init__(self) -> None:
+        self.extensions = Extensions()
+        self.reply: Reply | None = None  # the last one that answered a step
+        self.transaction: Transaction | None = None
+        self._closing = False  # the server has said 421
+        self._parser = ReplyParser()
+        self._steps: list[Step] = [Step(Stage.GREETING)]
+        self._sent = 1
+        self._answered = 0
+        self._must_reset = False
+
+    @property
+    def awaited(self) -> Step | None:
+        """The step whose answer comes next, or None."""
+        return self._steps[self._answered] if self._answered < self._sent else None
+
+    @property
+    def body_due(self) -> bool:
+        """Whether the message is to be sent now."""
+        return (
+            self._answered == self._sent < len(self._steps)
+            and self._steps[self._sent].stage is Stage.END_OF_DATA
+            and not self._steps[self._sent].line
+        )
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the next move is the caller's."""
+        answered = self._answered == self._sent
+        return answered and (self._sent == len(self._steps) or self.body_due)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another transaction may begin."""
+        finished = self._answered == self._sent == len(self._steps)
+        return finished and not self._closing and not self._parser.pending
+
+    @property
+    def pending_input(self) -> bool:
+        """Whether octets have come that answer nothing; after STARTTLS: an attack."""
+        return self._parser.pending
+
+    def command(self, step: Step) -> None:
+        """Put one command in the list."""
+        self._begin(step)
+        self.transaction = None
+
+    def begin(self, mail: bytes, recipients: Sequence[bytes]) -> Transaction:
+        """Put MAIL, RCPT ... and DATA in the list; RSET first if the last one was left open."""
+        steps = [Step(Stage.RSET, b"RSET\r\n")] if self._must_reset else []
+        steps.append(Step(Stage.MAIL, mail))
+        steps.extend(Step(Stage.RCPT, line, number) for number, line in enumerate(recipients))
+        steps.append(Step(Stage.DATA, b"DATA\r\n"))
+        self._begin(*steps)
+        self.transaction = Transaction([None] * len(recipients))
+        self._must_reset = True
+        return self.transaction
+
+    def _begin(self, *steps: Step) -> None:
+        if self._answered != len(self._steps):
+            raise RuntimeError("a step is begun while another one waits for its answer")
+        self._steps = list(steps)
+        self._sent = self._answered = 0
+
+    def output(self) -> bytes:
+        """Return what may be sent now, and count it as sent."""
+        first = self._sent
+        if self._answered < first and not self._window_open():
+            return b""
+        last = first
+        while last < len(self._steps) and self._steps[last].line:
+            last += 1
+            if not self.extensions.pipelining or self._steps[last - 1].stage in _LAST_IN_GROUP:
+                break
+        self._sent = last
+        return b"".join([step.line for step in self._steps[first:last]])
+
+    def _window_open(self) -> bool:
+        last_sent = self._steps[self._sent - 1].stage
+        return self.extensions.pipelining and last_sent not in _LAST_IN_GROUP
+
+    def body_sent(self) -> None:
+        """Note that the message and its final dot have been sent."""
+        assert self.body_due and self.transaction is not None  # noqa: PT018
+        self._sent += 1
+        self.transaction.body_sent = True
+
+    def receive(self, data: bytes) -> bool:
+        """Take octets from the server; tell whether an answer was among them.
+
+        Raises ``RemoteProtocolError``.  A 421 is an answer only to the end of data, where it says
+        what becomes of the message; to anything else it is ``ServiceClosing``.
+        """
+        self._parser.feed(data)
+        answered = False
+        while (reply := self._parser.next()) is not None:
+            if self._answered == self._sent:
+                raise UnsolicitedReply(reply)
+            step = self._steps[self._answered]
+            if reply.code == 421:
+                self._closing = True
+                if step.stage not in (Stage.END_OF_DATA, Stage.QUIT):
+                    raise ServiceClosing(step.stage, reply)
+            self._answered += 1
+            self.reply = reply
+            answered = True
+            if self.transaction is not None:
+                self._note(self.transaction, step, reply)
+        return answered
+
+    def _note(self, transaction: Transaction, step: Step, reply: Reply) -> None:
+        match step.stage:
+            case Stage.RSET | Stage.MAIL:
+                if step.stage is Stage.MAIL or reply.code >= 300:
+                    transaction.mail = reply
+                if reply.code >= 300:
+                    self._forget_unsent()
+            case Stage.RCPT:
+                transaction.recipients[step.number] = reply
+                only_data_left = self._sent == self._answered == len(self._steps) - 1
+                if only_data_left and not transaction.accepted:
+                    self._forget_unsent()
+            case Stage.DATA:
+                transaction.data = reply
+                if 300 <= reply.code < 400:
+                    self._end_of_data(transaction)
+            case Stage.END_OF_DATA:
+                transaction.end_of_data = reply
+                self._must_reset = False
+
+    def _forget_unsent(self) -> None:
+        del self._steps[self._sent :]
+
+    def _end_of_data(self, transaction: Transaction) -> None:
+        """Let the body follow; if nobody is to get it, only the dot (RFC 2920 §3.1)."""
+        line = b"" if transaction.accepted else b".\r\n"
+        self._steps.append(Step(Stage.END_OF_DATA, line))
+
+    def forget(self) -> None:
+        """Forget what was learnt in the clear, once TLS has begun (RFC 3207 §4.2)."""
+        self.extensions = Extensions()
+        self._parser = ReplyParser()
+
+
+class DotStuffing:
+    """Transparency in blocks (RFC 5321 §4.5.2).
+
+    The content has CRLF line ends and neither bare CR nor bare LF: the spool holds no other.
+    """
+
+    def __init__(self) -> None:
+        self._tail = b"\r\n"  # the last two octets
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return ``chunk`` as it goes out; chunks may begin and end anywhere."""
+        stuffed = chunk.replace(b"\r\n.", b"\r\n..")
+        if self._tail == b"\r\n" and chunk.startswith(b"."):
+            stuffed = b"." + stuffed
+        elif self._tail.endswith(b"\r") and chunk.startswith(b"\n."):
+            stuffed = b"\n." + stuffed[1:]
+        self._tail = (self._tail + chunk[-2:])[-2:]
+        return stuffed
+
+    def finish(self) -> bytes:
+        """Return the end of data, with the line end before it where there is none yet."""
+        return b".\r\n" if self._tail == b"\r\n" else b"\r\n.\r\n"
+
+
+class UnsafeAddress(ValueError):
+    """An address that cannot stand in a command."""
+
+
+# A dot-string or a quoted string (RFC 5321 §4.1.2), generous about what is in them, but
+# never a control character, and nothing that could end the path outside quotes
+_PATH = re.compile(
+    r'(?:(?:[^\x00-\x20\x7f<>"]+|"(?:[^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*")(?:@[^\x00-\x20\x7f<>"@]+)?)?'
+)
+
+
+def _path(address: str) -> bytes:
+    if _PATH.fullmatch(address) is None or not address.isascii():
+        raise UnsafeAddress(f"{address!a} cannot be sent in an SMTP command")
+    return b"<" + address.encode("ascii") + b">"
+
+
+def mail_line(sender: str, size: int, eight_bit: bool, extensions: Extensions) -> bytes:
+    """Return the MAIL command; ``sender`` "" is the null sender.  Raises ``UnsafeAddress``."""
+    line = b"MAIL FROM:" + _path(sender)
+    if extensions.announces_size:
+        line += b" SIZE=%d" % size
+    if eight_bit and extensions.eight_bit_mime:
+        line += b" BODY=8BITMIME"
+    return line + b"\r\n"
+
+
+def rcpt_line(recipient: str) -> bytes:
+    """Return the RCPT command.  Raises ``UnsafeAddress``."""
+    if not recipient:
+        raise UnsafeAddress("a recipient without an address")
+    return b"RCPT TO:" + _path(recipient) + b"\r\n"
+
+
+def hello(host_name: str, *, extended: bool = True) -> Step:
+    """Return EHLO, or HELO for a server that does not know EHLO (RFC 5321 §3.2)."""
+    verb, stage = ("EHLO", Stage.EHLO) if extended else ("HELO", Stage.HELO)
+    if not host_name.isascii() or not host_name.isprintable() or " " in host_name:
+        raise ValueError(f"{host_name!a} is not a name for {verb}")
+    return Step(stage, f"{verb} {host_name}\r\n".encode("ascii"))
+
+
+STARTTLS = Step(Stage.STARTTLS, b"STARTTLS\r\n")
+QUIT = Step(Stage.QUIT, b"QUIT\r\n")
+
+
+def authentication(mechanisms: frozenset[str], login: str, password: str) -> Iterator[Step]:
+    """Give the steps of AUTH, each to be sent when the one before was answered 334.
+
+    PLAIN (RFC 4616) before LOGIN.  Raises ``LookupError`` if the server has neither.
+    """
+    if "PLAIN" in mechanisms:
+        return _lines(b"AUTH PLAIN", f"\0{login}\0{password}", initial=True)
+    if "LOGIN" in mechanisms:
+        return _lines(b"AUTH LOGIN", login, password)
+    raise LookupError(f"no common mechanism, the server has: {' '.join(sorted(mechanisms))}")
+
+
+def _lines(command: bytes, *secrets: str, initial: bool = False) -> Iterator[Step]:
+    answers = [b64encode(secret.encode("utf-8")) for secret in secrets]
+    # RFC 4954 §4: an initial response must fit in the 512 octets of a command line
+    if initial and len(command) + len(answers[0]) + 3 <= 512:
+        command += b" " + answers.pop(0)
+    for line in (command, *answers):
+        yield Step(Stage.AUTH, line + b"\r\n")
