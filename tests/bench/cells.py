@@ -1,0 +1,76 @@
+"""What is measured: the cells of the table, and the destinations both servers know.
+
+One configuration of each server serves every scenario, because the recipient's domain
+says what becomes of a message.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+DEFER_DOMAIN = "defer.test"  # deferred at once, without an attempt over the network
+SINK_DOMAIN = "sink.test"  # to the fast sink, which only counts
+TIMED_DOMAIN = "timed.test"  # to the sink that says how old each message is
+
+LOGIN = "bench"
+PASSWORD = "bench-secret"
+
+
+class Scenario(StrEnum):
+    """One kind of work."""
+
+    ACCEPT = "accept"
+    RELAY = "relay"
+    SMTPS_1 = "smtps x1"
+    SMTPS_10 = "smtps x10"
+
+    @property
+    def secure(self) -> bool:
+        """Whether clients use implicit TLS and AUTH PLAIN."""
+        return self in {Scenario.SMTPS_1, Scenario.SMTPS_10}
+
+    @property
+    def per_connection(self) -> int:
+        """How many messages a client sends before it connects anew."""
+        return 10 if self is Scenario.SMTPS_10 else 1
+
+    @property
+    def domain(self) -> str:
+        """Whither the messages of throughput runs go."""
+        return SINK_DOMAIN if self is Scenario.RELAY else DEFER_DOMAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One row of the table: a scenario at a number of clients and a message size in octets."""
+
+    scenario: Scenario
+    clients: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.scenario}, {self.clients} clients, {self.size // 1024} KB"
+
+
+TARGET_CLIENTS, TARGET_SIZE = 20, 10 * 1024
+_CLIENTS = (1, 20, 100)
+_SIZES = (1024, 10 * 1024, 100 * 1024)
+
+
+def quick() -> list[Cell]:
+    """The cells that the targets are about, and the submission ones beside them."""
+    return [Cell(scenario, TARGET_CLIENTS, TARGET_SIZE) for scenario in Scenario]
+
+
+def usual() -> list[Cell]:
+    """10 KB at every number of clients, every size at 20 clients."""
+    return [one for one in full() if one.size == TARGET_SIZE or one.clients == TARGET_CLIENTS]
+
+
+def full() -> list[Cell]:
+    """Everything."""
+    return [
+        Cell(scenario, clients, size)
+        for scenario in Scenario
+        for size in _SIZES
+        for clients in _CLIENTS
+    ]

@@ -1,0 +1,39 @@
+"""Where a run keeps its things: one temporary directory, a certificate, the sinks' ports."""
+
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mta.tls.selfsigned import self_signed
+
+
+class Places:
+    """The run's directory, on a disk (not in memory) so that fsync means something."""
+
+    def __init__(self, parent: str | None, sink_port: int, timed_port: int) -> None:
+        self._root = Path(tempfile.mkdtemp(prefix="mta-bench-", dir=parent))
+        self._root.chmod(0o755)  # Postfix's own user has to get in
+        self._count = 0
+        self.sink_port, self.timed_port = sink_port, timed_port
+        self.certificate, self.key = self._root / "certificate.pem", self._root / "key.pem"
+        certificate, key = self_signed("localhost", datetime.now(UTC))
+        self.certificate.write_bytes(certificate)
+        self.key.touch(0o600)
+        self.key.write_bytes(key)
+
+    def fresh(self, name: str) -> Path:
+        """Return a new empty directory."""
+        self._count += 1
+        directory = self._root / f"{name}-{self._count}"
+        directory.mkdir()
+        return directory
+
+    def remove(self, directory: Path) -> None:
+        """Remove a directory that ``fresh`` made."""
+        if self._root in directory.parents:
+            shutil.rmtree(directory)
+
+    def close(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._root)
