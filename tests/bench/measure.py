@@ -7,6 +7,7 @@ figure is only worth something for a run of a second and more.
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _TICK_MS = 1000.0 / os.sysconf("SC_CLK_TCK")
@@ -49,13 +50,13 @@ def _times() -> dict[int, tuple[int, int]]:
     return found
 
 
-def wait_until_idle(root: int, limit_s: float = 30.0) -> float:
-    """Wait until the tree has nothing to do; return its ``cpu_ms`` at that moment."""
+def wait_until_idle(cpu: Callable[[], float], limit_s: float = 30.0) -> float:
+    """Wait until ``cpu``, in milliseconds, hardly grows any more; return it."""
     end = time.monotonic() + limit_s
-    before = cpu_ms(root)
+    before = cpu()
     while time.monotonic() < end:
         time.sleep(_IDLE_SAMPLE_S)
-        now = cpu_ms(root)
+        now = cpu()
         if now - before <= _IDLE_SAMPLE_S * 1000 * _IDLE_SHARE:
             return now
         before = now

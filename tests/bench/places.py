@@ -1,9 +1,12 @@
 """Where a run keeps its things: one temporary directory, a certificate, the sinks' ports."""
 
 import shutil
+import socket
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+
+from net import HOST
 
 from mta.tls.selfsigned import self_signed
 
@@ -16,6 +19,9 @@ class Places:
         self._root.chmod(0o755)  # Postfix's own user has to get in
         self._count = 0
         self.sink_port, self.timed_port = sink_port, timed_port
+        self._dead = socket.socket()  # bound and not listening: who connects is refused
+        self._dead.bind((HOST, 0))
+        self.dead_port = self._dead.getsockname()[1]
         self.certificate, self.key = self._root / "certificate.pem", self._root / "key.pem"
         certificate, key = self_signed("localhost", datetime.now(UTC))
         self.certificate.write_bytes(certificate)
@@ -36,4 +42,5 @@ class Places:
 
     def close(self) -> None:
         """Remove everything."""
+        self._dead.close()
         shutil.rmtree(self._root)

@@ -1,7 +1,8 @@
 """Our service, as an installation has it: the twistd plugin, a configuration file, SQLite.
 
 Only what a bench needs differs from the defaults: ports, routes, the two listeners and a
-message size that lets 50 MB in.  The log goes to a file, as Postfix's does.
+message size that lets 50 MB in.  The log goes to a file, as Postfix's does.  What is to be
+deferred has a smarthost that is down: a few refused connections, then it is put off.
 """
 
 import os
@@ -13,12 +14,14 @@ import measure
 from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN
 from net import HOST, free_ports, wait_for_port
 from places import Places
+from postgresql import PostgreSQL
 
 _STOP_S = 30
 _BIN = Path(sys.executable).parent
 
 _CONFIGURATION = """\
 host_name = "relay.test"
+trusted_networks = ["127.0.0.0/8"]
 
 [spool]
 url = "{spool}"
@@ -40,9 +43,9 @@ certificate = "{certificate}"
 key = "{key}"
 
 [[route]]
-name = "deferred"
+name = "dead"
 recipient_domains = ["{defer}"]
-error = {{ code = 450, enhanced = "4.3.2", text = "not now" }}
+smarthost = {{ host = "{host}", port = {dead_port}, tls = "none" }}
 
 [[route]]
 name = "sink"
@@ -68,8 +71,10 @@ class Relay:
     name = "ours"
     secure = True
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, postgresql: PostgreSQL | None = None) -> None:
+        """Keep the spool in ``postgresql``, or in SQLite."""
         self._places = places
+        self._postgresql = postgresql
         self._directory = Path()
         self._process: subprocess.Popen[bytes] | None = None
         self.plain_port = self.tls_port = 0
@@ -115,8 +120,9 @@ class Relay:
         return measure.memory_mb(self.pid, "VmHWM")
 
     def cpu_ms(self) -> float:
-        """Processor time since it started, in milliseconds."""
-        return measure.cpu_ms(self.pid)
+        """Processor time since it started, the database server's included, in milliseconds."""
+        beside = self._postgresql.cpu_ms() if self._postgresql else 0.0
+        return measure.cpu_ms(self.pid) + beside
 
     def last_words(self) -> str:
         """What it printed last."""
@@ -127,8 +133,9 @@ class Relay:
         return self._process is not None and self._process.poll() is None
 
     def _configuration(self) -> str:
+        sqlite = f"sqlite:///{self._directory}/spool.sqlite"
         return _CONFIGURATION.format(
-            spool=f"sqlite:///{self._directory}/spool.sqlite",
+            spool=self._postgresql.fresh() if self._postgresql else sqlite,
             host=HOST,
             plain_port=self.plain_port,
             tls_port=self.tls_port,
@@ -137,6 +144,7 @@ class Relay:
             defer=DEFER_DOMAIN,
             sink=SINK_DOMAIN,
             timed=TIMED_DOMAIN,
+            dead_port=self._places.dead_port,
             sink_port=self._places.sink_port,
             timed_port=self._places.timed_port,
             directory=self._directory,

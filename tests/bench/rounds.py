@@ -132,7 +132,7 @@ def run_once(cell: Cell, server: Server, sinks: Sinks, messages: int) -> Run:
     end = loaded.end
     if cell.scenario is Scenario.RELAY:
         end = max(end, sinks.counting.wait_for(arrived + messages))
-    after = measure.wait_until_idle(server.pid)
+    after = measure.wait_until_idle(server.cpu_ms)
     return Run(messages, end - loaded.begin, after - before, loaded.core_share)
 
 

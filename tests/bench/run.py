@@ -28,6 +28,7 @@ import table
 import targets
 from measure import Unmeasurable
 from places import Places
+from postgresql import PostgreSQL
 from relay import Relay
 from rounds import Effort, Series, Server, Sinks, measure_cell
 
@@ -43,7 +44,8 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._places = Places(options.directory, *net.free_ports(2))
-        self._relay = Relay(self._places)
+        self._database = PostgreSQL(self._places.fresh("data")) if options.postgresql else None
+        self._relay = Relay(self._places, self._database)
         self.servers: list[Server] = [self._relay]
         self.alone = "not asked for" if options.no_postfix else postfix.why_not()
         if not self.alone:
@@ -69,6 +71,8 @@ class Bench:
                 sinks.counting.stop()
                 sinks.timing.stop()
         finally:
+            if self._database:
+                self._database.stop()
             self._places.close()
 
     def _try(self, what: str, work: Callable[[], None]) -> None:
@@ -106,6 +110,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each server in a cell")
     parser.add_argument("--seconds", type=float, help="aim of one run (2, quick: 1.5)")
     parser.add_argument("--no-postfix", action="store_true", help="measure ours alone")
+    parser.add_argument("--postgresql", action="store_true",
+                        help="our spool in PostgreSQL instead of SQLite")  # fmt: skip
     parser.add_argument("--directory", help="where the spools are (default: the temporary one)")
     parser.add_argument("--format", choices=table.FORMATS, default="plain")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
