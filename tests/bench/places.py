@@ -3,6 +3,7 @@
 import shutil
 import socket
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from mta.tls.selfsigned import self_signed
 class Places:
     """The run's directory, on a disk (not in memory) so that fsync means something."""
 
-    def __init__(self, parent: str | None, sink_port: int, timed_port: int) -> None:
+    def __init__(self, parent: str | None, ports: Sequence[int], *, keep: bool) -> None:
+        """``ports``: of the counting and the timing sink; ``keep`` what is in there at the end."""
         self._root = Path(tempfile.mkdtemp(prefix="mta-bench-", dir=parent))
         self._root.chmod(0o755)  # Postfix's own user has to get in
         self._count = 0
-        self.sink_port, self.timed_port = sink_port, timed_port
+        self._keep = keep
+        self.sink_port, self.timed_port = ports
         self._dead = socket.socket()  # bound and not listening: who connects is refused
         self._dead.bind((HOST, 0))
         self.dead_port = self._dead.getsockname()[1]
@@ -37,10 +40,13 @@ class Places:
 
     def remove(self, directory: Path) -> None:
         """Remove a directory that ``fresh`` made."""
-        if self._root in directory.parents:
+        if not self._keep and self._root in directory.parents:
             shutil.rmtree(directory)
 
-    def close(self) -> None:
-        """Remove everything."""
+    def close(self) -> Path | None:
+        """Remove everything; return the directory if it is kept."""
         self._dead.close()
+        if self._keep:
+            return self._root
         shutil.rmtree(self._root)
+        return None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import measure
 from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN
-from net import HOST, free_ports, wait_for_port
+from net import HOST, NotUp, free_ports, wait_for_port
 from places import Places
 from postgresql import PostgreSQL
 
@@ -101,7 +101,10 @@ class Relay:
                 stderr=subprocess.STDOUT,
                 cwd=self._directory,
             )
-        wait_for_port(self.tls_port, self._alive)
+        try:
+            wait_for_port(self.tls_port, self._alive)
+        except NotUp as fault:
+            raise NotUp(f"{fault}; the service said: {self._last_words()}") from None
 
     def stop(self) -> None:
         """Stop it in order and forget its spool."""
@@ -124,7 +127,7 @@ class Relay:
         beside = self._postgresql.cpu_ms() if self._postgresql else 0.0
         return measure.cpu_ms(self.pid) + beside
 
-    def last_words(self) -> str:
+    def _last_words(self) -> str:
         """What it printed last."""
         output = self._directory / "service.out"
         return output.read_text(errors="replace")[-2000:] if output.exists() else ""

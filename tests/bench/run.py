@@ -43,7 +43,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._places = Places(options.directory, *net.free_ports(2))
+        self._places = Places(options.directory, net.free_ports(2), keep=options.keep)
         self._database = PostgreSQL(self._places.fresh("data")) if options.postgresql else None
         self._relay = Relay(self._places, self._database)
         self.servers: list[Server] = [self._relay]
@@ -73,7 +73,9 @@ class Bench:
         finally:
             if self._database:
                 self._database.stop()
-            self._places.close()
+            kept = self._places.close()
+            if kept:
+                say(f"spools and logs: {kept}")
 
     def _try(self, what: str, work: Callable[[], None]) -> None:
         """Do one part; when it fails, say so and go on with the next."""
@@ -113,6 +115,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--postgresql", action="store_true",
                         help="our spool in PostgreSQL instead of SQLite")  # fmt: skip
     parser.add_argument("--directory", help="where the spools are (default: the temporary one)")
+    parser.add_argument("--keep", action="store_true", help="leave the spools and logs there")
     parser.add_argument("--format", choices=table.FORMATS, default="plain")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--assert", dest="insist", action="store_true",
