@@ -56,8 +56,13 @@ class Recipient:
 class Body(Protocol):
     """The octets of a message, in chunks, read as they are needed."""
 
-    count: int  # number of chunks
-    memory: tuple[bytes, ...] | None  # all chunks, when they are still at hand
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+
+    @property
+    def memory(self) -> tuple[bytes, ...] | None:
+        """All chunks, when they are still at hand."""
 
     def chunk(self, number: int) -> Awaitable[bytes]:
         """Give chunk ``number``; fails with ``LookupError`` if the spool has lost it."""

@@ -1,0 +1,189 @@
+"""What stands behind the listening ports: sessions made, counted, and ended with the service.
+
+``Inbound`` is what the composition root builds.  It binds nothing itself: ``factory`` gives
+what an endpoint's ``listen`` takes.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+from mta.inbound.reception import Credentials, Reception, Writes
+from mta.inbound.session import SHUTDOWN, Session
+from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
+from mta.mail.envelope import Origin
+from mta.mail.events import Emit, Refused
+from mta.smtp.replies import Reply, reply
+from mta.smtp.server import ServerSettings
+from mta.spool.intake import Handover
+from mta.tls.certificates import ServerCertificates
+
+TOO_MANY = reply(421, "4.7.0", "Too many connections; try again later")
+TOO_MANY_OF_YOURS = reply(421, "4.7.0", "Too many connections from your address; try again later")
+_TURNED_AWAY = 100  # connections that are told to go at the same time, before we only hang up
+
+
+class SessionFactory(Factory):
+    """Makes the sessions of one listener."""
+
+    noisy = False
+
+    def __init__(self, reception: Reception, listener: ListenerSettings) -> None:
+        self.listener = listener
+        self.sessions: set[Session] = set()
+        self._by_client: Counter[str] = Counter()
+        self._turned_away: set[Session] = set()
+        self._ended: Callable[[], None] = lambda: None
+        self._reception = reception
+
+    def buildProtocol(self, addr: IAddress | None) -> Session:
+        """Make a session, or one that says no."""
+        address = str(getattr(addr, "host", ""))
+        listener, reception = self.listener, self._reception
+        session = Session(
+            reception, listener, _core_settings(reception, listener), address, self._forget
+        )
+        session.refusal = self._refusal(address)
+        if session.refusal is None:
+            self.sessions.add(session)
+            self._by_client[address] += 1
+        else:
+            self._turn_away(session)
+        return session
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called whenever a session has ended."""
+        self._ended = call
+
+    def _refusal(self, address: str) -> Reply | None:
+        if self._reception.closing:
+            return SHUTDOWN
+        limits = self._reception.settings.limits
+        if len(self.sessions) >= limits.connections:
+            return TOO_MANY
+        if self._by_client[address] < limits.connections_per_client:
+            return None
+        return None if self.listener.trusts(address) else TOO_MANY_OF_YOURS
+
+    def _turn_away(self, session: Session) -> None:
+        answer = session.refusal
+        assert answer is not None
+        self._turned_away.add(session)
+        session.hang_up = len(self._turned_away) > _TURNED_AWAY
+        origin = Origin(listener=self.listener.name, client_address=session.address)
+        text = f"{answer.code} {answer.enhanced} {answer.text}"
+        self._reception.emit(Refused(origin, "connect", text, "connection limit"))
+
+    def _forget(self, session: Session) -> None:
+        self._turned_away.discard(session)
+        if session in self.sessions:
+            self.sessions.remove(session)
+            self._by_client[session.address] -= 1
+            if not self._by_client[session.address]:
+                del self._by_client[session.address]
+        self._ended()
+
+
+class Inbound:
+    """All listeners of the service."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: InboundSettings,
+        *,
+        database: Writes,
+        handover: Handover,
+        accounts: Credentials | None,
+        certificates: ServerCertificates | None,
+        emit: Emit,
+    ) -> None:
+        """``accounts`` and ``certificates`` may be None where no listener needs them."""
+        self._reception = Reception(
+            reactor, settings, database, handover, accounts, certificates, emit
+        )
+        self._factories: list[SessionFactory] = []
+        self._ended: Deferred[None] | None = None
+
+    def factory(self, listener: ListenerSettings) -> IProtocolFactory:
+        """Return what makes the sessions of ``listener``."""
+        certificates = self._reception.certificates
+        if listener.tls is not TlsMode.NONE and certificates is None:
+            raise ValueError(f"listener {listener.name} needs a certificate")
+        if listener.auth is not AuthMode.NONE and self._reception.accounts is None:
+            raise ValueError(f"listener {listener.name} needs accounts")
+        factory = SessionFactory(self._reception, listener)
+        factory.when_ended(self._look_for_the_end)
+        self._factories.append(factory)
+        if listener.tls is not TlsMode.IMPLICIT:
+            return factory
+        assert certificates is not None
+        clock: Any = self._reception.clock
+        wrapped = TLSMemoryBIOFactory(certificates.options(), False, factory, clock)
+        # The default aggregates small writes for one turn of the reactor; ours are joined already.
+        wrapped.protocol = TLSMemoryBIOProtocol
+        wrapped.noisy = False
+        return wrapped
+
+    @property
+    def sessions(self) -> int:
+        """How many there are."""
+        return sum(len(factory.sessions) for factory in self._factories)
+
+    def use(self, settings: InboundSettings) -> None:
+        """Take new settings, for sessions that begin from now on.
+
+        Listeners are known by their names; what can't change without binding anew (the
+        endpoint, implicit TLS or not) stays as it was.
+        """
+        self._reception.settings = settings
+        by_name = {listener.name: listener for listener in settings.listeners}
+        for factory in self._factories:
+            new = by_name.get(factory.listener.name, factory.listener)
+            implicit = TlsMode.IMPLICIT
+            if (new.tls is implicit) == (factory.listener.tls is implicit):
+                factory.listener = new
+
+    def shutdown(self, grace_s: float) -> Deferred[None]:
+        """End all sessions; fires when they have ended.
+
+        The idle ones are told 421 at once, a message that is arriving may be finished within
+        ``grace_s`` seconds.  The ports are to be closed before.
+        """
+        self._reception.closing = True
+        for session in self._all():
+            session.shut_down()
+        if not self._all():
+            return succeed(None)
+        self._ended = Deferred()
+        late = self._reception.clock.callLater(grace_s, self._abort)
+        return self._ended.addBoth(lambda _: late.cancel() if late.active() else None)
+
+    def _abort(self) -> None:
+        for session in self._all():
+            session.abort()
+
+    def _all(self) -> list[Session]:
+        return [session for factory in self._factories for session in factory.sessions]
+
+    def _look_for_the_end(self) -> None:
+        if self._ended is not None and not self._all():
+            ended, self._ended = self._ended, None
+            ended.callback(None)
+
+
+def _core_settings(reception: Reception, listener: ListenerSettings) -> ServerSettings:
+    limits = reception.settings.limits
+    return ServerSettings(
+        host_name=reception.settings.host_name,
+        message_size=limits.message_size,
+        starttls=listener.tls is TlsMode.STARTTLS,
+        auth=listener.auth is not AuthMode.NONE,
+        errors=limits.errors,
+        idle_commands=limits.idle_commands,
+    )

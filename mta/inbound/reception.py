@@ -1,0 +1,54 @@
+"""What all sessions of the process share: the doors to the rest of the program."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from mta.inbound.settings import InboundSettings
+from mta.mail.events import Emit
+from mta.spool.intake import Handover
+from mta.tls.certificates import ServerCertificates
+
+
+class Writes(Protocol):
+    """What is needed of ``mta.spool.database.Database``."""
+
+    def write(self, fn: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Run ``fn(conn, *args)``; fires after its commit."""
+
+    def write_together(
+        self, fn: Callable[[Any, Sequence[Any]], Sequence[Any]], item: Any
+    ) -> Deferred[Any]:
+        """The same, together with whatever else waits."""
+
+    def read(self, fn: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Read; for the bodies that are handed over."""
+
+
+class Credentials(Protocol):
+    """What is needed of ``mta.auth.credentials.Accounts``."""
+
+    def check(self, login: str, password: str) -> Deferred[str]:
+        """Give the canonical login."""
+
+
+@dataclass(slots=True)
+class Reception:
+    """Made once; ``settings`` is replaced by a reload."""
+
+    clock: IReactorTime
+    settings: InboundSettings
+    database: Writes
+    handover: Handover
+    accounts: Credentials | None
+    certificates: ServerCertificates | None
+    emit: Emit
+    held: int = 0  # octets of content of all messages arriving, in memory
+    closing: bool = False  # the service is stopping
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, UTC."""
+        return int(self.clock.seconds() * 1000)

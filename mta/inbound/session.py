@@ -1,0 +1,276 @@
+"""One connection of a client: a Twisted protocol round the core.
+
+Octets go to ``smtp.server``; events that come out are answered by ``dialogue``.  While an
+answer is waited for nothing else is done; as soon as the client has sent more than
+``READ_AHEAD`` meanwhile, or does not read what we answer, nothing more is read from it.
+Where TLS comes first the greeting waits for the end of its handshake.  What a client sends
+before it is greeted is taken as pipelined: RFC 5321 §3.1 asks it to wait, no more.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mta.inbound.dialogue import Dialogue
+from mta.inbound.endings import ending
+from mta.inbound.patience import Patience
+from mta.inbound.reception import Reception
+from mta.inbound.settings import ListenerSettings, TlsMode
+from mta.mail.events import Disconnected
+from mta.smtp.events import EndOfData, Event, StartTls
+from mta.smtp.replies import Reply, reply
+from mta.smtp.server import Server, ServerSettings
+from mta.smtp.states import State
+from mta.tls.level import describe
+
+READ_AHEAD = 64 * 1024  # octets
+
+READY_FOR_TLS = reply(220, "2.0.0", "Ready to start TLS")
+TIMEOUT = reply(421, "4.4.2", "Timeout; closing")
+SHUTDOWN = reply(421, "4.3.2", "The service is stopping; try again later")
+FAULT = reply(421, "4.3.0", "Something went wrong here; try again later")
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class Session(Protocol):
+    """Made by ``listener.SessionFactory``, which is told of the end with ``ended``."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reception: Reception,
+        listener: ListenerSettings,
+        core: ServerSettings,
+        address: str,
+        ended: "Callable[[Session], None]",
+    ) -> None:
+        self.address = address
+        self.refusal: Reply | None = None  # said instead of the greeting
+        self.hang_up = False  # not even that
+        self._reception = reception
+        self._listener = listener
+        self._ended = ended
+        self._core = Server(core)
+        self._dialogue = Dialogue(reception, listener, address, self._core)
+        self._patience = Patience(reception.clock, reception.settings.limits, self._expired)
+        self._since = reception.clock.seconds()
+        self._received = 0  # octets since time was last looked at
+        self._handshaking = listener.tls is TlsMode.IMPLICIT
+        self._answering = False  # a coroutine of the dialogue runs
+        self._working = False  # in ``_work``, which is not to be entered twice
+        self._blocked = False  # the client does not read
+        self._reading = True
+        self._leaving = False  # loseConnection has been called
+        self._lost = False  # connectionLost has been called
+
+    def connectionMade(self) -> None:
+        """Greet, unless TLS comes first."""
+        transport: Any = self.transport
+        transport.registerProducer(self, True)
+        if self.hang_up:
+            self.abort()
+        elif self._handshaking:
+            self._patience.handshake()
+        else:
+            self._greet()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is on."""
+        self._handshaking = False
+        self._core.secured()
+        self._dialogue.tls = describe(self.transport)
+        if self._listener.tls is TlsMode.IMPLICIT:
+            self._greet()
+        else:
+            self._patience.command()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets from the client."""
+        self._received += len(data)
+        self._core.receive(data)
+        self._work()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The end."""
+        self._patience.stop()
+        self._core.close(None, ending(reason, handshaking=self._handshaking))
+        self._leaving = self._lost = True
+        if self.refusal is None:
+            self._reception.emit(
+                Disconnected(
+                    self._dialogue.origin(),
+                    self._core.closing,
+                    self._dialogue.messages,
+                    self._core.commands,
+                    self._reception.clock.seconds() - self._since,
+                )
+            )
+        if not self._answering:
+            self._forget()  # else when the answer is there
+
+    def shut_down(self) -> None:
+        """The service stops: who is idle goes now, a message in progress may be finished."""
+        if self._handshaking:
+            self.abort()
+        elif not self._answering and self._core.state is not State.CONTENT:
+            self._core.close(SHUTDOWN, "shutdown")
+            self._work()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._core.close(None, "shutdown")
+        self._drop()
+
+    def pauseProducing(self) -> None:
+        """The client does not read our replies: make no more of them."""
+        self._blocked = True
+        self._throttle()
+
+    def resumeProducing(self) -> None:
+        """It does again."""
+        self._blocked = False
+        self._work()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; ``connectionLost`` comes."""
+
+    def _greet(self) -> None:
+        if self.refusal is not None:
+            self._core.close(self.refusal, "refused")
+        elif self._reception.closing:
+            self._core.close(SHUTDOWN, "shutdown")
+        else:
+            self._core.greet()
+        self._work()
+
+    def _work(self) -> None:
+        """Answer whatever can be answered now, in one write if possible."""
+        if self._working or self._leaving or self._handshaking:
+            return
+        self._working = True
+        try:
+            while not (self._answering or self._blocked):
+                event = self._core.next_event()
+                if event is None:
+                    break
+                self._take(event)
+        finally:
+            self._working = False
+        replied = self._flush()
+        if self._core.state is State.CLOSED:
+            self._leave()
+        elif not self._handshaking:
+            self._limit_time(replied)
+            self._throttle()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, StartTls):
+            self._start_tls()
+            return
+        answer = self._dialogue.answer(event)
+        if isinstance(answer, Reply):
+            self._core.answer(answer)
+        elif answer is None:
+            self._core.proceed()
+        else:
+            if isinstance(event, EndOfData):
+                self._patience.content_ended()
+            self._answering = True
+            Deferred.fromCoroutine(_awaited(answer)).addCallbacks(self._answered, self._failed)
+
+    def _answered(self, answer: Reply | None) -> None:
+        self._answering = False
+        if self._lost:
+            self._forget()
+            return
+        if self._core.state is State.CLOSED:
+            return  # aborted; connectionLost comes
+        if answer is None:
+            self._core.proceed()
+        else:
+            self._core.answer(answer)
+        if self._reception.closing and self._core.state is not State.CONTENT:
+            self._core.close(SHUTDOWN, "shutdown")
+        self._work()
+
+    def _failed(self, failure: Failure) -> None:
+        self._answering = False
+        self._log.failure("a session has failed", failure=failure)
+        if self._lost:
+            self._forget()
+            return
+        self._core.close(FAULT, "fault")
+        self._work()
+
+    def _forget(self) -> None:
+        """Nothing stays of a message that was not finished, and then we are gone."""
+        done = Deferred.fromCoroutine(self._dialogue.abandon())
+        done.addErrback(lambda failure: self._log.failure("after a session", failure=failure))
+        done.addCallback(lambda _: self._ended(self))
+
+    def _start_tls(self) -> None:
+        """RFC 3207: the 220 is the last octet in the clear; the core has seen to ours."""
+        certificates, transport = self._reception.certificates, self.transport
+        assert certificates is not None
+        self._core.answer(READY_FOR_TLS)
+        self._flush()
+        self._handshaking = True
+        self._patience.handshake()
+        transport.startTLS(certificates.options())  # type: ignore[union-attr]
+
+    def _flush(self) -> bool:
+        octets = self._core.output()
+        if octets and self.transport is not None:
+            self.transport.write(octets)
+        return bool(octets)
+
+    def _limit_time(self, replied: bool) -> None:
+        received, self._received = self._received, 0
+        if self._answering:
+            self._patience.suspend()
+        elif self._core.state is State.CONTENT:
+            self._patience.content(received)
+        elif replied or self._patience.suspended:
+            self._patience.command()
+
+    def _throttle(self) -> None:
+        wanted = not self._blocked and not (self._answering and self._core.pending > READ_AHEAD)
+        if wanted is self._reading:
+            return
+        self._reading = wanted
+        transport: Any = self.transport
+        if wanted:
+            transport.resumeProducing()
+        else:
+            transport.pauseProducing()
+
+    def _leave(self) -> None:
+        self._leaving = True
+        transport: Any = self.transport
+        self._reading = True
+        transport.resumeProducing()  # or the client's own end is not seen
+        transport.unregisterProducer()
+        transport.loseConnection()
+        self._patience.closing()
+
+    def _expired(self) -> None:
+        if self._handshaking or self._leaving:
+            self._drop()
+        else:
+            self._core.close(TIMEOUT, "timeout")
+            self._work()
+
+    def _drop(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
+async def _awaited(answer: Awaitable[Reply | None]) -> Reply | None:
+    return await answer

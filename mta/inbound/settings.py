@@ -1,0 +1,81 @@
+"""What the inbound side can be told: listeners, limits, who is trusted.
+
+Frozen values; a reload of the configuration makes new ones (``Inbound.use``).  Sessions
+keep the settings that they began with.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MEBIBYTE = 1024 * 1024
+
+
+class TlsMode(StrEnum):
+    """When TLS begins on a listener."""
+
+    IMPLICIT = "implicit"  # from the first octet (RFC 8314 §3.3): port 465
+    STARTTLS = "starttls"  # offered in the clear (RFC 3207): ports 587 and 25
+    NONE = "none"
+
+
+class AuthMode(StrEnum):
+    """Whether clients prove who they are.  There is never AUTH without TLS."""
+
+    REQUIRED = "required"  # 530 at MAIL, trusted networks included
+    OPTIONAL = "optional"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """One place that clients connect to."""
+
+    name: str  # unique; what the log and the trace call it
+    endpoint: str  # Twisted endpoint string: "tcp:465:interface=192.0.2.1"
+    tls: TlsMode = TlsMode.IMPLICIT
+    auth: AuthMode = AuthMode.REQUIRED
+    trusted: tuple[Network, ...] = ()  # clients from here relay without AUTH
+    submission: bool = False  # all mail here is new: Date and Message-ID are added (RFC 6409 §8)
+
+    def trusts(self, address: str) -> bool:
+        """Tell whether ``address`` lies in a trusted network."""
+        try:
+            ip = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:  # a UNIX socket, a test: nobody is trusted by accident
+            return False
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        return any(ip in network for network in self.trusted)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How much a client may take.  Sizes in octets, times in seconds."""
+
+    message_size: int = 50 * MEBIBYTE  # as announced with SIZE (RFC 1870)
+    recipients: int = 1000  # of one message; more are 452 4.5.3 (RFC 5321 §4.5.3.1.10)
+    hops: int = 100  # Received fields; more is a loop, 554 5.4.6 (RFC 5321 §6.3)
+    connections: int = 1000  # of one listener
+    connections_per_client: int = 50  # of one address at one listener; trusted ones are exempt
+    errors: int = 20  # 5xx replies since the last accepted message, then 421
+    idle_commands: int = 100  # NOOP, RSET, EHLO, ... since the last accepted message, then 421
+    handshake_timeout_s: float = 30.0  # TLS, from the first octet or the 220 to its end
+    command_timeout_s: float = 300.0  # one command, whole (RFC 5321 §4.5.3.2.7)
+    data_timeout_s: float = 300.0  # without an octet of content
+    data_rate: int = 500  # octets a second that a message must keep up on the whole
+    memory: int = 64 * MEBIBYTE  # content of all messages arriving; more goes to the spool sooner
+
+
+@dataclass(frozen=True, slots=True)
+class InboundSettings:
+    """Everything."""
+
+    host_name: str  # in the greeting, in EHLO's answer, in Received and Message-ID
+    listeners: tuple[ListenerSettings, ...] = ()
+    limits: SessionLimits = SessionLimits()
+    expiry_ms: int = 5 * 24 * 3600 * 1000  # from acceptance to the last attempt
+    postmaster: str = ""  # whom mail for <postmaster> (RFC 5321 §4.5.1) goes to; "": see relaying

@@ -1,0 +1,248 @@
+"""One message on its way in: from MAIL to the answer after the final dot.
+
+What is small is kept in memory and goes to the spool in one write, the one that accepts
+it; what is larger goes there in chunks while it arrives, and the accepting write makes it
+ours.  Until that has been committed and fsynced nothing is promised (RFC 5321 §6.1); when
+it is not, nothing stays.
+
+Bounded: one chunk in memory, and a second while it is being written.  When all the messages
+arriving hold too much together, each writes smaller chunks.
+
+Knowingly: chunks of a message that was broken off while the database was away stay behind;
+the spool's own sweep removes them.
+"""
+
+from collections.abc import Awaitable
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from mta.inbound.reception import Reception
+from mta.inbound.settings import InboundSettings
+from mta.mail import headers
+from mta.mail.address import domain_of
+from mta.mail.envelope import Body, Envelope, MemoryBody, Origin, Recipient
+from mta.mail.events import Accepted, Note, Refused
+from mta.mail.queue_id import new_queue_id
+from mta.smtp.events import EndOfData
+from mta.smtp.replies import Reply, reply
+from mta.spool import intake
+from mta.spool.body import StoredBody
+from mta.spool.errors import SpoolFull, SpoolUnavailable
+
+_CHUNK = intake.CHUNK_SIZE - 4 * 1024  # our own lines come on top of the first
+_EARLY_CHUNK = 64 * 1024  # while memory is short; the longest header that is scanned whole
+
+OK_RCPT = reply(250, "2.1.5", "Ok")
+TOO_MANY_RECIPIENTS = reply(
+    452, "4.5.3", "Too many recipients; send the message to the others in another transaction"
+)
+TOO_MANY_HOPS = reply(554, "5.4.6", "Too many Received fields: the message is in a loop")
+TRY_AGAIN = reply(451, "4.3.0", "The message can't be stored at the moment; try again later")
+NO_ROOM = reply(452, "4.3.1", "There is no room to store the message; try again later")
+
+
+class Transaction:
+    """MAIL has been accepted; recipients, content and the decision follow."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reception: Reception,
+        settings: InboundSettings,
+        origin: Origin,
+        sender: str,
+        *,
+        submission: bool,
+    ) -> None:
+        """``submission``: the message is new and what its header lacks is added (RFC 6409 §8)."""
+        self._reception = reception
+        self._settings = settings
+        self._origin = origin
+        self._submission = submission
+        self.sender = sender
+        self._recipients: dict[str, str] = {}  # address -> domain; a second RCPT is the first
+        self._created_ms = reception.now_ms()
+        self._id = new_queue_id(self._created_ms)
+        self._pieces: list[bytes] = []
+        self._held = 0  # octets in ``_pieces``
+        self._size = 0  # octets in all, those that were prepended included
+        self._stored = 0  # chunks in the spool
+        self._touched = False  # there may be chunks in the spool
+        self._message_id = ""
+        self._failure: Reply | None = None
+        self._reason = ""  # what the client is not told
+
+    def add(self, address: str) -> Reply:
+        """One more recipient."""
+        if len(self._recipients) >= self._settings.limits.recipients:
+            return TOO_MANY_RECIPIENTS
+        self._recipients.setdefault(address, domain_of(address))
+        return OK_RCPT
+
+    def take(self, data: bytes) -> Awaitable[None] | None:
+        """Take a piece of content; with an awaitable, no more until it has come to its end."""
+        if self._failure is not None:
+            return None
+        short = self._reception.held > self._settings.limits.memory
+        full = self._held + len(data) > (_EARLY_CHUNK if short else _CHUNK)
+        if full and self._pieces:
+            return self._store_then_keep(data)
+        self._keep(data)
+        return None
+
+    async def finish(self, end: EndOfData) -> Reply:
+        """The message is complete: accept it or not."""
+        if end.refusal is None and self._failure is None:
+            self._keep(end.data)
+            chunk = self._chunk()
+            self._failure = self._failure or await self._accept(chunk, end.eight_bit)
+        refusal = end.refusal or self._failure
+        self._release()
+        if refusal is None:
+            return reply(250, "2.0.0", f"Ok: queued as {self._id}")
+        await self.abandon()
+        self._refused(refusal)
+        return refusal
+
+    async def abandon(self) -> None:
+        """Forget it all; nothing stays in the spool."""
+        self._release()
+        if not self._touched:
+            return
+        self._touched = False
+        try:
+            await self._reception.database.write(intake.discard, self._id)
+        except CancelledError:
+            raise
+        except Exception as error:
+            text = f"chunks of {self._id}, which was not accepted, stay behind: {error}"
+            self._reception.emit(Note("warning", "inbound", text))
+
+    def _keep(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._held += len(data)
+        self._reception.held += len(data)
+
+    def _release(self) -> None:
+        self._reception.held -= self._held
+        self._held = 0
+        self._pieces.clear()
+
+    async def _store_then_keep(self, data: bytes) -> None:
+        chunk = self._chunk()
+        if self._failure is None:
+            self._touched = True
+            try:
+                await self._reception.database.write(
+                    intake.store_chunk, self._id, self._stored, chunk
+                )
+            except CancelledError:
+                raise
+            except Exception as error:
+                self._failure = self._meaning(error)
+        self._release()
+        if self._failure is None:
+            self._stored += 1
+            self._keep(data)
+
+    def _chunk(self) -> bytes:
+        """Return what is held as one chunk; the first one gets our lines on top."""
+        chunk = b"".join(self._pieces)
+        if self._size == 0:
+            chunk = self._trace(chunk) + chunk
+        self._size += len(chunk)
+        return chunk
+
+    def _trace(self, block: bytes) -> bytes:
+        """Look at the header and return what goes on top of it."""
+        header = headers.scan(block)
+        if header.hops >= self._settings.limits.hops:
+            self._failure = TOO_MANY_HOPS
+        self._message_id = header.message_id
+        host_name = self._settings.host_name
+        only = next(iter(self._recipients)) if len(self._recipients) == 1 else ""
+        lines = headers.received(self._origin, host_name, self._id, only, self._created_ms)
+        if self._submission:
+            lines += headers.missing_fields(header, host_name, self._id, self._created_ms)
+            if not header.has_message_id:
+                self._message_id = headers.new_message_id(host_name, self._id)
+        return lines
+
+    async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
+        """Commit 1, and the hand-over; None means that the message is ours."""
+        whole = self._stored == 0
+        handover, count = self._reception.handover, len(self._recipients)
+        octets = len(last) if whole else 0
+        reservation = handover.reserve(count, octets)
+        recipients = tuple(
+            Recipient(number, address, domain, attempts=0 if reservation is None else 1)
+            for number, (address, domain) in enumerate(self._recipients.items())
+        )
+        envelope = self._envelope(eight_bit)
+        chunks = (last,) if last else ()
+        item = intake.Intake(
+            envelope=envelope,
+            recipients=recipients,
+            chunks=chunks,
+            stored=self._stored,
+            claim=None if reservation is None else reservation.claim,
+            next_attempt_ms=(
+                self._created_ms if reservation is None else reservation.next_attempt_ms
+            ),
+        )
+        try:
+            await self._reception.database.write_together(intake.accept, item)
+        except BaseException as error:
+            if reservation is not None:
+                handover.cancel(reservation, count, octets)
+            if isinstance(error, CancelledError) or not isinstance(error, Exception):
+                raise
+            return self._meaning(error)
+        self._touched = False
+        self._reception.emit(Accepted(envelope, recipients))
+        handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
+        return None
+
+    def _envelope(self, eight_bit: bool) -> Envelope:
+        return Envelope(
+            id=self._id,
+            sender=self.sender,
+            size=self._size,
+            created_ms=self._created_ms,
+            expires_ms=self._created_ms + self._settings.expiry_ms,
+            eight_bit=eight_bit,
+            message_id=self._message_id,
+            origin=self._origin,
+        )
+
+    def _body(self, chunks: tuple[bytes, ...], *, whole: bool) -> Body:
+        if whole:
+            return MemoryBody(chunks)
+        return StoredBody(
+            self._reception.database,  # type: ignore[arg-type]
+            self._id,
+            self._stored + len(chunks),
+        )
+
+    def _meaning(self, error: Exception) -> Reply:
+        """What to tell the client; whatever is not known is temporary."""
+        self._reason = str(error)
+        if isinstance(error, SpoolFull):
+            return NO_ROOM
+        if not isinstance(error, SpoolUnavailable):
+            self._log.error("{id} can't be stored: {error!r}", id=self._id, error=error)
+        return TRY_AGAIN
+
+    def _refused(self, answer: Reply) -> None:
+        self._reception.emit(
+            Refused(
+                origin=self._origin,
+                command="end of data",
+                reply=f"{answer.code} {answer.enhanced} {answer.text}",
+                reason=self._reason or "content",
+                sender=self.sender,
+                recipient=next(iter(self._recipients), ""),
+            )
+        )

@@ -1,0 +1,147 @@
+"""The header of a message: what is in it, and the lines that we put on top (RFC 5322 §3.6).
+
+The header is scanned once, with searches over the whole block; there is no object for a
+field.  Of the fields themselves nothing is ever changed: signatures cover them.
+
+Trusts nothing: what a client said of itself goes into ``Received:`` only in characters
+that can't end the line, the comment or the field.  Does not do: look further than the
+block it is given (at least 64 KiB of a message, if there are so many).
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from mta.mail.envelope import Origin
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_UNSAFE_IN_COMMENT = re.compile(r"[^A-Za-z0-9._ -]")
+_FIELD_BEGINS = re.compile(rb"[!-9;-~]+[ \t]*:")
+_MESSAGE_ID = re.compile(rb"[^<\r\n]*(?:\r\n[ \t][^<\r\n]*)?(<[^<>\s]{1,995}>)")
+
+
+@dataclass(slots=True)
+class Header:
+    """What a scan has found."""
+
+    end: int  # octets of the header, the empty line not included; all, if there is none
+    well_begun: bool  # the first line is a field, or there are no fields and an empty line
+    hops: int  # Received fields (RFC 5321 §6.3)
+    has_date: bool
+    has_message_id: bool
+    message_id: str  # with its angle brackets; "" if it is missing or not one
+
+
+def scan(block: bytes) -> Header:
+    """Scan the header at the beginning of ``block``."""
+    end = 0 if block.startswith(b"\r\n") else block.find(b"\r\n\r\n") + 2
+    if end == 1:
+        end = len(block)
+    lowered = b"\r\n" + block[:end].lower()
+    at = _find(lowered, b"message-id")
+    return Header(
+        end=end,
+        well_begun=end == 0 or _FIELD_BEGINS.match(block) is not None,
+        hops=_count(lowered, b"received"),
+        has_date=_find(lowered, b"date") >= 0,
+        has_message_id=at >= 0,
+        message_id=_message_id(block, at - 2, end) if at >= 0 else "",
+    )
+
+
+def _find(lowered: bytes, name: bytes, start: int = 0) -> int:
+    """Return where the value of the next field ``name`` begins, or -1.
+
+    White space before the colon is obsolete and still a field (RFC 5322 §4.5.8).
+    """
+    begin = b"\r\n" + name
+    at = lowered.find(begin, start)
+    while at >= 0:
+        at += len(begin)
+        while lowered[at : at + 1] in (b" ", b"\t"):
+            at += 1
+        if lowered[at : at + 1] == b":":
+            return at + 1
+        at = lowered.find(begin, at)
+    return -1
+
+
+def _count(lowered: bytes, name: bytes) -> int:
+    count, at = 0, _find(lowered, name)
+    while at >= 0:
+        count += 1
+        at = _find(lowered, name, at)
+    return count
+
+
+def _message_id(block: bytes, at: int, end: int) -> str:
+    found = _MESSAGE_ID.match(block, at, end)
+    return found[1].decode("utf-8", "replace") if found is not None else ""
+
+
+def received(
+    origin: Origin, host_name: str, queue_id: str, recipient: str, created_ms: int
+) -> bytes:
+    """Return a ``Received:`` field (RFC 5321 §4.4), its CRLF included.
+
+    ``recipient`` is ``""`` unless the message has exactly one: with more of them the
+    field would tell each about the others (RFC 5321 §7.2).
+    """
+    name = _UNSAFE_IN_NAME.sub("?", origin.client_name) or "unknown"
+    address = _UNSAFE_IN_NAME.sub("?", origin.client_address)
+    literal = f"IPv6:{address}" if ":" in address else address or "unknown"
+    tls = f" ({_UNSAFE_IN_COMMENT.sub('?', origin.tls)})" if origin.tls else ""
+    to = f"for <{recipient}>" if recipient else ""
+    return (
+        f"Received: from {name} ([{literal}])\r\n"
+        f"\tby {host_name} with {origin.protocol}{tls}\r\n"
+        f"\tid {queue_id}{' ' if to else ''}{to};\r\n"
+        f"\t{date(created_ms)}\r\n"
+    ).encode("ascii", "replace")
+
+
+def protocol_keyword(*, extended: bool, secure: bool, authenticated: bool) -> str:
+    """Return the ``with`` keyword (RFC 3848)."""
+    if not extended:
+        return "SMTP"
+    return "ESMTP" + ("S" if secure else "") + ("A" if authenticated else "")
+
+
+def date(now_ms: int) -> str:
+    """Return a date and time as header fields have it (RFC 5322 §3.3), in UTC."""
+    return _date(now_ms // 1000)
+
+
+@lru_cache(maxsize=8)
+def _date(seconds: int) -> str:
+    """Format by hand, because strftime speaks the locale's language."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return (
+        f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at.year} "
+        f"{at.hour:02}:{at.minute:02}:{at.second:02} +0000"
+    )
+
+
+def missing_fields(header: Header, host_name: str, queue_id: str, created_ms: int) -> bytes:
+    """Return what a submission server adds (RFC 6409 §8): Date, Message-ID, an empty line.
+
+    The empty line is for a message that has no header at all: its text would else
+    become one.
+    """
+    lines = []
+    if not header.has_date:
+        lines.append(f"Date: {date(created_ms)}\r\n")
+    if not header.has_message_id:
+        lines.append(f"Message-ID: {new_message_id(host_name, queue_id)}\r\n")
+    if not header.well_begun:
+        lines.append("\r\n")
+    return "".join(lines).encode("ascii")
+
+
+def new_message_id(host_name: str, queue_id: str) -> str:
+    """Return the Message-ID for a message that came without one; queue ids are unique."""
+    return f"<{queue_id}@{host_name}>"

@@ -1,0 +1,45 @@
+"""What comes out of the server's core: each is to be answered before the next one comes."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mta.smtp.commands import Mail, Rcpt
+from mta.smtp.replies import Reply
+from mta.smtp.sasl import Claim
+
+
+@dataclass(slots=True)
+class Data:
+    """DATA; a positive answer is a 354."""
+
+
+@dataclass(slots=True)
+class Content:
+    """A piece of the message; to be answered with ``proceed``."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class EndOfData:
+    """The last piece of the message; its answer is the answer to the message."""
+
+    data: bytes
+    refusal: Reply | None  # the content is not acceptable, and this is the answer to give
+    eight_bit: bool  # octets above 127 have been seen
+
+
+@dataclass(slots=True)
+class StartTls:
+    """STARTTLS; after a positive answer TLS begins and ``secured`` is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """For the log: the core itself has refused something.  Wants no answer."""
+
+    verb: str
+    reply: Reply
+
+
+Event: TypeAlias = Mail | Rcpt | Data | Content | EndOfData | StartTls | Claim | Rejected

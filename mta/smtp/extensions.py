@@ -1,0 +1,24 @@
+"""What is offered in the answer to EHLO (RFC 5321 §4.1.1.1)."""
+
+from mta.smtp.replies import Reply, reply
+from mta.smtp.sasl import MECHANISMS
+
+
+def offer(host_name: str, message_size: int, *, starttls: bool, auth: bool) -> Reply:
+    """Return the answer to EHLO; it carries no enhanced code (RFC 2034 §4).
+
+    ``starttls`` is false once TLS is on (RFC 3207 §4.2), ``auth`` as long as it is not.
+    """
+    lines = [
+        host_name,
+        "PIPELINING",  # RFC 2920
+        f"SIZE {message_size}",  # RFC 1870
+        "8BITMIME",  # RFC 6152
+        "ENHANCEDSTATUSCODES",  # RFC 2034
+    ]
+    if starttls:
+        lines.append("STARTTLS")  # RFC 3207
+    if auth:
+        lines.append("AUTH " + " ".join(MECHANISMS))  # RFC 4954
+    lines.append("HELP")
+    return reply(250, "", *lines)

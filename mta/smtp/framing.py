@@ -1,0 +1,162 @@
+"""From octets as they arrive to command lines and message content (RFC 5321 §2.3.8, §4.5.2).
+
+One buffer for both, because a pipelining client sends both in one packet.  A command
+line ends with CRLF; a lone LF is an error that is told at once.  Content ends with
+CRLF.CRLF **and nothing else**: a relay that takes LF.LF or CR.CR for the end lets a sender
+smuggle a second message past the next one (CVE-2023-51764 and its many sisters).
+
+Content is never looked at line by line: the terminator, the stuffed dots and what is
+forbidden are looked for in blocks, with the searches that CPython has in C.
+
+Bounded: a line that grows too long is thrown away while it arrives, content is given out
+in pieces; how much is received ahead of that is the caller's to hold back.
+"""
+
+from dataclasses import dataclass
+
+BLOCK = 64 * 1024  # octets of content taken in one piece at most
+
+# RFC 5321 §4.5.3.1.4 asks for 512, and extensions for a few hundred more at MAIL and RCPT
+# (RFC 1870 §3, RFC 4954 §3, RFC 3461 §4.2); the same generous bound serves all.
+COMMAND_LINE = 2048
+AUTH_LINE = 12288 + 2  # RFC 4954 §4.  "base64 strings up to 12288 octets"
+_AUTH_COMMAND_LINE = len("AUTH OAUTHBEARER ") + AUTH_LINE
+
+_END = b"\r\n.\r\n"
+
+
+class FramingError(Exception):
+    """A command line is not one."""
+
+
+class LineTooLong(FramingError):
+    """More octets than allowed; they have been thrown away up to the end of the line."""
+
+
+class BareLineFeed(FramingError):
+    """A line ends with LF without CR before it; the line has been thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some content, unstuffed, and whether it was the last."""
+
+    data: bytes
+    last: bool
+
+
+class Incoming:
+    """Octets received and not yet used."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._at = 0  # what lies before is used
+        self._overlong = False  # in a line that is being thrown away
+        self._begun = False  # in content: the first octets have been looked at
+
+    def append(self, data: bytes) -> None:
+        """Take octets from the wire."""
+        if self._at == len(self._data):
+            self._data = data
+        else:
+            self._data = self._data[self._at :] + data
+        self._at = 0
+
+    def __len__(self) -> int:
+        """How many octets wait to be used."""
+        return len(self._data) - self._at
+
+    def clear(self) -> None:
+        """Throw everything away (RFC 3207 §4.2)."""
+        self._data = b""
+        self._at = 0
+
+    def line(self, limit: int = COMMAND_LINE) -> bytes | None:
+        """Return the next line without its CRLF, or None while it is not complete.
+
+        ``limit`` counts the CRLF; AUTH commands always have theirs.  Raises
+        ``LineTooLong`` and ``BareLineFeed``, after which the next call goes on behind it.
+        """
+        data, start = self._data, self._at
+        end = data.find(b"\n", start)
+        if end < 0:
+            if len(data) - start >= self._limit(limit):
+                self._overlong = True
+            if self._overlong:  # the last octet decides whether the coming LF is bare
+                self._data, self._at = data[-1:], 0
+            return None
+        self._at = end + 1
+        overlong, self._overlong = self._overlong, False
+        if end == start or data[end - 1] != 0x0D:
+            raise BareLineFeed
+        if overlong or end + 1 - start > self._limit(limit, start):
+            raise LineTooLong
+        return data[start : end - 1]
+
+    def _limit(self, limit: int, start: int | None = None) -> int:
+        start = self._at if start is None else start
+        if self._data[start : start + 5].upper() == b"AUTH ":
+            return max(limit, _AUTH_COMMAND_LINE)
+        return limit
+
+    def begin_content(self) -> None:
+        """From here on, until its last piece, it is content."""
+        self._begun = False
+
+    def content(self) -> Piece | None:
+        """Return the next piece of content, or None while there is none.
+
+        A piece never ends within CRLF or what may become the end of data, so that each can
+        be judged alone (``has_bare_line_end``).
+        """
+        block = self._data
+        if self._at or len(block) > BLOCK:
+            block = block[self._at : self._at + BLOCK]
+        if not self._begun:
+            if len(block) < 3 and b".\r\n".startswith(block):
+                return None  # nothing, or too little to tell
+            self._begun = True
+            if block.startswith(b".\r\n"):
+                return self._use(3, b"", last=True)
+            if block.startswith(b"."):
+                self._at += 1
+                block = block[1:]
+        # Most blocks have no line that begins with a dot: one search settles two questions.
+        dot = block.find(b"\r\n.")
+        if dot >= 0:
+            end = block.find(_END, dot)
+            if end >= 0:
+                return self._use(end + 5, _unstuffed(block[: end + 2]), last=True)
+        keep = _undecided(block)
+        used = len(block) - keep
+        if not used:
+            return None
+        data = block[:used] if keep else block
+        return self._use(used, _unstuffed(data) if dot >= 0 else data, last=False)
+
+    def _use(self, used: int, data: bytes, *, last: bool) -> Piece:
+        self._at += used
+        return Piece(data, last)
+
+
+def _unstuffed(data: bytes) -> bytes:
+    """Remove the dot that a line begins with (RFC 5321 §4.5.2)."""
+    return data.replace(b"\r\n.", b"\r\n")
+
+
+def _undecided(block: bytes) -> int:
+    """Return how many octets at the end may be the beginning of CRLF.CRLF."""
+    last = block[-1:]
+    if last == b"\r":
+        return 4 if block.endswith(b"\r\n.\r") else 1
+    if last == b"\n":
+        return 2 if block.endswith(b"\r\n") else 0
+    if last == b".":
+        return 3 if block.endswith(b"\r\n.") else 0
+    return 0
+
+
+def has_bare_line_end(data: bytes) -> bool:
+    """Tell whether CR or LF stands alone somewhere in a piece of content."""
+    lines = data.count(b"\r\n")
+    return data.count(b"\n") != lines or data.count(b"\r") != lines

@@ -1,0 +1,78 @@
+"""States × commands: what may follow what in a session (RFC 5321 §4.1.4).
+
+Everything that bears on the order of commands stands here; ``server`` obeys.
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+
+from mta.smtp.replies import Reply, reply
+
+
+class State(Enum):
+    """Where a session is."""
+
+    CONNECTED = auto()  # no HELO or EHLO yet, or forgotten by STARTTLS
+    READY = auto()
+    SENDER = auto()  # MAIL was accepted
+    RECIPIENTS = auto()  # and one RCPT at least
+    CONTENT = auto()  # after 354
+    RESPONSE = auto()  # after 334
+    CLOSED = auto()  # nothing is read any more
+
+
+def _stays(*states: State) -> Mapping[State, State]:
+    return MappingProxyType({state: state for state in states})
+
+
+_ANY = (State.CONNECTED, State.READY, State.SENDER, State.RECIPIENTS)
+_HELLO = MappingProxyType(dict.fromkeys(_ANY, State.READY))
+
+# verb -> state it may come in -> state after a positive answer.
+NEXT: Mapping[str, Mapping[State, State]] = MappingProxyType(
+    {
+        "EHLO": _HELLO,
+        "HELO": _HELLO,
+        "MAIL": MappingProxyType({State.READY: State.SENDER}),
+        "RCPT": MappingProxyType(
+            {State.SENDER: State.RECIPIENTS, State.RECIPIENTS: State.RECIPIENTS}
+        ),
+        "DATA": MappingProxyType({State.RECIPIENTS: State.CONTENT}),
+        "RSET": MappingProxyType(
+            {
+                State.CONNECTED: State.CONNECTED,
+                State.READY: State.READY,
+                State.SENDER: State.READY,
+                State.RECIPIENTS: State.READY,
+            }
+        ),
+        "AUTH": MappingProxyType({State.READY: State.READY}),
+        "STARTTLS": MappingProxyType({State.READY: State.CONNECTED}),
+        "NOOP": _stays(*_ANY),
+        "VRFY": _stays(*_ANY),
+        "HELP": _stays(*_ANY),
+        "QUIT": MappingProxyType(dict.fromkeys(_ANY, State.CLOSED)),
+    }
+)
+
+_OUT_OF_ORDER = MappingProxyType(
+    {
+        (State.CONNECTED, "MAIL"): "Send EHLO first",
+        (State.CONNECTED, "AUTH"): "Send EHLO first",
+        (State.CONNECTED, "STARTTLS"): "Send EHLO first",
+        (State.SENDER, "MAIL"): "There is a sender already; RSET begins anew",
+        (State.RECIPIENTS, "MAIL"): "There is a sender already; RSET begins anew",
+        (State.SENDER, "AUTH"): "AUTH is not possible within a transaction",
+        (State.RECIPIENTS, "AUTH"): "AUTH is not possible within a transaction",
+        (State.SENDER, "STARTTLS"): "STARTTLS is not possible within a transaction",
+        (State.RECIPIENTS, "STARTTLS"): "STARTTLS is not possible within a transaction",
+    }
+)
+
+
+def out_of_order(verb: str, state: State) -> Reply:
+    """Return the answer to a command that may not come in ``state``."""
+    if verb == "DATA" and state is State.SENDER:
+        return reply(554, "5.5.1", "No valid recipients; send RCPT first")
+    return reply(503, "5.5.1", _OUT_OF_ORDER.get((state, verb), "Send MAIL first"))
