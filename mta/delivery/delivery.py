@@ -6,7 +6,6 @@ is the scheduler's: each job uses one connection at a time.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
 from typing import Protocol
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -21,8 +20,8 @@ from mta.delivery.routes import Discard, Mx, Refuse, Route, Smarthost
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.trouble import Trouble
-from mta.dns.answers import DnsTemporary, NoSuchName
-from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
+from mta.dns.answers import DnsTemporary
+from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
@@ -59,9 +58,10 @@ class Delivery:
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
 
-    def use(self, settings: DeliverySettings) -> None:
-        """Take new settings; attempts that begin from now on follow them."""
+    def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
+        """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
+        self._opening.tls = tls
 
     def destination(self, sender: str, domain: str) -> str:
         """Return the key under which mail from ``sender`` to ``domain`` is gathered."""
@@ -155,11 +155,9 @@ class _Walk:
         began = self._seconds()
         try:
             addresses = await self._addresses(site.host)
-        except (DnsTemporary, NoSuchName) as error:
-            self._attempt.host_unknown(site.host, error)
+        except (DnsTemporary, NoUsableHost) as error:
+            self._attempt.host_unknown(site.host, error, configured=site.configured)
             return
-        if not addresses:
-            self._attempt.host_unknown(site.host, NoSuchName("no address"))
         for address in addresses:
             try:
                 connection = await self._opening.open(site, address, self._settings)
@@ -173,6 +171,7 @@ class _Walk:
     async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
         """Send on ``connection``; False if it had been dead before."""
         session = Session(connection, site, self._seconds, connect_s)
+        uses = connection.uses
         try:
             limit = self._settings.recipients_per_transaction
             alive = await session.send(self._attempt, self._message, limit)
@@ -180,20 +179,16 @@ class _Walk:
             connection.abort()
             raise
         self._pool.park(site, connection, self._settings)
-        self.sessions += alive
+        self.sessions += alive and connection.uses > uses
         return alive
 
     async def _addresses(self, host: str) -> Sequence[str]:
-        """Return the addresses to try, by turns of the one and the other family."""
+        """Return the addresses to try; the families come by turns."""
         if host.startswith("["):
             return (literal_address(host),)
         if is_address(host):
             return (host,)
-        addresses = await self._exchangers.addresses(host)
-        six = [address for address in addresses if ":" in address]
-        four = [address for address in addresses if ":" not in address]
-        turns = [address for pair in zip_longest(six, four) for address in pair if address]
-        return turns[: self._settings.max_addresses]
+        return (await self._exchangers.addresses(host))[: self._settings.max_addresses]
 
     def _since(self, began: float) -> float:
         return float(self._seconds() - began)

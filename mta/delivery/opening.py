@@ -42,6 +42,11 @@ class Site:
         return self.target.port
 
     @property
+    def configured(self) -> bool:
+        """Our configuration names the host, not the DNS: what is wrong with it is our fault."""
+        return isinstance(self.target, Smarthost)
+
+    @property
     def implicit_tls(self) -> bool:
         """TLS from the first octet (RFC 8314 §3.3)."""
         return self.target.tls == "implicit"
@@ -79,7 +84,7 @@ class Opening:
         self, reactor: Reactor, tls: ClientTls, dismiss: Callable[[Connection], None]
     ) -> None:
         self._reactor = reactor
-        self._tls = tls
+        self.tls = tls
         self._dismiss = dismiss
 
     async def open(self, site: Site, address: str, settings: DeliverySettings) -> Connection:
@@ -143,7 +148,7 @@ class Opening:
 
     async def _shake_hands(self, connection: Connection, site: Site) -> None:
         host = site.host.strip("[]").removeprefix("ipv6:")
-        await connection.start_tls(self._tls.creator(host, mandatory=site.must_verify))
+        await connection.start_tls(self.tls.creator(host, mandatory=site.must_verify))
 
 
 def _require(reply: Reply, stage: Stage) -> None:

@@ -48,7 +48,6 @@ def run(keep: bool = False, colour: bool | None = None) -> int:
         react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
     except SystemExit as finished:
         return int(finished.code or 0)
-    return 0
 
 
 class Play:

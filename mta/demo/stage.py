@@ -51,7 +51,7 @@ delay_warning = "never"
 
 [log]
 text = "mail.log"
-json = "mail.jsonl"
+json_lines = "mail.jsonl"
 """
 
 

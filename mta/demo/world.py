@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IListeningPort
-
 from mta.demo.receivers import Greylist, Mailbox, Receiver
 from mta.dns.responder import Responder
 from mta.tls.certificates import CertificateFiles, ServerCertificates
@@ -62,7 +60,7 @@ def open_world(reactor: Any, directory: Path) -> World:
     for domain, mailbox in mailboxes.items():
         pair = _certificate(directory, mailbox.host)
         factory = Receiver(mailbox, ServerCertificates([pair]).options())
-        port: IListeningPort = reactor.listenTCP(mx_port, factory, interface=_ADDRESSES[domain])
+        port: Any = reactor.listenTCP(mx_port, factory, interface=_ADDRESSES[domain])
         mx_port = port.getHost().port
     authorities = directory / f"mx1.{PROMPT}.certificate.pem"
     return World(mailboxes, dns_port, mx_port, authorities)

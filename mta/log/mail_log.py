@@ -43,19 +43,30 @@ class MailLog:
     def __init__(
         self,
         clock: IReactorTime,
-        text: Sequence[tuple[Sink, Stamp]],
+        text: Sequence[tuple[Sink, Stamp]] = (),
         records: Sequence[Sink] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         """Write lines to the sinks in ``text`` and JSON objects to those in ``records``."""
         self._clock = clock
-        self._text = [(sink, stamp, list[str]()) for sink, stamp in text]
-        self._records = [(sink, list[str]()) for sink in records]
+        self._text: list[tuple[Sink, Stamp, list[str]]] = []
+        self._records: list[tuple[Sink, list[str]]] = []
         self._now = now
+        self._attach(text, records)
         self._second = -1
         self._second_text = ""
         self._pending = 0
         self._call: IDelayedCall | None = None
+
+    def _attach(self, text: Sequence[tuple[Sink, Stamp]], records: Sequence[Sink]) -> None:
+        self._text = [(sink, stamp, []) for sink, stamp in text]
+        self._records = [(sink, []) for sink in records]
+
+    def use(self, text: Sequence[tuple[Sink, Stamp]], records: Sequence[Sink]) -> None:
+        """Write to these sinks from now on; the old ones get what waits and are closed."""
+        self.flush()
+        self._close_sinks()
+        self._attach(text, records)
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
@@ -107,6 +118,9 @@ class MailLog:
             self._call.cancel()
             self._call = None
         self.flush()
+        self._close_sinks()
+
+    def _close_sinks(self) -> None:
         for sink, _, _ in self._text:
             sink.close()
         for sink, _ in self._records:

@@ -1,4 +1,4 @@
-"""Where rendered lines go: standard error, a file, syslog.
+"""Where rendered lines go: standard error, a file, syslog, twistd's log.
 
 A log that cannot be written never stops mail: lines that a full disk refused are
 counted, and the count is written as soon as writing works again.  A file that was
@@ -10,6 +10,8 @@ import sys
 import syslog
 from pathlib import Path
 from typing import Protocol
+
+from twisted.logger import Logger
 
 
 class Sink(Protocol):
@@ -77,6 +79,20 @@ class StandardErrorSink:
 
     def close(self) -> None:
         """Leave standard error open: it is not ours."""
+
+
+class TwistdSink:
+    """Write to twistd's own log: what "standard error" means for a daemon, which has none."""
+
+    _log = Logger(namespace="mta")
+
+    def write(self, lines: list[str]) -> None:
+        """Log each line."""
+        for line in lines:
+            self._log.info("{line}", line=line)
+
+    def close(self) -> None:
+        """Leave the log open: it is twistd's."""
 
 
 class SyslogSink:

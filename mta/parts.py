@@ -1,0 +1,206 @@
+"""All parts of a running relay, built from settings and joined.
+
+Built once; ``use`` puts new settings into force in all of them.  Nothing here decides
+anything about mail.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
+
+from mta.auth.credentials import Accounts
+from mta.config import build as values
+from mta.config.settings import Settings
+from mta.delivery.delivery import Delivery
+from mta.dns.mx import MailExchangers
+from mta.dns.resolver import Resolver
+from mta.inbound.listener import Inbound
+from mta.log.mail_log import MailLog
+from mta.log.targets import record_sinks, text_sinks
+from mta.mail.events import Note
+from mta.queue.scheduler import Scheduler
+from mta.spool.database import Database
+from mta.spool.engine import prepare
+from mta.spool.errors import SpoolUnusable
+from mta.tls.certificates import ServerCertificates
+from mta.tls.level import ClientTls
+
+EX_UNAVAILABLE = 69  # sysexits.h
+EX_CANTCREAT = 73
+
+SESSION_GRACE_S = 15.0  # for a message that is arriving when the service stops
+DELIVERY_GRACE_S = 20.0  # for deliveries under way; systemd's TimeoutStopSec is above the sum
+
+
+class StartFailed(Exception):
+    """The service cannot start; the text is one line, ``status`` the exit status."""
+
+    def __init__(self, problem: str, status: int) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
+@dataclass
+class Parts:
+    """What runs.  ``log`` is the emit of everything."""
+
+    reactor: Any
+    settings: Settings
+    foreground: bool
+    log: MailLog
+    database: Database
+    accounts: Accounts
+    certificates: ServerCertificates | None
+    delivery: Delivery
+    scheduler: Scheduler
+    inbound: Inbound
+    ports: list[IListeningPort] = field(default_factory=list)
+
+    def listen(self) -> None:
+        """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
+        for listener in values.inbound_settings(self.settings).listeners:
+            endpoint = serverFromString(self.reactor, listener.endpoint)
+            result: list[Any] = []
+            endpoint.listen(self.inbound.factory(listener)).addBoth(result.append)
+            if not result:
+                raise StartFailed(f"listener {listener.name}: not bound at once", EX_UNAVAILABLE)
+            if isinstance(result[0], Failure):
+                raise StartFailed(
+                    f"listener {listener.name} cannot listen on {listener.endpoint}: "
+                    f"{_reason(result[0].value)}",
+                    EX_UNAVAILABLE,
+                )
+            self.ports.append(result[0])
+
+    def start(self) -> None:
+        """Check the spool, open the logs, start threads and the queue."""
+        try:
+            prepare(self.settings.spool.url)
+        except SpoolUnusable as error:
+            raise StartFailed(str(error), EX_UNAVAILABLE) from error
+        self._open_log()
+        self.database.start()
+        self.accounts.start()
+        self.scheduler.start()
+
+    def _open_log(self) -> None:
+        wanted = self.settings.log
+        try:
+            self.log.use(
+                text_sinks(wanted.text, foreground=self.foreground),
+                record_sinks(wanted.json_lines, foreground=self.foreground),
+            )
+        except OSError as error:
+            problem = f"log {error.filename}: {error.strerror}"
+            raise StartFailed(problem, EX_CANTCREAT) from error
+
+    def use(self, settings: Settings) -> None:
+        """Put new settings into force, all or none.
+
+        Whatever can fail is done on values first: certificates and smarthost passwords are
+        read, and only then does any part see anything new.
+        """
+        inbound = values.inbound_settings(settings)
+        delivery = values.delivery_settings(settings)
+        queue = values.queue_settings(settings)
+        tls = client_tls(settings)
+        if self.certificates is not None:
+            self.certificates.reload(values.certificate_files(settings))
+        old, self.settings = self.settings, settings
+        try:
+            if old.log != settings.log:
+                self._open_log()
+        except StartFailed:
+            self.settings = old
+            raise
+        self.inbound.use(inbound)
+        self.delivery.use(delivery, tls)
+        self.scheduler.use(queue)
+
+    def places(self) -> list[str]:
+        """Return where clients can connect, as people write it."""
+        return [_place(port.getHost()) for port in self.ports]
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know although it works."""
+        return self.certificates.warnings if self.certificates is not None else ()
+
+    async def stop(self) -> None:
+        """Stop in order; every step is bounded."""
+        for port in self.ports:
+            await maybeDeferred(port.stopListening)
+        await self.inbound.shutdown(SESSION_GRACE_S)
+        await self.scheduler.stop(DELIVERY_GRACE_S)
+        await self.delivery.stop()
+        self.accounts.stop()
+        await self.database.stop()
+        self.log(Note("info", "service", "stopped"))
+        self.log.close()
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _place(address: Any) -> str:
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return str(getattr(address, "name", address))
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def client_tls(settings: Settings) -> ClientTls:
+    """Build what outbound TLS is verified with; raises ``CertificateUnusable``."""
+    return ClientTls(values.trust(settings))
+
+
+def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
+    """Build every part; opens no file but certificates and secrets, starts no thread."""
+    log = MailLog(reactor)
+    database = Database(settings.spool.url, reactor, emit=log)
+    accounts = Accounts(database, reactor)
+    pairs = values.certificate_files(settings)
+    certificates = None
+    if pairs:
+        certificates = ServerCertificates(pairs, minimum=settings.tls.minimum)
+    resolver = Resolver(
+        reactor,
+        values.dns_servers(settings),
+        timeout_s=settings.dns.timeout.total_seconds(),
+        attempts=settings.dns.attempts,
+        validating=settings.dns.validating,
+        cache_size=settings.dns.cache_size,
+    )
+    exchangers = MailExchangers(resolver, frozenset({settings.host_name}))
+    delivery = Delivery(
+        reactor, values.delivery_settings(settings), exchangers, client_tls(settings), log
+    )
+    scheduler = Scheduler(
+        reactor,
+        database,
+        delivery.deliver,
+        delivery.destination,
+        values.queue_settings(settings),
+        values.node_name(settings),
+        log,
+    )
+    inbound = Inbound(
+        reactor,
+        values.inbound_settings(settings),
+        database=database,
+        handover=scheduler,
+        accounts=accounts,
+        certificates=certificates,
+        emit=log,
+    )
+    return Parts(
+        reactor, settings, foreground, log, database, accounts, certificates, delivery,
+        scheduler, inbound,
+    )  # fmt: skip

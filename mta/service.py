@@ -1,0 +1,146 @@
+"""The composition root: builds every part from the settings, joins them, starts and stops.
+
+``parts`` builds; this module is what ``twistd`` sees.  Order of start: settings,
+certificates and ports are read and bound before privileges are dropped; the spool is
+checked after, as the user who will write it; then readiness is announced.  Whatever is
+wrong ends the start with one line and a status that says what kind of fault it is.
+
+SIGHUP reads configuration and certificates anew, and either all of it comes into force
+or none.  Knowingly not done on SIGHUP: other ports and another spool need a restart, and
+the log says so.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar, NoReturn
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.python import usage
+
+from mta import __version__
+from mta.config.load import load
+from mta.config.problems import ConfigError
+from mta.config.settings import Settings
+from mta.mail.events import Note
+from mta.parts import Parts, StartFailed, build
+from mta.readiness import notify, reloading
+from mta.tls.certificates import CertificateUnusable
+
+EX_CONFIG = 78  # sysexits.h: the configuration is wrong, a restart will not help
+EX_UNAVAILABLE = 69
+
+
+class Options(usage.Options):
+    """What stands after ``twistd mta``."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["config", "c", os.environ.get("MTA_CONFIG", "/etc/mta/mta.toml"), "configuration file"]
+    ]
+    synopsis = "--config FILE"
+
+
+def makeService(options: Options) -> "Relay":
+    """Read the configuration and return the service; called by ``twistd``."""
+    from twisted.internet import reactor  # noqa: PLC0415 - twistd has chosen it by now
+
+    path = Path(str(options["config"])).absolute()
+    parent: Any = options.parent
+    foreground = parent is None or bool(parent.get("nodaemon"))
+    try:
+        settings = load(path, os.environ)
+        parts = build(reactor, settings, foreground=foreground)
+    except (ConfigError, CertificateUnusable) as error:
+        _refuse(str(error), EX_CONFIG)
+    except StartFailed as error:
+        _refuse(str(error), error.status)
+    return Relay(reactor, path, settings, parts, foreground)
+
+
+def _refuse(problem: str, status: int) -> NoReturn:
+    for line in problem.splitlines():
+        sys.stderr.write(f"mta: {line}\n")
+    sys.stderr.flush()
+    raise SystemExit(status)
+
+
+class Relay(Service):
+    """The running relay."""
+
+    def __init__(
+        self, reactor: Any, path: Path, settings: Settings, parts: Parts, foreground: bool
+    ) -> None:
+        """Run ``parts``, which were built from ``settings``, read from ``path``."""
+        self.setName("mta")
+        self._reactor = reactor
+        self._path = path
+        self._settings = settings
+        self._parts = parts
+        self._foreground = foreground
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports, while that is still permitted."""
+        super().privilegedStartService()
+        self._or_end(self._parts.listen)
+
+    def startService(self) -> None:
+        """Open log and spool as the user that twistd has changed to, and begin to work."""
+        self._or_end(self._parts.start)
+        super().startService()
+        signal.signal(signal.SIGHUP, self._hangup)
+        emit = self._parts.log
+        for warning in self._parts.warnings():
+            emit(Note("warning", "service", warning))
+        ports = ", ".join(self._parts.places())
+        emit(Note("info", "service", f"mta {__version__} started, listening on {ports}"))
+        self._reactor.callWhenRunning(notify, f"READY=1\nSTATUS=listening on {ports}")
+
+    def _or_end(self, step: Any) -> None:
+        try:
+            step()
+        except StartFailed as error:
+            if self._foreground:
+                _refuse(str(error), error.status)
+            raise  # twistd's parent process prints it and ends with status 1
+
+    def _hangup(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self.reload)
+
+    def reload(self) -> None:
+        """Read configuration and certificates anew; the old ones stay if anything is wrong."""
+        notify(reloading())
+        emit = self._parts.log
+        try:
+            settings = load(self._path, os.environ)
+            self._parts.use(settings)
+        except (ConfigError, CertificateUnusable, StartFailed) as error:
+            for line in str(error).splitlines():
+                emit(Note("error", "service", f"not reloaded, the old configuration stays: {line}"))
+        else:
+            for name in _needs_restart(self._settings, settings):
+                emit(Note("warning", "service", f"{name} has changed: restart to use it"))
+            self._settings = settings
+            emit(Note("info", "service", "configuration and certificates reloaded"))
+        notify("READY=1")
+
+    def stopService(self) -> Deferred[None]:
+        """Stop everything in its order; fires when the process may end."""
+        if not self.running:
+            return succeed(None)
+        super().stopService()
+        notify("STOPPING=1")
+        self._parts.log(Note("info", "service", "stopping"))
+        return Deferred.fromCoroutine(self._parts.stop())
+
+
+def _needs_restart(old: Settings, new: Settings) -> list[str]:
+    """Return the settings that differ and that a reload does not reach."""
+    changed = []
+    if old.spool.url != new.spool.url:
+        changed.append("spool.url")
+    if [one.endpoint for one in old.listener] != [one.endpoint for one in new.listener]:
+        changed.append("a listener's endpoint")
+    return changed
