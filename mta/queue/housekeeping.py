@@ -1,0 +1,151 @@
+"""What has to be done again and again: small steps with pauses, each failure noted and survived.
+
+``Periodic`` runs one duty; the scheduler has its polling and its lease renewed by it.
+``Housekeeping`` removes what has been finished for the retention time, and chunks of
+messages that never came to be.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from mta.mail.events import Emit, Note
+from mta.queue.settings import QueueSettings
+from mta.spool import history
+from mta.spool.database import Database
+from mta.spool.errors import SpoolUnavailable
+
+_PURGE_EVERY_S = 60.0
+_SWEEP_EVERY_S = 3600.0
+_STEP = 200  # messages, or chunks, removed in one transaction
+_PAUSE_S = 0.2  # between two of them, for those who want to write as well
+_AGAIN_S = 5.0  # after a failure, where the duty's own interval is longer
+
+
+def wait(clock: IReactorTime, seconds: float) -> "Deferred[None]":
+    """Fire after ``seconds``."""
+    return deferLater(clock, seconds)
+
+
+class Periodic:
+    """One duty, done at intervals, the pause counted from the end of one to the next."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        emit: Emit,
+        name: str,
+        interval_s: Callable[[], float],
+        duty: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``name`` completes the sentence "... fails"."""
+        self._clock = clock
+        self._emit = emit
+        self._name = name
+        self._interval_s = interval_s
+        self._duty = duty
+        self._timer: IDelayedCall | None = None
+        self._failing = False
+        self._stopped = True
+
+    def start(self) -> None:
+        """Begin, after one interval."""
+        self._stopped = False
+        self._timer = self._clock.callLater(self._interval_s(), self._fire)
+
+    def stop(self) -> None:
+        """Do not do it again; what is under way ends by itself."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self) -> None:
+        self._timer = None
+        Deferred.fromCoroutine(self._once()).addBoth(self._next)
+
+    def _next(self, _ignored: Any) -> None:
+        if not self._stopped:
+            pause_s = self._interval_s()
+            if self._failing:
+                pause_s = min(pause_s, _AGAIN_S)
+            self._timer = self._clock.callLater(pause_s, self._fire)
+
+    async def _once(self) -> None:
+        try:
+            await self._duty()
+        except CancelledError:
+            return
+        except SpoolUnavailable as error:
+            self._fails("warning", str(error))
+        except Exception as error:
+            self._log.failure("while {duty}", duty=self._name)
+            self._fails("error", repr(error))
+        else:
+            if self._failing:
+                self._failing = False
+                self._emit(Note("info", "queue", f"{self._name} works again"))
+
+    def _fails(self, level: str, why: str) -> None:
+        if not self._failing:
+            self._failing = True
+            self._emit(Note(level, "queue", f"{self._name} fails: {why}"))
+
+
+class Housekeeping:
+    """Removes what nobody needs any more."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        database: Database,
+        settings: QueueSettings,
+        now_ms: Callable[[], int],
+        emit: Emit,
+    ) -> None:
+        """``settings`` may be replaced at any time."""
+        self.settings = settings
+        self._clock = clock
+        self._database = database
+        self._now_ms = now_ms
+        self._stopped = True
+        self._duties = (
+            Periodic(clock, emit, "purging finished mail", lambda: _PURGE_EVERY_S, self._purge),
+            Periodic(clock, emit, "sweeping orphaned chunks", lambda: _SWEEP_EVERY_S, self._sweep),
+        )
+
+    def start(self) -> None:
+        """Begin; the first purge comes after a minute, the first sweep after an hour."""
+        self._stopped = False
+        for duty in self._duties:
+            duty.start()
+
+    def stop(self) -> None:
+        """End, at the latest with the step under way."""
+        self._stopped = True
+        for duty in self._duties:
+            duty.stop()
+
+    async def _purge(self) -> None:
+        def step() -> Awaitable[int]:
+            keep_ms = int(self.settings.retention_s * 1000)
+            return self._database.write(history.purge, self._now_ms(), keep_ms, _STEP)
+
+        await self._in_steps(step)
+
+    async def _sweep(self) -> None:
+        def step() -> Awaitable[int]:
+            before_ms = self._now_ms() - int(self.settings.orphan_age_s * 1000)
+            return self._database.write(history.sweep_orphans, before_ms, _STEP)
+
+        await self._in_steps(step)
+
+    async def _in_steps(self, step: Callable[[], Awaitable[int]]) -> None:
+        while not self._stopped and await step() >= _STEP:
+            await wait(self._clock, _PAUSE_S)

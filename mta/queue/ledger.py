@@ -1,0 +1,222 @@
+"""Everything that the queue writes about mail in hand: outcomes with their reports, and returns.
+
+An entry stays in the active set until what is to be said about it has been committed.
+Events are emitted after the commit, so that the log never claims what the spool does not
+know.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from mta.mail.events import Attempted, Emit, Finished, LeaseLost, Note, Reported
+from mta.mail.outcome import Outcome
+from mta.queue.active import Entry
+from mta.queue.bounce import Report, first_chunk, reports
+from mta.queue.recorder import Recorder
+from mta.queue.retry import warning_due
+from mta.queue.settings import QueueSettings
+from mta.queue.settling import deferred, expired, queued, status, unreported, warns
+from mta.spool import leases, outcomes
+from mta.spool.database import Database
+from mta.spool.outcomes import Record, Recorded, Settled
+from mta.spool.schema import State
+
+_KEYS_AT_ONCE = 1000
+
+
+class Ledger:
+    """Writes settled entries and returned ones, and tells when they are written."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        recorder: Recorder,
+        settings: QueueSettings,
+        node: str,
+        now_ms: Callable[[], int],
+        emit: Emit,
+        written: Callable[[Entry, bool], None],
+    ) -> None:
+        """``written(entry, reported)`` is called when nothing more will be written about it."""
+        self.settings = settings
+        self._database = database
+        self._recorder = recorder
+        self._node = node
+        self._now_ms = now_ms
+        self._emit = emit
+        self._written = written
+        self._returns: dict[tuple[str, int], list[Entry]] = {}
+        self.composing = 0  # reports that wait for a header to be read
+
+    def settle(self, entry: Entry, settled: tuple[Settled, ...]) -> None:
+        """Record what became of ``entry``, reports to the sender included."""
+        now_ms = self._now_ms()
+        for one in settled:
+            if one.state is State.BOUNCED or one.state is State.EXPIRED or warns(one):
+                self._compose(entry, settled, now_ms)
+                return
+        self._record(entry, settled, now_ms, ())
+
+    def _compose(self, entry: Entry, settled: tuple[Settled, ...], now_ms: int) -> None:
+        body = entry.job.body
+        if body.memory is not None:
+            self._report(entry, settled, now_ms, body.memory[0] if body.memory else b"")
+            return
+        self.composing += 1
+        waiting = Deferred.fromCoroutine(first_chunk(body))
+        waiting.addBoth(self._composed, entry, settled, now_ms)
+
+    def _composed(
+        self, chunk: object, entry: Entry, settled: tuple[Settled, ...], now_ms: int
+    ) -> None:
+        self.composing -= 1
+        self._report(entry, settled, now_ms, chunk if isinstance(chunk, bytes) else b"")
+
+    def _report(
+        self, entry: Entry, settled: tuple[Settled, ...], now_ms: int, chunk: bytes
+    ) -> None:
+        try:
+            made = reports(entry.job.envelope, settled, chunk, self.settings, now_ms)
+        except Exception as error:
+            # The outcome is the truth and has to be written, report or no report.
+            self._log.failure("while making a report about {id}", id=entry.job.envelope.id)
+            text = f"{entry.job.envelope.id}: no report could be made: {error!r}"
+            self._emit(Note("error", "queue", text))
+            made = ()
+        self._record(entry, settled, now_ms, made)
+
+    def _record(
+        self,
+        entry: Entry,
+        settled: tuple[Settled, ...],
+        ended_ms: int,
+        made: tuple[Report, ...],
+    ) -> None:
+        record = Record(
+            entry.job.envelope.id,
+            entry.token,
+            self._node,
+            entry.began_ms or ended_ms,
+            ended_ms,
+            settled,
+            tuple(one.intake for one in made),
+        )
+        self._recorder.write(
+            partial(self._database.write_together, outcomes.record, record),
+            partial(self._recorded, entry, record, made),
+        )
+
+    def _recorded(
+        self, entry: Entry, record: Record, made: tuple[Report, ...], recorded: Recorded
+    ) -> None:
+        if recorded.lost:
+            self._lost(entry, record, recorded.lost)
+            return
+        envelope = entry.job.envelope
+        created_ms = envelope.created_ms
+        queued_s = (record.started_ms - created_ms) / 1000
+        total_s = (record.ended_ms - created_ms) / 1000
+        for one in record.settled:
+            next_ms = one.next_attempt_ms if one.state is State.QUEUED else None
+            self._emit(
+                Attempted(
+                    envelope, one.recipient, one.outcome, status(one), queued_s, total_s, next_ms
+                )
+            )
+        for report in made:
+            self._emit(Reported(envelope.id, report.intake.envelope.id, report.kind))
+        if recorded.finished:
+            self._emit(Finished(envelope.id))
+        self._written(entry, bool(made))
+
+    def _lost(self, entry: Entry, record: Record, lost: tuple[int, ...]) -> None:
+        """Leave out what is no longer ours, and submit the rest again (nothing was applied)."""
+        rest = []
+        for one in record.settled:
+            if one.recipient.number in lost:
+                self._emit(LeaseLost(entry.job.envelope.id, one.recipient.number, one.outcome))
+            else:
+                rest.append(one)
+        if rest and len(rest) < len(record.settled):
+            self.settle(entry, tuple(rest))
+        else:
+            self._written(entry, False)
+
+    def put_off(self, entry: Entry, wait_s: float, why: str) -> None:
+        """Return ``entry`` undialled for ``wait_s`` seconds, because of its destination.
+
+        Where its time is over, or its sender must be told that it is late, that is
+        recorded instead.  ``why`` is the site's last fault, "" if there is none.
+        """
+        now_ms, envelope = self._now_ms(), entry.job.envelope
+        at_ms = min(now_ms + int(wait_s * 1000), envelope.expires_ms)
+        warn_s = None if unreported(entry) else self.settings.delay_warning_s
+        if now_ms >= envelope.expires_ms:
+            self.expire(entry, why)
+        elif any(
+            warning_due(envelope.created_ms, now_ms, warn_s, warned=one.warned)
+            for one in entry.job.recipients
+        ):
+            text = f"delivery suspended: {why or 'too much mail waits for this destination'}"
+            made = deferred(entry.job.recipients, "4.4.1" if why else "4.4.5", text)
+            self.settle(
+                entry,
+                tuple(
+                    queued(entry, one, outcome, self.settings, (now_ms, at_ms))
+                    for one, outcome in zip(entry.job.recipients, made, strict=True)
+                ),
+            )
+        else:
+            self.give_back(entry, at_ms)
+
+    def expire(self, entry: Entry, why: str = "") -> None:
+        """Give up what may not be attempted any more."""
+        text = "no attempt could be made before its time was over"
+        made = deferred(entry.job.recipients, "4.4.7", f"{text}: {why}" if why else text)
+        pairs = zip(entry.job.recipients, made, strict=True)
+        self.settle(entry, tuple(expired(one, outcome) for one, outcome in pairs))
+
+    def give_back(self, entry: Entry, at_ms: int) -> None:
+        """Return ``entry`` unclaimed and uncounted, due ``at_ms``; ``flush`` must follow."""
+        self._returns.setdefault((entry.token, at_ms), []).append(entry)
+
+    def flush(self) -> None:
+        """Write all returns that have gathered."""
+        if not self._returns:
+            return
+        returns, self._returns = self._returns, {}
+        for (token, at_ms), entries in returns.items():
+            batch: list[Entry] = []
+            keys = 0
+            for entry in entries:
+                batch.append(entry)
+                keys += entry.weight
+                if keys >= _KEYS_AT_ONCE:
+                    self._release(token, at_ms, batch)
+                    batch, keys = [], 0
+            if batch:
+                self._release(token, at_ms, batch)
+
+    def _release(self, token: str, at_ms: int, batch: list[Entry]) -> None:
+        keys = [key for entry in batch for key in entry.keys]
+        self._recorder.write(
+            partial(self._database.write, leases.release, token, keys, at_ms),
+            partial(self._released, batch),
+        )
+
+    def _released(self, batch: list[Entry], _count: int) -> None:
+        for entry in batch:
+            self._written(entry, False)
+
+
+def last_words(outcomes_: list[Outcome]) -> str:
+    """Say what was wrong with a site, from the outcomes of the attempt that showed it."""
+    for outcome in outcomes_:
+        if outcome.text:
+            return outcome.reply
+    return "no reason given"

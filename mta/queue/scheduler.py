@@ -1,0 +1,417 @@
+"""The queue at work: takes mail over, chooses what is delivered next, acts on what came of it.
+
+Mail enters the active set in two ways: handed over in memory by the transaction that
+accepted it (*born claimed*), or claimed from the spool when it is due.  Both become entries,
+one for each message and destination, which wait in ``destinations`` for their turn.
+``attempt`` delivers one and answers with outcomes; ``settling`` decides, ``ledger`` writes.
+
+It trusts ``attempt`` to end, but not without a bound (``attempt_limit_s``), and it trusts the
+wall clock only for what is shared through the spool; its own waits are by the monotonic one.
+An operator's verb reaches mail in the active set within a second or two unless its
+attempt is under way; then it takes effect when that ends.
+
+Cost: one ``callLater`` for all that happens in one turn of the reactor, no timer and two
+Deferreds for each attempt.
+"""
+
+import random as random_module
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mta.mail.envelope import Body, Envelope, Job, Recipient
+from mta.mail.events import Emit, Note
+from mta.mail.outcome import Outcome
+from mta.queue.active import Entry, Room, entries
+from mta.queue.destinations import Destinations, Health, health
+from mta.queue.housekeeping import Housekeeping, Periodic, wait
+from mta.queue.lease import Lease
+from mta.queue.ledger import Ledger, last_words
+from mta.queue.recorder import Recorder
+from mta.queue.settings import QueueSettings
+from mta.queue.settling import deferred, due_at_once, settle
+from mta.spool import leases
+from mta.spool.body import StoredBody
+from mta.spool.database import Database
+from mta.spool.errors import SpoolUnavailable
+from mta.spool.intake import Reservation
+
+_CLAIM = 1000  # recipients read from the spool at once
+_EXCLUDED = 500  # domains named to one claim as not wanted
+_POLL_S = 1.0
+_AFTER_CANCEL_S = 5.0  # for cancelled attempts to end
+_LAST_WRITES_S = 10.0
+_STOP_STEP_S = 0.05
+
+Attempt = Callable[[Job], "Deferred[list[Outcome]]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Reservation):
+    """A reservation that knows what it holds."""
+
+    recipients: int
+    octets: int
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _all(_entry: Entry) -> bool:
+    return True
+
+
+class Scheduler:
+    """Implements ``mta.spool.intake.Handover``."""
+
+    _log = Logger()
+
+    def __init__(  # noqa: PLR0913 - the composition root names every part it joins
+        self,
+        clock: IReactorTime,
+        database: Database,
+        attempt: Attempt,
+        destination: Callable[[str, str], str],
+        settings: QueueSettings,
+        node: str,
+        emit: Emit,
+        *,
+        now_ms: Callable[[], int] = _wall_ms,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        """``destination(sender, domain)`` names the key under which mail is gathered."""
+        self._clock = clock
+        self._database = database
+        self._attempt = attempt
+        self._destination_of = destination
+        self._settings = settings
+        self._emit = emit
+        self._now_ms = now_ms
+        self._random = random
+        self._room = Room(settings.active_recipients, settings.active_octets)
+        self._destinations: Destinations[Entry] = Destinations(settings.destination_limits)
+        self._running: dict[Entry, Deferred[list[Outcome]]] = {}
+        self._cancelled: dict[Entry, str] = {}
+        self._lease = Lease(clock, database, node, now_ms, emit)
+        self._recorder = Recorder(clock, emit, self._soon)
+        self._ledger = Ledger(database, self._recorder, settings, node, now_ms, emit, self._written)
+        self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
+        self._polling = Periodic(clock, emit, "polling", lambda: _POLL_S, self._poll)
+        self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
+        self._tidying = Periodic(clock, emit, "tidying", lambda: 60.0, self._tidy)
+        self._wake: int | None = None
+        self._due = False  # the spool has something for us, as far as we know
+        self._turn_set = False
+        self._claiming = False
+        self._stopping = False
+
+    def reserve(self, recipients: int, octets: int) -> Reservation | None:
+        """Keep room for a message that is about to be accepted, or say that there is none."""
+        if not self._ready() or not self._room.fits(recipients, octets):
+            return None
+        self._room.take(recipients, octets)
+        return Held(self._lease.token, self._registered_ms(), recipients, octets)
+
+    def accepted(
+        self,
+        envelope: Envelope,
+        recipients: tuple[Recipient, ...],
+        body: Body,
+        reservation: Reservation | None,
+    ) -> None:
+        """Take over a message that has been committed."""
+        if reservation is None:
+            self.kick()
+            return
+        if isinstance(reservation, Held):
+            self._room.give(reservation.recipients, reservation.octets)
+        self._take(envelope, recipients, body, reservation.claim)
+
+    def cancel(self, reservation: Reservation, recipients: int, octets: int) -> None:
+        """Give the room back: the message was not committed after all."""
+        if isinstance(reservation, Held):
+            recipients, octets = reservation.recipients, reservation.octets
+        self._room.give(recipients, octets)
+
+    def kick(self) -> None:
+        """Look into the spool at once: something there is due."""
+        self._due = True
+        self._soon()
+
+    def use(self, settings: QueueSettings) -> None:
+        """Go on with other settings; what is in hand is settled by the new ones."""
+        self._settings = self._ledger.settings = self._housekeeping.settings = settings
+        self._destinations.limits = settings.destination_limits
+        self._room.bound_recipients = settings.active_recipients
+        self._room.bound_octets = settings.active_octets
+        self._soon()
+
+    @property
+    def active(self) -> int:
+        """How many recipients are in the active set."""
+        return self._room.recipients
+
+    def start(self) -> Deferred[None]:
+        """Register this run and begin.  With the spool away, begin as soon as it is back."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            await self._lease.register(self._settings.lease_s)
+        except SpoolUnavailable as error:  # polling registers us as soon as it can
+            text = f"nothing is delivered until the spool is back: {error}"
+            self._emit(Note("error", "queue", text))
+        except Exception:
+            self._fault(Failure(), "registering with the spool")
+        for duty in (self._polling, self._renewing, self._tidying):
+            duty.start()
+        self._housekeeping.start()
+        self.kick()
+
+    def _ready(self) -> bool:
+        """Whether work may be begun: it is ours, and what comes of it can be written."""
+        return self._lease.alive and not self._recorder.away and not self._stopping
+
+    def _registered_ms(self) -> int:
+        """When a claimed recipient is due again, should this process die."""
+        return self._now_ms() + self._settings.retry.step_ms(1)
+
+    def _soon(self) -> None:
+        if not self._turn_set:
+            self._turn_set = True
+            self._clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        """Do all that has become possible since the last turn."""
+        self._turn_set = False
+        self._ledger.flush()
+        if not self._ready():
+            return
+        while (entry := self._destinations.next()) is not None:
+            self._begin(entry)
+        if self._due and not self._claiming and self._room.free:
+            self._claiming = True
+            self._spawn(self._claim(), "claiming due mail")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        Deferred.fromCoroutine(work).addErrback(self._fault, what)
+
+    def _fault(self, failure: Failure, what: str) -> None:
+        self._log.failure("while {what}", failure, what=what)
+        words = f"{failure.type.__name__}: {failure.getErrorMessage()}" if failure.type else ""
+        self._emit(Note("error", "queue", f"a fault of the program while {what}: {words}"))
+
+    async def _claim(self) -> None:
+        """Read due mail from the spool, up to the room there is."""
+        token, now_ms, limit = self._lease.token, self._now_ms(), min(self._room.free, _CLAIM)
+        self._due = False
+        self._room.take(limit)
+        claimed: Sequence[leases.Claimed] = ()
+        try:
+            claimed = await self._database.write(
+                leases.claim_due,
+                token,
+                now_ms,
+                self._registered_ms(),
+                limit,
+                self._destinations.saturated()[:_EXCLUDED],
+            )
+        except SpoolUnavailable:
+            pass  # polling says so, and finds out when it is back
+        finally:
+            self._claiming = False
+            self._room.give(limit)
+        count = 0
+        for one in claimed:
+            count += len(one.recipients)
+            body = StoredBody(self._database, one.envelope.id, one.chunks)
+            self._take(one.envelope, one.recipients, body, token)
+        if count >= limit:
+            self._due = True
+        self._soon()
+
+    def _take(
+        self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body, token: str
+    ) -> None:
+        """Let claimed mail into the active set, or put it back where it cannot stay."""
+        now_ms, now_s = self._now_ms(), self._clock.seconds()
+        some = entries(envelope, recipients, body, token, self._destination)
+        self._room.octets += some[0].charge.octets
+        for entry in some:
+            self._room.take(entry.weight)
+            if self._stopping or token != self._lease.token:
+                self._ledger.give_back(entry, now_ms)
+            elif now_ms >= envelope.expires_ms:
+                self._ledger.expire(entry)
+            else:
+                domain = entry.job.recipients[0].domain
+                put_off = self._destinations.admit(entry, now_s, domain)
+                if put_off is not None:
+                    self._ledger.put_off(entry, put_off.wait_s, put_off.why)
+        self._soon()
+
+    def _destination(self, sender: str, domain: str) -> str:
+        try:
+            return self._destination_of(sender, domain)
+        except Exception:
+            # The message is ours already; let the attempt find out what is wrong.
+            self._fault(Failure(), f"looking for the route to {domain}")
+            return f"?:{domain}"
+
+    def _begin(self, entry: Entry) -> None:
+        """Deliver ``entry``: its turn has come."""
+        entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
+        if entry.began_ms >= entry.job.envelope.expires_ms:
+            self._free(entry, Health.UNKNOWN, "")
+            self._ledger.expire(entry)
+            return
+        try:
+            attempt = self._attempt(entry.job)
+        except Exception:
+            self._broke(Failure(), entry)
+            return
+        self._running[entry] = attempt
+        attempt.addCallbacks(
+            self._came, self._broke, callbackArgs=(entry,), errbackArgs=(entry,)
+        ).addErrback(self._fault, "settling an attempt")
+
+    def _broke(self, failure: Failure, entry: Entry) -> None:
+        """An attempt has ended without outcomes: cancelled by us, or by a fault of the program."""
+        if failure.check(CancelledError):
+            text = self._cancelled.get(entry, "the attempt was cancelled")
+            self._came(deferred(entry.job.recipients, "4.3.2", text), entry)
+            return
+        self._fault(failure, f"delivering {entry.job.envelope.id}")
+        text = "a fault of the program, see the log of the service"
+        self._came(deferred(entry.job.recipients, "4.3.0", text), entry)
+
+    def _came(self, outcomes: list[Outcome], entry: Entry) -> None:
+        self._running.pop(entry, None)
+        state = health(outcomes)
+        self._free(entry, state, last_words(outcomes) if state is Health.BAD else "")
+        cancelled = self._cancelled.pop(entry, None)
+        now_ms = self._now_ms()
+        settled = settle(entry, outcomes, self._settings, now_ms, self._random)
+        if cancelled is not None and self._stopping:
+            settled = due_at_once(settled, now_ms)
+        self._ledger.settle(entry, settled)
+        self._soon()
+
+    def _free(self, entry: Entry, state: Health, why: str) -> None:
+        """Give back the place of ``entry``; if that shows its site to be dead, put off the rest."""
+        now_s = self._clock.seconds()
+        drained, put_off = self._destinations.finished(entry, state, now_s, why)
+        if put_off is not None:
+            for one in drained:
+                self._ledger.put_off(one, put_off.wait_s, put_off.why)
+
+    def _written(self, entry: Entry, reported: bool) -> None:
+        """Nothing more is to be written about ``entry``: it leaves the active set."""
+        self._room.leave(entry)
+        if reported:
+            self.kick()
+        elif self._due:
+            self._soon()
+
+    async def _poll(self) -> None:
+        if not self._lease.token:
+            await self._lease.register(self._settings.lease_s)
+        poll = await self._database.read(leases.poll, self._now_ms())
+        if poll.wake != self._wake:
+            if self._wake is not None:
+                await self._look_again()
+            self._wake = poll.wake
+            self._due = True
+        if poll.next_due_ms is not None and poll.next_due_ms <= self._now_ms():
+            self._due = True
+        self._soon()
+
+    async def _look_again(self) -> None:
+        """An operator has changed something: give back what waits for its turn and is not wanted.
+
+        What is held or removed keeps that state; a message's other recipients come back at once.
+        """
+        unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
+        if unwanted:
+            self._give_back(lambda entry: not unwanted.isdisjoint(entry.keys))
+
+    def _give_back(self, wanted: Callable[[Entry], bool]) -> None:
+        now_ms = self._now_ms()
+        for entry in self._destinations.withdraw(wanted):
+            self._ledger.give_back(entry, now_ms)
+        self._soon()
+
+    def _third(self) -> float:
+        return self._settings.lease_s / 3
+
+    async def _renew(self) -> None:
+        settings = self._settings
+        if self._lease.token and not await self._lease.renew(settings.lease_s):
+            self._forget()
+        if await self._database.write(leases.reap, self._now_ms()):
+            self._due = True
+        self._soon()
+
+    def _forget(self) -> None:
+        """Our lease was taken away: drop what is not begun, cancel what is."""
+        self._lease.token = ""  # polling registers us anew
+        ready = self._destinations.withdraw(_all)
+        for entry in ready:
+            self._room.leave(entry)
+        text = (
+            f"the lease of node {self._lease.node} was taken away (is another process running "
+            f"under that name?); {len(ready)} deliveries dropped, {len(self._running)} cancelled"
+        )
+        self._emit(Note("error", "queue", text))
+        self._cancel(list(self._running), "the lease was lost")
+
+    def _cancel(self, some: list[Entry], why: str) -> None:
+        for entry in some:
+            attempt = self._running.get(entry)
+            if attempt is not None:
+                self._cancelled[entry] = why
+                attempt.cancel()
+
+    async def _tidy(self) -> None:
+        now_s = self._clock.seconds()
+        self._destinations.tidy(now_s)
+        limit_s = self._settings.attempt_limit_s
+        slow = [entry for entry in self._running if now_s - entry.began_s > limit_s]
+        self._cancel(slow, "the attempt took too long")
+
+    def stop(self, grace_s: float) -> Deferred[None]:
+        """Stop in order; what is under way may take ``grace_s`` seconds more, then is cancelled."""
+        return Deferred.fromCoroutine(self._stop(grace_s))
+
+    async def _stop(self, grace_s: float) -> None:
+        self._stopping = True
+        self._housekeeping.stop()
+        for duty in (self._polling, self._tidying):
+            duty.stop()
+        self._give_back(_all)
+        await self._until(lambda: not self._running and not self._claiming, grace_s)
+        self._cancel(list(self._running), "the service is stopping")
+        await self._until(lambda: not self._running, _AFTER_CANCEL_S)
+        await self._until(self._all_written, _LAST_WRITES_S)
+        lost = self._recorder.stop()
+        if lost:
+            text = f"{lost} writes could not be made; what was delivered may be delivered again"
+            self._emit(Note("error", "queue", text))
+        self._renewing.stop()
+        await self._lease.give_up()
+
+    def _all_written(self) -> bool:
+        self._ledger.flush()
+        return not self._recorder.pending and not self._ledger.composing
+
+    async def _until(self, done: Callable[[], bool], bound_s: float) -> None:
+        end_s = self._clock.seconds() + bound_s
+        while not done() and self._clock.seconds() < end_s:
+            await wait(self._clock, _STOP_STEP_S)
