@@ -103,6 +103,10 @@ class _Datagrams(DatagramProtocol):
     def connectionRefused(self) -> None:
         self.waiting.failed(Failure(ServerSilent("connection refused")))
 
+    def stopProtocol(self) -> None:
+        # The poll reactors close a refused socket instead of calling connectionRefused.
+        self.connectionRefused()
+
     def _close(self) -> None:
         if self.transport is not None:
             self.transport.stopListening()

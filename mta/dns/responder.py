@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -121,7 +122,8 @@ class Responder:
         if manner.silent:
             return None
         reply = self._reply(query, manner, transport)
-        return reply.to_wire(), manner.delay_s
+        limit = max(query.payload, 512) if transport == "udp" else 65_535
+        return _fitting(reply, limit), manner.delay_s
 
     def _reply(
         self, query: dns.message.Message, manner: Manner, transport: str
@@ -218,6 +220,16 @@ class _StreamFactory(Factory):
         return _Stream(self._responder, self._reactor)
 
 
+def _fitting(reply: dns.message.Message, limit: int) -> bytes:
+    """RFC 1035 §4.2.1, RFC 2181 §9: what does not fit is left out, and TC says so."""
+    try:
+        return reply.to_wire(max_size=limit)
+    except dns.exception.TooBig:
+        reply.flags |= dns.flags.TC
+        reply.answer, reply.authority = [], []
+        return reply.to_wire(max_size=limit)
+
+
 def _name(text: str) -> dns.name.Name:
     return dns.name.from_text(text.lower())
 
@@ -229,6 +241,7 @@ def _and_parents(name: dns.name.Name) -> Iterable[dns.name.Name]:
 
 
 def _rdata(kind: str, text: str) -> dns.rdata.Rdata:
+    rdtype = dns.rdatatype.from_text(kind)
     return dns.rdata.from_text(
-        dns.rdataclass.IN, dns.rdatatype.from_text(kind), text, origin=dns.name.root
+        dns.rdataclass.IN, rdtype, text, origin=dns.name.root, relativize=False
     )
