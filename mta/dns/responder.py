@@ -69,7 +69,7 @@ class Responder:
         self.use(zone)
 
     def use(self, zone: Zone) -> None:
-        """Answer for ``zone`` from now on.  Raises what dnspython says of a bad record."""
+        """Answer for ``zone`` from now on.  Raises ``ValueError`` for a bad record."""
         records: dict[dns.name.Name, dict[dns.rdatatype.RdataType, dns.rrset.RRset]] = {}
         for name, lines in zone.items():
             owner = _name(name)
@@ -241,7 +241,10 @@ def _and_parents(name: dns.name.Name) -> Iterable[dns.name.Name]:
 
 
 def _rdata(kind: str, text: str) -> dns.rdata.Rdata:
-    rdtype = dns.rdatatype.from_text(kind)
-    return dns.rdata.from_text(
-        dns.rdataclass.IN, rdtype, text, origin=dns.name.root, relativize=False
-    )
+    try:
+        rdtype = dns.rdatatype.from_text(kind)
+        return dns.rdata.from_text(
+            dns.rdataclass.IN, rdtype, text, origin=dns.name.root, relativize=False
+        )
+    except dns.exception.DNSException as error:
+        raise ValueError(f"{kind} {text}: {error}") from error

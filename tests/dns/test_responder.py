@@ -43,7 +43,7 @@ def test_answers(name, rdtype, rcode, answers, soa):
     """No such name and no such record are told apart, both with an SOA."""
     reply, delay_s = ask(name, rdtype)
     assert dns.rcode.to_text(reply.rcode()) == rcode
-    assert [str(rrset) for rrset in reply.answer] == answers
+    assert [str(rrset).lower() for rrset in reply.answer] == [text.lower() for text in answers]
     assert [rrset.rdtype for rrset in reply.authority] == [dns.rdatatype.SOA] * soa
     assert reply.flags & dns.flags.AA
     assert delay_s == 0
@@ -71,7 +71,7 @@ def test_garbage_is_left_alone():
 
 def test_bad_record():
     """A mistake in the zone is told at once."""
-    with pytest.raises(Exception, match=r"300\.1"):
+    with pytest.raises(ValueError, match=r"^A 300\.1\.1\.1: "):
         Responder({"a.example": [("A", "300.1.1.1")]})
 
 
