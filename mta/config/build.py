@@ -1,0 +1,219 @@
+"""Turn the settings into the values that the packages below take.
+
+They know neither this file's keys nor pydantic; whatever they name differently is translated
+here and nowhere else.  ``routes`` reads the smarthosts' passwords, so it can fail.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from mta.config.problems import ConfigError, Problem
+from mta.config.route_sections import Route as RouteSection
+from mta.config.route_sections import SmarthostTarget
+from mta.config.sections import Listener
+from mta.config.settings import Settings
+from mta.delivery.routes import Discard, Mx, Refuse, Route, Routes, Smarthost, Target
+from mta.delivery.settings import DeliverySettings
+from mta.delivery.timeouts import Timeouts
+from mta.inbound.settings import (
+    AuthMode,
+    InboundSettings,
+    ListenerSettings,
+    SessionLimits,
+    TlsMode,
+)
+from mta.queue.destinations import Limits
+from mta.queue.retry import RetrySchedule
+from mta.queue.settings import QueueSettings
+from mta.tls.certificates import CertificateFiles
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+def inbound_settings(settings: Settings) -> InboundSettings:
+    """Return what ``mta.inbound`` takes."""
+    return InboundSettings(
+        host_name=settings.host_name,
+        listeners=listeners(settings),
+        limits=session_limits(settings),
+        expiry_ms=_ms(settings.retry.expiry),
+        postmaster=settings.reports.postmaster,
+    )
+
+
+def listeners(settings: Settings) -> tuple[ListenerSettings, ...]:
+    """Return the listeners, each with the networks that it trusts."""
+    return tuple(_listener(settings, one) for one in settings.listener)
+
+
+def _listener(settings: Settings, one: Listener) -> ListenerSettings:
+    trusted = one.trusted_networks
+    return ListenerSettings(
+        name=one.name,
+        endpoint=one.endpoint,
+        tls=TlsMode(one.tls),
+        auth=AuthMode(one.auth),
+        trusted=settings.trusted_networks if trusted is None else trusted,
+        submission=one.auth == "required" if one.submission is None else one.submission,
+    )
+
+
+def session_limits(settings: Settings) -> SessionLimits:
+    """Return how much a client may take."""
+    limits, times = settings.limits, settings.timeouts.inbound
+    return SessionLimits(
+        message_size=limits.message_size,
+        recipients=limits.recipients,
+        hops=limits.hops,
+        connections=limits.connections,
+        connections_per_client=limits.connections_per_client,
+        errors=limits.errors,
+        idle_commands=limits.idle_commands,
+        handshake_timeout_s=_s(times.handshake),
+        command_timeout_s=_s(times.command),
+        data_timeout_s=_s(times.data),
+        data_rate=limits.data_rate,
+        memory=limits.memory,
+    )
+
+
+def certificate_files(settings: Settings) -> tuple[CertificateFiles, ...]:
+    """Return the certificates for listeners; the first is the default."""
+    return tuple(CertificateFiles(one.certificate, one.key) for one in settings.certificate)
+
+
+def trust(settings: Settings) -> Literal["system"] | Path:
+    """Return the authorities that other hosts are verified with."""
+    return settings.tls.trust if isinstance(settings.tls.trust, Path) else "system"
+
+
+def delivery_settings(settings: Settings) -> DeliverySettings:
+    """Return what ``mta.delivery`` takes; ``ConfigError`` if a password cannot be had."""
+    delivery = settings.delivery
+    return DeliverySettings(
+        host_name=settings.host_name,
+        routes=routes(settings),
+        timeouts=timeouts(settings),
+        max_hosts=delivery.max_hosts,
+        max_addresses=delivery.max_addresses,
+        max_sessions=delivery.max_sessions,
+        idle_s=_s(delivery.idle),
+        idle_connections=delivery.idle_connections,
+        messages_per_connection=delivery.messages_per_connection,
+        recipients_per_transaction=delivery.recipients_per_transaction,
+    )
+
+
+def routes(settings: Settings) -> Routes:
+    """Return the routes, with passwords; ``ConfigError`` names all that cannot be read."""
+    problems = list(_unreadable(settings))
+    if problems:
+        raise ConfigError(problems)
+    return Routes(
+        tuple(
+            Route(one.name, _target(one), one.recipient_domains, one.sender_domains)
+            for one in settings.route
+        )
+    )
+
+
+def _unreadable(settings: Settings) -> Iterator[Problem]:
+    for one in settings.route:
+        if one.smarthost is None or one.smarthost.password is None:
+            continue
+        try:
+            one.smarthost.password.reveal()
+        except ValueError as error:
+            yield Problem(settings.file, f'route["{one.name}"].smarthost', str(error))
+
+
+def _target(route: RouteSection) -> Target:
+    if route.mx is not None:
+        return Mx(route.mx.port, route.mx.tls)
+    if route.smarthost is not None:
+        return _smarthost(route.smarthost)
+    if route.error is not None:
+        return Refuse(route.error.code, route.error.enhanced, route.error.text)
+    return Discard()
+
+
+def _smarthost(one: SmarthostTarget) -> Smarthost:
+    password = one.password.reveal() if one.password is not None else ""
+    return Smarthost(one.host, one.effective_port, one.tls, one.login, password)
+
+
+def timeouts(settings: Settings) -> Timeouts:
+    """Return the time-outs of outbound sessions."""
+    times = settings.timeouts.outbound
+    return Timeouts(**{name: _s(getattr(times, name)) for name in type(times).model_fields})
+
+
+def queue_settings(settings: Settings) -> QueueSettings:
+    """Return what ``mta.queue`` takes."""
+    queue, retry, reports = settings.queue, settings.retry, settings.reports
+    warning = retry.delay_warning
+    return QueueSettings(
+        host_name=settings.host_name,
+        retry=RetrySchedule(tuple(map(_s, retry.steps)), retry.jitter),
+        expiry_s=_s(retry.expiry),
+        delay_warning_s=None if warning is None else _s(warning),
+        active_recipients=queue.active_recipients,
+        active_octets=queue.active_memory,
+        limits=Limits(
+            initial=queue.initial_concurrency,
+            concurrency=queue.concurrency,
+            total=queue.total_concurrency,
+            share=queue.active_recipients_per_destination,
+            dead_after=queue.down_after,
+            dead_min_s=_s(queue.down_min),
+            dead_max_s=_s(queue.down_max),
+        ),
+        attempt_limit_s=_s(queue.attempt_limit),
+        lease_s=_s(queue.lease),
+        retention_s=_s(settings.spool.retention),
+        orphan_age_s=_s(settings.spool.orphan_age),
+        postmaster=reports.postmaster,
+        postmaster_copies=frozenset(reports.postmaster_copies),
+        return_whole_octets=reports.return_size,
+    )
+
+
+def node_name(settings: Settings) -> str:
+    """Return the name of this process among those that share the spool."""
+    return settings.queue.node or settings.host_name
+
+
+def dns_servers(settings: Settings, resolv_conf: Path = RESOLV_CONF) -> tuple[tuple[str, int], ...]:
+    """Return address and port of each name server; without any, those of ``resolv_conf``.
+
+    As in resolv.conf(5), a file that names none, or is not there, means this host.
+    """
+    if settings.dns.servers:
+        return settings.dns.servers
+    try:
+        lines = resolv_conf.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    return tuple(_nameservers(lines)) or (("127.0.0.1", 53),)
+
+
+def _nameservers(lines: list[str]) -> Iterator[tuple[str, int]]:
+    for line in lines:
+        words = line.split()
+        if len(words) >= 2 and words[0] == "nameserver":
+            try:
+                ipaddress.ip_address(words[1])
+            except ValueError:
+                continue
+            yield words[1], 53
+
+
+def _s(duration: timedelta) -> float:
+    return duration.total_seconds()
+
+
+def _ms(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)

@@ -1,0 +1,116 @@
+"""The tables of ``[[route]]``: which mail, and where it goes."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field, StrictInt, StrictStr
+
+from mta.config.secret import Secret
+from mta.config.section import Conflict, Section
+from mta.config.sections import one_secret, set_one
+from mta.config.values import DomainPattern, Host, Name, SecretCredential, SecretFile
+
+_PORTS = {"implicit": 465, "starttls": 587, "none": 25}
+
+TARGETS = ("mx", "smarthost", "discard", "error")
+
+
+class MxTarget(Section):
+    """To the mail exchangers of the recipient's domain."""
+
+    port: StrictInt = Field(25, ge=1, le=65535, description="Port of every mail exchanger.")
+    tls: Literal["may", "none", "encrypt", "verify"] = Field(
+        "may",
+        description="may: STARTTLS where it works; encrypt: TLS, whoever the peer is; verify: its"
+        " certificate must verify; none: never.",
+    )
+
+
+class SmarthostTarget(Section):
+    """To one host that takes everything."""
+
+    host: Host = Field(description="Its name or address.", examples=["relay.example.net"])
+    port: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Default: 465 for implicit, 587 for starttls, 25 for none.",
+    )
+    tls: Literal["implicit", "starttls", "none"] = Field(
+        "implicit", description="Its certificate must verify, unless this is none."
+    )
+    login: StrictStr = Field("", description="Account there; none: no AUTH.")
+    password_file: SecretFile | None = Field(
+        None, description="File with the password, alone on its line."
+    )
+    password_credential: SecretCredential | None = Field(
+        None, description="Or: name of the file in $CREDENTIALS_DIRECTORY that has it."
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield credentials that are incomplete, double, or would go in the clear."""
+        yield from one_secret(self, "password")
+        if self.login and self.password is None:
+            yield Conflict(
+                ("login",), "needs password_file or password_credential", ("password_file",)
+            )
+        if self.password is not None and not self.login:
+            yield Conflict((set_one(self, "password"),), "needs login", ("login",))
+        if self.login and self.tls == "none":
+            yield Conflict(
+                ("tls",), '"none" with login: a password is never sent in the clear', ("login",)
+            )
+
+    @property
+    def password(self) -> Secret | None:
+        """Where the password is."""
+        return self.password_file or self.password_credential
+
+    @property
+    def effective_port(self) -> int:
+        """The port that is meant."""
+        return self.port or _PORTS[self.tls]
+
+
+class ErrorTarget(Section):
+    """Back to the sender."""
+
+    code: StrictInt = Field(550, ge=500, le=599, description="Reply code.")
+    enhanced: StrictStr = Field(
+        "5.7.1",
+        pattern=r"^5\.\d{1,3}\.\d{1,3}$",
+        description="Enhanced status code (RFC 3463), 5.x.x.",
+    )
+    text: StrictStr = Field(
+        "Mail to this address is not accepted here",
+        pattern=r"^[ -~]+$",
+        description="What the sender is told, in ASCII.",
+    )
+
+
+class Route(Section):
+    """A rule; the first that matches decides, anew at every attempt."""
+
+    name: Name = Field(description="What the log and the trace call it.", examples=["partners"])
+    recipient_domains: tuple[DomainPattern, ...] = Field(
+        (),
+        description='Domains it is for: "example.org", ".example.org" (the names below it), "*".'
+        "  None: all.",
+    )
+    sender_domains: tuple[DomainPattern, ...] = Field(
+        (), description='Domains it is from, likewise; "<>" is the null sender.  None: all.'
+    )
+    mx: MxTarget | None = Field(None, description="To the mail exchangers of the domain.")
+    smarthost: SmarthostTarget | None = Field(None, description="To one host.")
+    discard: Literal[True] | None = Field(None, description="Nowhere, as if delivered.")
+    error: ErrorTarget | None = Field(None, description="Back to the sender.")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield a route to nowhere, or to two places."""
+        given = [target for target in TARGETS if getattr(self, target) is not None]
+        if not given:
+            yield Conflict(
+                ("name",), "this route needs one of mx, smarthost, discard or error", TARGETS
+            )
+        for target in given[1:]:
+            yield Conflict((target,), f"and {given[0]} exclude each other", (given[0],))

@@ -1,0 +1,132 @@
+"""All settings: the tables together, and what is wrong between them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import Field, PrivateAttr
+
+from mta.config.route_sections import Route
+from mta.config.section import Conflict, Section
+from mta.config.sections import (
+    Certificate,
+    Delivery,
+    Dns,
+    Limits,
+    Listener,
+    Log,
+    Queue,
+    Reports,
+    Retry,
+    Spool,
+    Timeouts,
+    Tls,
+    table,
+)
+from mta.config.values import FullName, NetworkValue
+
+DEFAULT_LISTENERS = (
+    {"name": "submissions", "endpoint": "465", "tls": "implicit", "auth": "required"},
+    {"name": "submission", "endpoint": "587", "tls": "starttls", "auth": "required"},
+)
+
+
+class Settings(Section):
+    """The whole file, checked; durations are ``timedelta``, sizes octets, paths absolute."""
+
+    host_name: FullName = Field(
+        description="Full name of this host: in the greeting, in EHLO, in Received.  Other servers"
+        " look it up.",
+        examples=["mail.example.org"],
+    )
+    trusted_networks: tuple[NetworkValue, ...] = Field(
+        (),
+        description="Clients from here may send without logging in, at listeners that do not"
+        " require it.  Beware of 127.0.0.0/8 behind a proxy: everybody comes from there.",
+        examples=[["127.0.0.0/8", "::1/128", "192.0.2.0/24"]],
+    )
+    listener: tuple[Listener, ...] = Field(
+        default_factory=lambda: DEFAULT_LISTENERS,  # type: ignore[arg-type]
+        description=Listener.__doc__,
+    )
+    certificate: tuple[Certificate, ...] = Field((), description=Certificate.__doc__)
+    spool: Spool = table()
+    route: tuple[Route, ...] = Field((), description=Route.__doc__)
+    retry: Retry = table()
+    queue: Queue = table()
+    delivery: Delivery = table()
+    reports: Reports = table()
+    dns: Dns = table()
+    tls: Tls = table()
+    limits: Limits = table()
+    timeouts: Timeouts = table()
+    log: Log = table()
+
+    _file: Path = PrivateAttr(Path("mta.toml"))
+
+    @property
+    def file(self) -> Path:
+        """The file that the settings were read from."""
+        return self._file
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield what is wrong between tables."""
+        yield from _doubles("listener", "name", [one.name for one in self.listener])
+        yield from _doubles("listener", "endpoint", [one.endpoint for one in self.listener])
+        yield from _doubles("route", "name", [one.name for one in self.route])
+        yield from self._certificates()
+        yield from self._nobody()
+        if self.queue.attempt_limit < self.timeouts.outbound.total:
+            yield Conflict(
+                ("queue", "attempt_limit"),
+                "must not be less than timeouts.outbound.total",
+                ("timeouts",),
+            )
+
+    def _certificates(self) -> Iterator[Conflict]:
+        secured = [f'"{one.name}"' for one in self.listener if one.tls != "none"]
+        if secured and not self.certificate:
+            yield Conflict(
+                ("certificate",),
+                f"is required for TLS at listener {', '.join(secured)}: name the files in"
+                ' [[certificate]], or let "mta init" make a first one',
+                ("listener",),
+            )
+
+    def _nobody(self) -> Iterator[Conflict]:
+        for index, one in enumerate(self.listener):
+            trusted = one.trusted_networks
+            if one.auth == "none" and not (self.trusted_networks if trusted is None else trusted):
+                yield Conflict(
+                    ("listener", index, "auth"),
+                    '"none" without trusted_networks: nobody could send here',
+                    ("trusted_networks",),
+                )
+
+
+def _doubles(table_name: str, key: str, values: Sequence[str]) -> Iterator[Conflict]:
+    """Yield a conflict for each value that has been there before."""
+    seen: Counter[str] = Counter()
+    for index, value in enumerate(values):
+        seen[value] += 1
+        if seen[value] == 2:
+            yield Conflict((table_name, index, key), f'"{value}" is used twice')
+
+
+def _places() -> dict[str, str]:
+    """Return for each key the table it belongs to, for people who wrote it into another."""
+    places = dict.fromkeys(Settings.model_fields, "at the top, before the first [table]")
+    for name, field in Settings.model_fields.items():
+        for cls in filter(
+            _is_section, (field.annotation, *getattr(field.annotation, "__args__", ()))
+        ):
+            shown = f"in [{name}]" if cls is field.annotation else f"in [[{name}]]"
+            places |= {key: shown for key in cls.model_fields if key not in places}
+    return places
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+Section.places = _places()

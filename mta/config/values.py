@@ -1,0 +1,236 @@
+"""The types of single settings: what is read, what is kept, and how it is written again.
+
+Each is an ``Annotated`` type that pydantic validates.  A ``ValueError``'s text follows the key
+path in an error message, so it begins with a verb: ``must be ...``.
+"""
+
+import ipaddress
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import (
+    BeforeValidator,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from mta.config.endpoints import endpoint
+from mta.config.secret import Secret, secret_in_credential, secret_in_file
+from mta.config.units import format_duration, format_size, parse_duration, parse_size
+from mta.mail.address import ascii_domain, split
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
+_TEXT = WithJsonSchema({"type": "string"})
+
+
+def _text(value: object, example: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f'must be a text in quotes, such as "{example}"')
+    return value
+
+
+def _directory(info: ValidationInfo) -> Path:
+    """Return the directory of the configuration file, where relative paths begin."""
+    return Path(info.context["directory"]) if info.context else Path()
+
+
+def domain(value: object) -> str:
+    """Return a domain name in lower case, with A-labels."""
+    text = _text(value, "example.org")
+    name = ascii_domain(text)
+    if len(name) > 253 or not all(map(_LABEL.match, name.split("."))):
+        raise ValueError(f'"{text}" is not a domain name')
+    return name
+
+
+def full_name(value: object) -> str:
+    """Return the name of a host as EHLO takes it: fully qualified (RFC 5321 §2.3.5)."""
+    name = domain(value)
+    if "." not in name and name != "localhost":
+        raise ValueError(f'"{value}" must be fully qualified, such as "{name}.example.org"')
+    return name
+
+
+def host(value: object) -> str:
+    """Return a host's name, or its IP address."""
+    text = _text(value, "relay.example.net")
+    try:
+        return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return domain(text)
+
+
+def domain_pattern(value: object) -> str:
+    """Return a pattern of domains; "" for the null sender, which is written ``<>``."""
+    text = _text(value, "example.org")
+    if text in {"*", "<>"}:
+        return text.removeprefix("<>")
+    wildcard = text.startswith((".", "*."))
+    if "*" in text.removeprefix("*.") or text in {".", "*."}:
+        raise ValueError(f'"{text}" must be "example.org", ".example.org" (names below it) or "*"')
+    return "." * wildcard + domain(text.removeprefix("*").removeprefix("."))
+
+
+def address(value: object) -> str:
+    """Return a mail address, or "" for none."""
+    text = _text(value, "postmaster@example.org")
+    local, at = split(text)
+    if text and (not at or re.search(r"[\s<>\x00-\x1f]", text)):
+        raise ValueError(f'"{text}" must be a mail address, such as "postmaster@example.org"')
+    return f"{local}@{domain(at)}" if text else ""
+
+
+def network(value: object) -> Network:
+    """Return a network; one address is a network too."""
+    text = _text(value, "192.0.2.0/24")
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(
+            f'"{text}" is not a network: write "192.0.2.0/24", "2001:db8::/32" or one address'
+        ) from None
+    raise ValueError(f'"{text}" has bits set beyond its mask (did you mean "{meant}"?)')
+
+
+def dns_server(value: object) -> tuple[str, int]:
+    """Return address and port of a name server."""
+    text = _text(value, "127.0.0.1:53")
+    match = re.fullmatch(
+        r"\[(?P<six>[^\]]+)\](?::(?P<p6>\d+))?|(?P<four>[^:]+)(?::(?P<p4>\d+))?", text
+    )
+    port = int((match["p6"] or match["p4"] or 53) if match else 53)
+    bare = (match["six"] or match["four"]) if match else text
+    try:
+        found = str(ipaddress.ip_address(bare))
+    except ValueError:
+        raise ValueError(
+            f'"{text}" must be an IP address, with a port or without: "127.0.0.1:5353", "[::1]:53"'
+        ) from None
+    if not 1 <= port <= 65535:
+        raise ValueError(f'"{text}": a port lies between 1 and 65535')
+    return found, port
+
+
+def write_dns_server(server: tuple[str, int]) -> str:
+    """Return a name server as ``dns_server`` reads it."""
+    where, port = server
+    return f"[{where}]:{port}" if ":" in where else f"{where}:{port}"
+
+
+def name(value: object) -> str:
+    """Return a name that the log and the trace can show: one word."""
+    text = _text(value, "submission")
+    if not _NAME.match(text):
+        raise ValueError(f'"{text}" must be one word of letters, digits, "-", "_" and "."')
+    return text
+
+
+def file_path(value: object, info: ValidationInfo) -> Path:
+    """Return a path; a relative one begins at the configuration file's directory."""
+    text = _text(value, "/etc/mta/certificate.pem") if not isinstance(value, Path) else str(value)
+    if not text:
+        raise ValueError("must not be empty")
+    return _directory(info) / Path(text).expanduser()
+
+
+def log_target(value: object, info: ValidationInfo) -> str | Path:
+    """Return "none", "stderr", "syslog", or the path of a file."""
+    text = _text(value, "stderr") if not isinstance(value, Path) else str(value)
+    if text in {"none", "stderr", "syslog"}:
+        return text
+    if "/" not in text and "." not in text:
+        raise ValueError(
+            f'"{text}" must be "none", "stderr", "syslog" or a path, "/var/log/mta.log"'
+        )
+    return file_path(text, info)
+
+
+def authorities(value: object, info: ValidationInfo) -> str | Path:
+    """Return "system", or the path of a file of certificates."""
+    return "system" if value == "system" else file_path(value, info)
+
+
+def _secret_file(value: object, info: ValidationInfo) -> Secret:
+    return secret_in_file(_text(value, "/etc/mta/password"), _directory(info))
+
+
+def _secret_credential(value: object, info: ValidationInfo) -> Secret:
+    environ = info.context["environ"] if info.context else {}
+    return secret_in_credential(_text(value, "smarthost-password"), environ)
+
+
+def _duration_or_never(value: object) -> timedelta | None:
+    return None if value == "never" or value is None else parse_duration(value)
+
+
+def _write_duration_or_never(value: timedelta | None) -> str:
+    return "never" if value is None else format_duration(value)
+
+
+def _write_pattern(pattern: str) -> str:
+    return pattern or "<>"
+
+
+_PLAIN_TEXT = PlainSerializer(str, return_type=str)
+
+Duration = Annotated[
+    timedelta,
+    PlainValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    _TEXT,
+]
+DurationOrNever = Annotated[
+    timedelta | None,
+    PlainValidator(_duration_or_never),
+    PlainSerializer(_write_duration_or_never, return_type=str),
+    _TEXT,
+]
+Size = Annotated[
+    int,
+    PlainValidator(parse_size),
+    PlainSerializer(format_size, return_type=str),
+    WithJsonSchema({"type": ["string", "integer"]}),
+]
+FullName = Annotated[str, BeforeValidator(full_name)]
+Host = Annotated[str, BeforeValidator(host)]
+Name = Annotated[str, BeforeValidator(name)]
+Address = Annotated[str, BeforeValidator(address)]
+DomainPattern = Annotated[
+    str, PlainValidator(domain_pattern), PlainSerializer(_write_pattern, return_type=str), _TEXT
+]
+NetworkValue = Annotated[Network, PlainValidator(network), _PLAIN_TEXT, _TEXT]
+DnsServer = Annotated[
+    tuple[str, int],
+    PlainValidator(dns_server),
+    PlainSerializer(write_dns_server, return_type=str),
+    _TEXT,
+]
+Endpoint = Annotated[
+    str, BeforeValidator(endpoint), WithJsonSchema({"type": ["string", "integer"]})
+]
+FilePath = Annotated[Path, PlainValidator(file_path), _PLAIN_TEXT, _TEXT]
+LogTarget = Annotated[str | Path, PlainValidator(log_target), _PLAIN_TEXT, _TEXT]
+Authorities = Annotated[str | Path, PlainValidator(authorities), _PLAIN_TEXT, _TEXT]
+
+
+def _written(secret: Any) -> str:
+    return str(secret.written)
+
+
+SecretFile = Annotated[
+    Secret, PlainValidator(_secret_file), PlainSerializer(_written, return_type=str), _TEXT
+]
+SecretCredential = Annotated[
+    Secret, PlainValidator(_secret_credential), PlainSerializer(_written, return_type=str), _TEXT
+]
