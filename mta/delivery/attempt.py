@@ -10,6 +10,9 @@ with: a refused greeting or login is as a rule a fault that somebody will mend. 
 exception is a host that says it never takes mail (521, RFC 7504): if no host said anything
 better, that is a permanent failure.
 
+A host that certainly has no address is passed over, and a permanent failure if there was no
+other; unless it is a smarthost, where the fault is in our configuration.
+
 *Message*, seen from here (larger than the peer takes, or 8-bit where the peer does not
 have 8BITMIME): the next host may be able; if the last one is not either, a permanent failure.
 
@@ -38,7 +41,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from mta.delivery.trouble import Kind, Trouble
-from mta.dns.mx import MailLoop, NoSuchDomain, NullMx
+from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
 from mta.smtp.client import Stage, Transaction
@@ -119,6 +122,8 @@ class Attempt:
         code, enhanced = 0, "4.4.3"
         if isinstance(error, NullMx):
             code, enhanced = 556, "5.1.10"
+        elif isinstance(error, NoUsableHost):
+            enhanced = "5.4.4"
         elif isinstance(error, NoSuchDomain):
             enhanced = "5.1.2"
         elif isinstance(error, MailLoop):
@@ -128,10 +133,14 @@ class Attempt:
         for number in list(self.left):
             self._settle(Outcome(number, verdict, code, enhanced, text, "DNS", Blame.SITE))
 
-    def host_unknown(self, host: str, error: Exception) -> None:
+    def host_unknown(self, host: str, error: Exception, *, configured: bool) -> None:
         """One host's addresses cannot be had; the others are tried."""
-        trouble = Trouble(Kind.CONNECT, "DNS", f"{host}: {str(error) or type(error).__name__}")
-        self._site_fails(self.left.values(), trouble, Contact(Peer(host)), "4.4.3")
+        certain = isinstance(error, NoUsableHost) and not configured
+        verdict, enhanced = (Verdict.FAILED, "5.4.4") if certain else (Verdict.DEFERRED, "4.4.3")
+        reply = Reply(0, enhanced, (str(error),))
+        for number in self.left:
+            contact = Contact(Peer(host))
+            self._remember(contact.outcome(number, verdict, reply, "DNS", Blame.SITE))
 
     def our_fault(self, error: Exception) -> None:
         """Something failed that the peer cannot help."""
@@ -211,9 +220,8 @@ class Attempt:
         those: Iterable[Recipient],
         trouble: Trouble,
         contact: Contact,
-        enhanced: str = "",
     ) -> None:
-        reply = trouble.reply or Reply(0, enhanced or _SITE_STATUS[trouble.kind], (str(trouble),))
+        reply = trouble.reply or Reply(0, _SITE_STATUS[trouble.kind], (str(trouble),))
         never = reply.code == 521 and trouble.command == Stage.GREETING.value
         verdict = Verdict.FAILED if never else Verdict.DEFERRED
         for recipient in those:

@@ -61,7 +61,7 @@ Target: TypeAlias = Mx | Smarthost | Discard | Refuse
 @dataclass(frozen=True, slots=True)
 class Route:
     """A rule.  Patterns: "example.org" is that domain, ".example.org" and "*.example.org" are
-    the names below it, "*" is any.  None given: any, the null sender too.
+    the names below it, "*" is any, "<>" the null sender.  None given: any, the null sender too.
     """
 
     name: str
@@ -83,6 +83,8 @@ def _any_matches(patterns: tuple[str, ...], domain: str) -> bool:
 def _matches(pattern: str, domain: str) -> bool:
     if pattern == "*":
         return True
+    if pattern == "<>":
+        return not domain
     pattern = pattern.lower().removeprefix("*")
     return domain.endswith(pattern) if pattern.startswith(".") else domain == pattern
 
