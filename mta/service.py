@@ -18,8 +18,9 @@ from types import FrameType
 from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import Service
+from twisted.internet import udp
 from twisted.internet.defer import Deferred, succeed
-from twisted.python import usage
+from twisted.python import log, usage
 
 from mta import __version__
 from mta.config.load import load
@@ -47,6 +48,7 @@ def makeService(options: Options) -> "Relay":
     """Read the configuration and return the service; called by ``twistd``."""
     from twisted.internet import reactor  # noqa: PLC0415 - twistd has chosen it by now
 
+    udp.log = _SilentLog()  # type: ignore[assignment]
     path = Path(str(options["config"])).absolute()
     parent: Any = options.parent
     foreground = parent is None or bool(parent.get("nodaemon"))
@@ -61,10 +63,25 @@ def makeService(options: Options) -> "Relay":
 
 
 def _refuse(problem: str, status: int) -> NoReturn:
+    stream = sys.__stderr__ or sys.stderr  # twistd may have put its log in the place of stderr
     for line in problem.splitlines():
-        sys.stderr.write(f"mta: {line}\n")
-    sys.stderr.flush()
+        stream.write(f"mta: {line}\n")
+    stream.flush()
     raise SystemExit(status)
+
+
+class _SilentLog:
+    """Stands in for ``twisted.python.log`` in Twisted's UDP module.
+
+    A DNS question has a socket of its own, for its random port, and Twisted logs two lines
+    for every UDP socket: a busy relay's log would consist of them.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(log, name)
+
+    def msg(self, *message: object, **event: object) -> None:
+        """Drop it: this module has no other messages."""
 
 
 class Relay(Service):

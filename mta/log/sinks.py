@@ -71,9 +71,12 @@ class StandardErrorSink:
 
     def write(self, lines: list[str]) -> None:
         """Write the lines and flush."""
+        stream = sys.__stderr__  # twistd has put its own log in the place of sys.stderr
+        if stream is None:
+            return
         try:
-            sys.stderr.write("".join(f"{line}\n" for line in lines))
-            sys.stderr.flush()
+            stream.write("".join(f"{line}\n" for line in lines))
+            stream.flush()
         except (OSError, ValueError):
             return
 
