@@ -1,10 +1,10 @@
 """Turn the settings into the values that the packages below take.
 
 They know neither this file's keys nor pydantic; whatever they name differently is translated
-here and nowhere else.  ``routes`` reads the smarthosts' passwords, so it can fail.
+here and nowhere else.  ``routes`` reads the smarthosts' passwords and ``dns_servers``
+resolv.conf, so these can fail.
 """
 
-import ipaddress
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from mta.config.settings import Settings
 from mta.delivery.routes import Discard, Mx, Refuse, Route, Routes, Smarthost, Target
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
+from mta.dns.system import system_servers
 from mta.inbound.settings import (
     AuthMode,
     InboundSettings,
@@ -187,28 +188,14 @@ def node_name(settings: Settings) -> str:
 
 
 def dns_servers(settings: Settings, resolv_conf: Path = RESOLV_CONF) -> tuple[tuple[str, int], ...]:
-    """Return address and port of each name server; without any, those of ``resolv_conf``.
-
-    As in resolv.conf(5), a file that names none, or is not there, means this host.
-    """
+    """Return address and port of each name server; without any, the system's."""
     if settings.dns.servers:
         return settings.dns.servers
     try:
-        lines = resolv_conf.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        lines = []
-    return tuple(_nameservers(lines)) or (("127.0.0.1", 53),)
-
-
-def _nameservers(lines: list[str]) -> Iterator[tuple[str, int]]:
-    for line in lines:
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            try:
-                ipaddress.ip_address(words[1])
-            except ValueError:
-                continue
-            yield words[1], 53
+        return system_servers(resolv_conf)
+    except OSError as error:
+        text = f"is not set, and {resolv_conf} cannot be read: {error.strerror}"
+        raise ConfigError([Problem(settings.file, "dns.servers", text)]) from None
 
 
 def _s(duration: timedelta) -> float:
