@@ -3,8 +3,8 @@
 Python's sqlite3 gives up the interpreter lock at each step of each statement and has to
 win it back from a busy reactor thread, so the cost of a batch is the number of its statements
 far more than that of its rows; ``executemany`` is a statement for each row.  Here a batch
-is ``VALUES`` lists, in a small set of sizes, so that their texts are made once and SQLite
-keeps them prepared.  Values go to the driver as they are: no type of SQLAlchemy's is asked.
+is ``VALUES`` lists of up to 64 rows, whose texts are made once and which SQLite keeps prepared.
+Values go to the driver as they are: no type of SQLAlchemy's is asked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-SIZES = (64, 32, *range(16, 0, -1))  # rows in one statement
+MOST_ROWS = 64  # in one statement: all sizes of all tables, prepared, take 13 MB
 
 
 def mark(conn: Connection) -> str:
@@ -44,8 +44,8 @@ def update(conn: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...
 
 def id_lists(conn: Connection, ids: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield texts ``(?, ?, ...)`` with the ids that fill them; the last id fills gaps up."""
-    for start in range(0, len(ids), 64):
-        part = tuple(ids[start : start + 64])
+    for start in range(0, len(ids), MOST_ROWS):
+        part = tuple(ids[start : start + MOST_ROWS])
         size = 1 << (len(part) - 1).bit_length()
         yield values(mark(conn), size, 1), part + part[-1:] * (size - len(part))
 
@@ -65,8 +65,5 @@ def values(parameter: str, columns: int, rows: int) -> str:
 
 
 def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
-    start = 0
-    while left := len(rows) - start:
-        size = next(size for size in SIZES if size <= left)
-        yield rows[start : start + size]
-        start += size
+    for start in range(0, len(rows), MOST_ROWS):
+        yield rows[start : start + MOST_ROWS]

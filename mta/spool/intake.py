@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from mta.mail.envelope import Body, Envelope, Recipient
 from mta.spool import bulk
 from mta.spool.engine import repeated
-from mta.spool.schema import State, chunks, messages, recipients
+from mta.spool.schema import State, arriving, chunks, messages, recipients
 
 CHUNK_SIZE = 256 * 1024
 """Octets in one chunk at most."""
@@ -77,32 +77,42 @@ def accept(conn: Connection, items: Sequence[Intake]) -> list[None]:
 
 
 def insert(conn: Connection, items: Sequence[tuple[Intake, str | None]]) -> None:
-    """Take in messages, each with the id of the message that it is a report about, or None."""
+    """Take in messages, each with the id of the message that it is a report about, or None.
+
+    Raises ``LookupError`` if the stored chunks of one have been swept away meanwhile.
+    """
     if repeated(conn):
         items = _not_there(conn, items)
+    for item, _ in items:
+        if item.stored and not _arrived(conn, item.envelope.id):
+            raise LookupError(f"{item.envelope.id}: its stored chunks are gone")
     bulk.insert(conn, messages, [_message(item, parent) for item, parent in items])
     bulk.insert(conn, recipients, [row for item, _ in items for row in _recipients(item)])
     bulk.insert(conn, chunks, [row for item, _ in items for row in _chunks(item)])
 
 
 def store_chunk(conn: Connection, message_id: str, number: int, data: bytes) -> None:
-    """Write one chunk of a message that is still arriving."""
+    """Write one chunk of a message that is still arriving; number 0 comes first."""
     if repeated(conn):
-        discard_chunk(conn, message_id, number)
+        columns = chunks.c
+        same = (columns.message_id == message_id) & (columns.number == number)
+        conn.execute(chunks.delete().where(same))
+        if number == 0:
+            _arrived(conn, message_id)
+    if number == 0:
+        bulk.insert(conn, arriving, [(message_id,)])
     bulk.insert(conn, chunks, [(message_id, number, data)])
 
 
-def discard_chunk(conn: Connection, message_id: str, number: int) -> None:
-    """Remove one chunk, if it is there."""
-    conn.execute(
-        chunks.delete().where(chunks.c.message_id == message_id, chunks.c.number == number)
-    )
-
-
 def discard(conn: Connection, message_id: str) -> None:
-    """Remove the chunks of a message that was not accepted."""
-    known = messages.select().where(messages.c.id == message_id).exists()
-    conn.execute(chunks.delete().where(chunks.c.message_id == message_id, ~known))
+    """Remove the chunks of a message that was not accepted; of one that was, nothing."""
+    if _arrived(conn, message_id):
+        conn.execute(chunks.delete().where(chunks.c.message_id == message_id))
+
+
+def _arrived(conn: Connection, message_id: str) -> bool:
+    """Strike a message off the list of those that are arriving."""
+    return conn.execute(arriving.delete().where(arriving.c.message_id == message_id)).rowcount == 1
 
 
 def _not_there(

@@ -8,7 +8,8 @@ for the retention time and can be traced.
 Each index costs every message something, so there are few, and nearly all are partial:
 mail that is delivered from memory passes only ``unfinished``, ``claim`` and ``finished``.
 ``chunks`` has no foreign key: chunks of a long message are written before its row is.
-What a chunk of a message that never came leaves behind is swept by ``history``.
+``arriving`` names those messages meanwhile, so that what a dead process leaves of them
+is found without a search.
 """
 
 from enum import StrEnum
@@ -129,6 +130,13 @@ chunks = Table(
     sqlite_with_rowid=False,
 )
 
+arriving = Table(  # messages whose first chunk is stored, until they are accepted or given up
+    "arriving",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 attempts = Table(
     "attempts",
     metadata,
@@ -220,4 +228,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0001"  # of the migrations that lead to the tables above
+REVISION = "0001"
+"""The revision of the migrations that leads to these tables."""

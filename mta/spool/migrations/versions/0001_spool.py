@@ -23,6 +23,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("login", name=op.f("pk_accounts")),
     )
     op.create_table(
+        "arriving",
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("message_id", name=op.f("pk_arriving")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "chunks",
         sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
@@ -57,7 +63,6 @@ def upgrade() -> None:
         "ix_messages_finished",
         "messages",
         ["finished_ms"],
-        unique=False,
         sqlite_where=sa.text("finished_ms IS NOT NULL"),
         postgresql_where=sa.text("finished_ms IS NOT NULL"),
     )
@@ -65,7 +70,6 @@ def upgrade() -> None:
         "ix_messages_message_id",
         "messages",
         ["message_id"],
-        unique=False,
         sqlite_where=sa.text("message_id <> ''"),
         postgresql_where=sa.text("message_id <> ''"),
     )
@@ -73,7 +77,6 @@ def upgrade() -> None:
         "ix_messages_parent",
         "messages",
         ["parent"],
-        unique=False,
         sqlite_where=sa.text("parent IS NOT NULL"),
         postgresql_where=sa.text("parent IS NOT NULL"),
     )
@@ -81,7 +84,6 @@ def upgrade() -> None:
         "ix_messages_unfinished",
         "messages",
         ["id"],
-        unique=False,
         sqlite_where=sa.text("finished_ms IS NULL"),
         postgresql_where=sa.text("finished_ms IS NULL"),
     )
@@ -149,7 +151,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
     )
-    op.create_index(op.f("ix_events_message_id"), "events", ["message_id"], unique=False)
+    op.create_index(op.f("ix_events_message_id"), "events", ["message_id"])
     op.create_table(
         "recipients",
         sa.Column("message_id", sa.Text(), nullable=False),
@@ -181,7 +183,6 @@ def upgrade() -> None:
         "ix_recipients_claim",
         "recipients",
         ["claim"],
-        unique=False,
         sqlite_where=sa.text("claim IS NOT NULL"),
         postgresql_where=sa.text("claim IS NOT NULL"),
     )
@@ -189,57 +190,21 @@ def upgrade() -> None:
         "ix_recipients_due",
         "recipients",
         ["next_attempt_ms", "domain"],
-        unique=False,
         sqlite_where=sa.text("state = 'queued' AND claim IS NULL"),
         postgresql_where=sa.text("state = 'queued' AND claim IS NULL"),
     )
+    op.create_index("ix_recipients_address", "recipients", [sa.text("lower(address)")])
     op.execute("INSERT INTO wakeups (id, counter) VALUES (1, 0)")
 
 
 def downgrade() -> None:
     """Go back."""
-    op.drop_index(
-        "ix_recipients_due",
-        table_name="recipients",
-        sqlite_where=sa.text("state = 'queued' AND claim IS NULL"),
-        postgresql_where=sa.text("state = 'queued' AND claim IS NULL"),
-    )
-    op.drop_index(
-        "ix_recipients_claim",
-        table_name="recipients",
-        sqlite_where=sa.text("claim IS NOT NULL"),
-        postgresql_where=sa.text("claim IS NOT NULL"),
-    )
     op.drop_table("recipients")
-    op.drop_index(op.f("ix_events_message_id"), table_name="events")
     op.drop_table("events")
     op.drop_table("attempts")
     op.drop_table("wakeups")
     op.drop_table("nodes")
-    op.drop_index(
-        "ix_messages_unfinished",
-        table_name="messages",
-        sqlite_where=sa.text("finished_ms IS NULL"),
-        postgresql_where=sa.text("finished_ms IS NULL"),
-    )
-    op.drop_index(
-        "ix_messages_parent",
-        table_name="messages",
-        sqlite_where=sa.text("parent IS NOT NULL"),
-        postgresql_where=sa.text("parent IS NOT NULL"),
-    )
-    op.drop_index(
-        "ix_messages_message_id",
-        table_name="messages",
-        sqlite_where=sa.text("message_id <> ''"),
-        postgresql_where=sa.text("message_id <> ''"),
-    )
-    op.drop_index(
-        "ix_messages_finished",
-        table_name="messages",
-        sqlite_where=sa.text("finished_ms IS NOT NULL"),
-        postgresql_where=sa.text("finished_ms IS NOT NULL"),
-    )
     op.drop_table("messages")
     op.drop_table("chunks")
+    op.drop_table("arriving")
     op.drop_table("accounts")

@@ -1,0 +1,242 @@
+"""The whole life of a message, also after it has left; and the end of that memory.
+
+Finished messages keep their rows, without the octets, for a retention time.  ``purge`` and
+``sweep_orphans`` forget in small steps, for a background task that calls them until they
+return 0, so that the one writer is never kept from the mail.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, Table, delete, func, select
+
+from mta.mail.envelope import Envelope, Recipient
+from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
+from mta.mail.queue_id import QueueId, new_queue_id
+from mta.spool import rows
+from mta.spool.schema import (
+    State,
+    arriving,
+    attempts,
+    chunks,
+    events,
+    messages,
+    nodes,
+    recipients,
+)
+
+MOST_FOUND = 100
+
+
+@dataclass(frozen=True, slots=True)
+class TracedRecipient:
+    """Where one recipient stands."""
+
+    recipient: Recipient
+    state: State
+    node: str | None  # who has it in hand: an attempt is under way or about to begin
+    next_attempt_ms: int  # of interest while it is queued
+    finished_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TracedAttempt:
+    """One attempt for one recipient (``outcome.recipient``)."""
+
+    number: int  # 1 for the first
+    node: str
+    started_ms: int
+    ended_ms: int
+    state: State  # what became of the recipient
+    next_attempt_ms: int
+    cause: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class TracedEvent:
+    """An operator's verb, or another remark on a message."""
+
+    recipient: int | None  # None: all
+    at_ms: int
+    verb: str
+    who: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All that the spool knows of one message."""
+
+    envelope: Envelope
+    finished_ms: int | None
+    octets_kept: bool
+    parent: QueueId | None  # the message that this one, a report, is about
+    recipients: tuple[TracedRecipient, ...]
+    attempts: tuple[TracedAttempt, ...]  # by time
+    events: tuple[TracedEvent, ...]  # by time
+    reports: tuple[QueueId, ...]  # about this message
+
+
+def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
+    """Return the messages that ``what`` may mean, the newest ``limit``, oldest first.
+
+    It is a queue id, a Message-ID with or without its brackets, or the address of a
+    recipient or the sender.
+    """
+    known = messages.c.id == what.strip().upper()
+    if found := conn.execute(select(messages.c.id).where(known)).scalar():
+        return [QueueId(found)]
+    header = what if what.startswith("<") else f"<{what}>"
+    queries = (
+        select(messages.c.id).where(messages.c.message_id == header, messages.c.message_id != ""),
+        select(recipients.c.message_id.label("id")).where(
+            func.lower(recipients.c.address) == func.lower(what)
+        ),
+        select(messages.c.id).where(func.lower(messages.c.sender) == func.lower(what)),
+    )
+    ids: set[str] = set()
+    for query in queries:
+        newest = query.order_by(query.selected_columns.id.desc()).limit(limit)
+        ids.update(conn.execute(newest).scalars())
+    return [QueueId(message_id) for message_id in sorted(ids)[-limit:]]
+
+
+def trace(conn: Connection, message_id: str) -> Trace | None:
+    """Return all that is known of a message; None if it is not, or no longer, known."""
+    query: Select[Any] = select(*rows.ENVELOPE, messages.c.parent, messages.c.finished_ms)
+    row = conn.execute(query.where(messages.c.id == message_id)).first()
+    if row is None:
+        return None
+    first_chunk = select(chunks.c.number).where(chunks.c.message_id == message_id).limit(1)
+    reports = select(messages.c.id).where(messages.c.parent == message_id).order_by(messages.c.id)
+    return Trace(
+        envelope=rows.envelope(row),
+        finished_ms=row.finished_ms,
+        octets_kept=conn.execute(first_chunk).first() is not None,
+        parent=None if row.parent is None else QueueId(row.parent),
+        recipients=_recipients(conn, message_id),
+        attempts=_attempts(conn, message_id),
+        events=_events(conn, message_id),
+        reports=tuple(QueueId(report) for report in conn.execute(reports).scalars()),
+    )
+
+
+def note(  # one row, all of its columns
+    conn: Connection,
+    message_id: str,
+    recipient: int | None,
+    at_ms: int,
+    verb: str,
+    who: str,
+    text: str,
+) -> None:
+    """Write a remark into the history of a message."""
+    conn.execute(
+        events.insert().values(
+            message_id=message_id, recipient=recipient, at_ms=at_ms, verb=verb, who=who, text=text
+        )
+    )
+
+
+def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
+    """Forget up to ``limit`` messages finished more than ``keep_ms`` ago; return how many."""
+    query = (
+        select(messages.c.id)
+        .where(messages.c.finished_ms < now_ms - keep_ms)
+        .order_by(messages.c.finished_ms)
+        .limit(limit)
+    )
+    ids = list(conn.execute(query).scalars())
+    for table in (attempts, events, recipients, chunks):
+        _delete(conn, table, ids)
+    conn.execute(delete(messages).where(messages.c.id.in_(ids)))
+    return len(ids)
+
+
+def sweep_orphans(conn: Connection, before_ms: int, limit: int) -> int:
+    """Remove up to ``limit`` messages that began to arrive before and were never accepted."""
+    query = select(arriving.c.message_id)
+    oldest = new_queue_id(before_ms, lambda _bits: 0)  # ids sort by time
+    ids = list(conn.execute(query.where(arriving.c.message_id < oldest).limit(limit)).scalars())
+    for table in (chunks, arriving):
+        _delete(conn, table, ids)
+    return len(ids)
+
+
+def _delete(conn: Connection, table: Table, ids: Sequence[str]) -> None:
+    conn.execute(delete(table).where(table.c.message_id.in_(ids)))
+
+
+def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...]:
+    columns = recipients.c
+    query: Select[Any] = (
+        select(
+            *rows.RECIPIENT,
+            columns.state,
+            columns.claim,
+            columns.next_attempt_ms,
+            columns.finished_ms,
+            nodes.c.name.label("node"),
+        )
+        .join_from(recipients, nodes, nodes.c.token == columns.claim, isouter=True)
+        .where(columns.message_id == message_id)
+        .order_by(columns.number)
+    )
+    return tuple(
+        TracedRecipient(
+            rows.recipient(row),
+            State(row.state),
+            None if row.claim is None else row.node or "(unknown)",
+            row.next_attempt_ms,
+            row.finished_ms,
+        )
+        for row in conn.execute(query)
+    )
+
+
+def _attempts(conn: Connection, message_id: str) -> tuple[TracedAttempt, ...]:
+    columns = attempts.c
+    query = select(attempts).where(columns.message_id == message_id)
+    query = query.order_by(columns.started_ms, columns.recipient, columns.attempt)
+    return tuple(
+        TracedAttempt(
+            row.attempt,
+            row.node,
+            row.started_ms,
+            row.ended_ms,
+            State(row.state),
+            row.next_attempt_ms,
+            row.cause,
+            _outcome(row),
+        )
+        for row in conn.execute(query)
+    )
+
+
+def _outcome(row: Row[Any]) -> Outcome:
+    peer = None
+    if row.host:
+        tls = Tls(TlsLevel(row.tls_level), row.tls_version, row.tls_cipher, row.tls_why)
+        peer = Peer(row.host, row.address, row.port, tls, row.use)
+    return Outcome(
+        recipient=row.recipient,
+        verdict=Verdict(row.verdict),
+        code=row.code,
+        enhanced=row.enhanced,
+        text=row.text,
+        command=row.command,
+        blame=Blame(row.blame),
+        peer=peer,
+        timing=Timing(row.connect_s, row.transmit_s),
+        maybe_delivered=bool(row.maybe_delivered),
+    )
+
+
+def _events(conn: Connection, message_id: str) -> tuple[TracedEvent, ...]:
+    query = select(events).where(events.c.message_id == message_id).order_by(events.c.id)
+    return tuple(
+        TracedEvent(row.recipient, row.at_ms, row.verb, row.who, row.text)
+        for row in conn.execute(query)
+    )

@@ -1,0 +1,183 @@
+"""What is in the queue, for operators: pages, counts, a summary, the octets.
+
+Synchronous, for the command line; it works beside a running service and without one.
+Pages are cut by key, (message, recipient), so that each costs the same however long
+the queue is, and what comes or goes between two pages moves nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, text
+
+from mta.mail.envelope import Envelope, Recipient
+from mta.mail.queue_id import QueueId
+from mta.spool import rows
+from mta.spool.body import read_chunk
+from mta.spool.filters import Filter, conditions
+from mta.spool.schema import State, messages, recipients
+
+Position = tuple[QueueId, int]
+"""Message and recipient number: the place of a row in every listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastReply:
+    """What the last attempt was told."""
+
+    code: int
+    enhanced: str
+    text: str
+    host: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One recipient, with the envelope that it shares."""
+
+    envelope: Envelope
+    recipient: Recipient
+    state: State
+    active: bool  # a process has it in hand: an attempt is under way or about to begin
+    next_attempt_ms: int
+    last: LastReply | None  # None: no attempt has ended
+    chunks: int
+
+    @property
+    def position(self) -> Position:
+        """Where the row stands; give it to ``page`` to get what comes after."""
+        return self.envelope.id, self.recipient.number
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSummary:
+    """What waits for one domain in one state."""
+
+    domain: str
+    state: State
+    recipients: int
+    oldest_ms: int  # arrival
+    next_attempt_ms: int  # the earliest
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The queue at one moment, longest lists first."""
+
+    messages: int
+    octets: int
+    domains: tuple[DomainSummary, ...]
+
+    @property
+    def recipients(self) -> int:
+        """How many recipients wait."""
+        return sum(domain.recipients for domain in self.domains)
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the longest waiting message arrived."""
+        return min((domain.oldest_ms for domain in self.domains), default=None)
+
+    def count(self, state: State) -> int:
+        """Return how many recipients are in ``state``."""
+        return sum(domain.recipients for domain in self.domains if domain.state is state)
+
+
+def page(
+    conn: Connection, wanted: Filter, now_ms: int, limit: int, after: Position | None = None
+) -> list[QueueRow]:
+    """Return up to ``limit`` rows in the order of arrival, from ``after`` on."""
+    query = page_query(wanted, now_ms, after).limit(limit)
+    return [_queue_row(row) for row in conn.execute(query)]
+
+
+def page_query(wanted: Filter, now_ms: int, after: Position | None = None) -> Select[Any]:
+    """Return the statement behind ``page``."""
+    query = (
+        select(
+            *rows.ENVELOPE,
+            *rows.RECIPIENT,
+            recipients.c.state,
+            recipients.c.claim,
+            recipients.c.next_attempt_ms,
+            recipients.c.last_code,
+            recipients.c.last_enhanced,
+            recipients.c.last_text,
+            recipients.c.last_host,
+            recipients.c.last_ms,
+        )
+        .join_from(messages, recipients)
+        .where(*conditions(wanted, now_ms))
+        .order_by(messages.c.id, recipients.c.number)
+    )
+    if after is None:
+        return query
+    message_id, number = after
+    beyond = or_(messages.c.id > message_id, recipients.c.number > number)
+    return query.where(messages.c.id >= message_id, beyond)
+
+
+def count(conn: Connection, wanted: Filter, now_ms: int) -> int:
+    """Return how many recipients ``wanted`` means."""
+    query = select(func.count()).select_from(messages.join(recipients))
+    return conn.execute(query.where(*conditions(wanted, now_ms))).scalar_one()
+
+
+def summary(conn: Connection, now_ms: int) -> Summary:
+    """Return what waits, by domain and state."""
+    waiting = conditions(Filter(), now_ms)
+    number = func.count()
+    by_domain = (
+        select(
+            recipients.c.domain,
+            recipients.c.state,
+            number,
+            func.min(messages.c.created_ms),
+            func.min(recipients.c.next_attempt_ms),
+        )
+        .select_from(messages.join(recipients))
+        .where(*waiting)
+        .group_by(recipients.c.domain, recipients.c.state)
+        .order_by(number.desc(), recipients.c.domain, recipients.c.state)
+    )
+    total = select(func.count(), func.coalesce(func.sum(messages.c.size), 0))
+    messages_left, octets = conn.execute(
+        total.where(and_(text("messages.finished_ms IS NULL")))
+    ).one()
+    domains = tuple(
+        DomainSummary(domain, State(state), count, oldest, due)
+        for domain, state, count, oldest, due in conn.execute(by_domain)
+    )
+    return Summary(messages_left, int(octets), domains)
+
+
+def chunks(conn: Connection, message_id: str) -> Iterator[bytes]:
+    """Yield the octets of a message, a chunk at a time.
+
+    Raises ``LookupError`` where the spool does not have them: no such message, or it is
+    finished.
+    """
+    number = conn.execute(select(messages.c.chunks).where(messages.c.id == message_id)).scalar()
+    if number is None:
+        raise LookupError(f"{message_id}: no such message")
+    for chunk in range(number):
+        yield read_chunk(conn, message_id, chunk)
+
+
+def _queue_row(row: Row[Any]) -> QueueRow:
+    last = None
+    if row.last_ms is not None:
+        last = LastReply(
+            row.last_code, row.last_enhanced, row.last_text, row.last_host, row.last_ms
+        )
+    return QueueRow(
+        rows.envelope(row),
+        rows.recipient(row),
+        State(row.state),
+        row.claim is not None,
+        row.next_attempt_ms,
+        last,
+        row.chunks,
+    )
