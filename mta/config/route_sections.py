@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field, StrictInt, StrictStr
 
+from mta.config.fields import one_secret, set_one
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
-from mta.config.sections import one_secret, set_one
 from mta.config.values import DomainPattern, Host, Name, SecretCredential, SecretFile
 
 _PORTS = {"implicit": 465, "starttls": 587, "none": 25}

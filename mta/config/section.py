@@ -146,6 +146,8 @@ class Section(BaseModel):
 
 
 def _not_among(given: object, choices: Sequence[str]) -> str:
+    if not choices:  # a table's switch, which is there or is not
+        return "must be true, or left out"
     listed = " or ".join(f'"{choice}"' for choice in choices)
     guess = did_you_mean(given, choices) if isinstance(given, str) else ""
     shown = f'"{given}"' if isinstance(given, str) else "that"

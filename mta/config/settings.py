@@ -6,23 +6,12 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr
 
+from mta.config.fields import table
+from mta.config.limit_sections import Limits, Timeouts
 from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
-from mta.config.sections import (
-    Certificate,
-    Delivery,
-    Dns,
-    Limits,
-    Listener,
-    Log,
-    Queue,
-    Reports,
-    Retry,
-    Spool,
-    Timeouts,
-    Tls,
-    table,
-)
+from mta.config.sections import Certificate, Dns, Listener, Log, Spool, Tls
+from mta.config.sending_sections import Delivery, Queue, Reports, Retry
 from mta.config.values import FullName, NetworkValue
 
 DEFAULT_LISTENERS = (

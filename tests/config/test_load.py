@@ -249,7 +249,7 @@ def test_plain_listeners_need_no_certificate(tmp_path: Path):
     [
         ("", "name", "needs one of mx, smarthost, discard or error"),
         ("mx = {}\ndiscard = true", "discard", "and mx exclude each other"),
-        ("discard = false", "discard", "must be"),
+        ("discard = false", "discard", "must be true, or left out"),
         ('error = { enhanced = "4.0.0" }', "error.enhanced", "must match ^5"),
         ('smarthost = { host = "h.example", tls = "none", login = "u", password_file = "p" }',
          "smarthost.tls", "never sent in the clear"),
