@@ -61,6 +61,8 @@ class Report:
 
 def header_of(chunk: bytes) -> bytes:
     """Return the header at the beginning of a message, cut at a line end if it is very long."""
+    if chunk.startswith(b"\r\n"):
+        return b""
     end = chunk.find(b"\r\n\r\n", 0, _HEADER_LIMIT)
     if end < 0:
         end = len(chunk) if len(chunk) <= _HEADER_LIMIT else chunk.rfind(b"\r\n", 0, _HEADER_LIMIT)
