@@ -48,7 +48,7 @@ def makeService(options: Options) -> "Relay":
     """Read the configuration and return the service; called by ``twistd``."""
     from twisted.internet import reactor  # noqa: PLC0415 - twistd has chosen it by now
 
-    udp.log = _SilentLog()  # type: ignore[assignment]
+    vars(udp)["log"] = _SilentLog()
     path = Path(str(options["config"])).absolute()
     parent: Any = options.parent
     foreground = parent is None or bool(parent.get("nodaemon"))
