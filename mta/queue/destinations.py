@@ -134,6 +134,11 @@ class Destinations(Generic[L]):
         """Count the destinations known."""
         return len(self._known)
 
+    def why(self, key: str) -> str:
+        """Return the last fault of ``key`` since its last success, in words, or ""."""
+        here = self._known.get(key)
+        return here.why if here is not None else ""
+
     def get(self, key: str) -> Destination[L] | None:
         """Return what is known of ``key``."""
         return self._known.get(key)
@@ -215,6 +220,7 @@ class Destinations(Generic[L]):
         if state is Health.GOOD:
             here.faults = here.deaths = 0
             here.dead_until_s = 0.0
+            here.why = ""
             here.window = min(here.window + 1, self.limits.concurrency)
         elif state is Health.BAD and not here.dead(now_s):
             here.why = why

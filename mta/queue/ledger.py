@@ -176,7 +176,8 @@ class Ledger:
 
     def expire(self, entry: Entry, why: str = "") -> None:
         """Give up what may not be attempted any more."""
-        text = "no attempt could be made before its time was over"
+        again = any(one.attempts > 1 for one in entry.job.recipients)
+        text = f"its time was over before {'another' if again else 'an'} attempt could be made"
         made = deferred(entry.job.recipients, "4.4.7", f"{text}: {why}" if why else text)
         pairs = zip(entry.job.recipients, made, strict=True)
         self.settle(entry, tuple(expired(one, outcome) for one, outcome in pairs))

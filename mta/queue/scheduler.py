@@ -249,7 +249,7 @@ class Scheduler:
             if self._stopping or token != self._lease.token:
                 self._ledger.give_back(entry, now_ms)
             elif now_ms >= envelope.expires_ms:
-                self._ledger.expire(entry)
+                self._ledger.expire(entry, self._destinations.why(entry.destination))
             else:
                 domain = entry.job.recipients[0].domain
                 put_off = self._destinations.admit(entry, now_s, domain)
@@ -270,7 +270,7 @@ class Scheduler:
         entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
         if entry.began_ms >= entry.job.envelope.expires_ms:
             self._free(entry, Health.UNKNOWN, "")
-            self._ledger.expire(entry)
+            self._ledger.expire(entry, self._destinations.why(entry.destination))
             return
         try:
             attempt = self._attempt(entry.job)

@@ -278,8 +278,8 @@ def test_nothing_is_lost_and_no_bound_is_broken(steps):
         else:
             destinations.tidy(now_s)
         assert len(running) == destinations.running <= limits.total
-        for number in range(4):
-            here = destinations.get(f"d{number}")
+        for place in range(4):
+            here = destinations.get(f"d{place}")
             if here is not None:
                 assert here.running <= limits.concurrency
                 assert here.load == len(here.ready) + here.running <= limits.share

@@ -2,9 +2,11 @@
 
 import pytest
 
+from mta.mail.envelope import MessageKind
 from mta.mail.events import Attempted, Finished, Note, Reported
 from mta.mail.outcome import Blame, Outcome, Verdict
-from mta.mail.envelope import MessageKind
+from mta.queue.retry import RetrySchedule
+from mta.queue.settings import QueueSettings
 
 
 def test_mail_just_accepted_is_delivered_from_memory(any_stage):
@@ -326,12 +328,7 @@ def test_settings_are_replaced_while_it_runs(stage):
     """SIGHUP: the next decision is made by the new schedule."""
     scheduler = stage.scheduler()
     message_id = stage.accept(scheduler, "b@example.net")
-    settings = scheduler._settings
-    from dataclasses import replace
-
-    from mta.queue.retry import RetrySchedule
-
-    scheduler.use(replace(settings, retry=RetrySchedule((42,), 0.0)))
+    scheduler.use(QueueSettings("relay.example.org", RetrySchedule((42,), 0.0)))
     stage.one().defers()
     assert stage.states(message_id) == [("queued", 1, 42)]
 

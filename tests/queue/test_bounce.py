@@ -1,0 +1,139 @@
+"""Which reports are made, and for whom."""
+
+from email import policy
+from email.parser import BytesParser
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from mta.mail.envelope import Envelope, MessageKind, Recipient
+from mta.mail.outcome import Outcome, Verdict
+from mta.mail.queue_id import QueueId, is_queue_id
+from mta.queue.bounce import first_chunk, reports
+from mta.queue.settings import QueueSettings
+from mta.spool.errors import SpoolUnavailable
+from mta.spool.outcomes import Settled
+from mta.spool.schema import State
+
+NOW_MS = 1_750_000_000_000
+CHUNK = b"Subject: hi\r\n\r\nbody\r\n"
+
+
+def settings(*copies, **more):
+    return QueueSettings(
+        "relay.example.org", postmaster="post@example.org", postmaster_copies=set(copies), **more
+    )
+
+
+def envelope(sender="a@example.org", kind=MessageKind.MAIL):
+    return Envelope(QueueId("1JXQ0S4G00000000"), sender, len(CHUNK), 0, 1, kind=kind)
+
+
+def settled(number, state, warned=False, address=None):
+    verdict = Verdict.FAILED if state is State.BOUNCED else Verdict.DEFERRED
+    recipient = Recipient(number, address or f"r{number}@example.net", "example.net", 1)
+    return Settled(recipient, Outcome(number, verdict, 0, "", "why", ""), state, 0, warned)
+
+
+def made(original, *some, using=None):
+    """Return kind, recipient, and the addresses that the report speaks of."""
+    result = []
+    for report in reports(original, some, CHUNK, using or settings(), NOW_MS):
+        (content,) = report.intake.chunks
+        message = BytesParser(policy=policy.default).parsebytes(content)
+        groups = list(message.iter_parts())[1].get_payload()[1:]
+        named = [group["Final-Recipient"].removeprefix("rfc822; ") for group in groups]
+        result.append((report.kind, report.intake.recipients[0].address, named))
+    return result
+
+
+def test_one_report_for_all_failed_and_one_for_all_late():
+    """Bounced and expired share a report; the late have their own; the delivered none."""
+    assert made(
+        envelope(),
+        settled(0, State.BOUNCED),
+        settled(1, State.DELIVERED),
+        settled(2, State.EXPIRED),
+        settled(3, State.QUEUED, warned=True),
+        settled(4, State.QUEUED),
+    ) == [
+        ("failure", "a@example.org", ["r0@example.net", "r2@example.net"]),
+        ("delay", "a@example.org", ["r3@example.net"]),
+    ]
+
+
+def test_the_report_as_a_message():
+    """From the null sender, a DSN, due at once, unclaimed, with its own id and expiry."""
+    (report,) = reports(envelope(), (settled(0, State.BOUNCED),), CHUNK, settings(), NOW_MS)
+    intake = report.intake
+    assert (intake.envelope.sender, intake.envelope.kind) == ("", MessageKind.DSN)
+    assert is_queue_id(intake.envelope.id)
+    assert intake.envelope.size == len(intake.chunks[0])
+    assert intake.envelope.expires_ms == NOW_MS + 432_000_000
+    assert intake.envelope.message_id == f"<{intake.envelope.id}@relay.example.org>"
+    assert (intake.envelope.origin.listener, intake.envelope.origin.protocol) == ("", "local")
+    assert (intake.claim, intake.next_attempt_ms) == (None, NOW_MS)
+    assert intake.recipients == (Recipient(0, "a@example.org", "example.org"),)
+
+
+@pytest.mark.parametrize(
+    ("state", "warned", "copies", "kinds"),
+    [
+        (State.BOUNCED, False, {"failure"}, ["failure", "postmaster copy"]),
+        (State.BOUNCED, False, {"delay"}, ["failure"]),
+        (State.QUEUED, True, {"delay"}, ["delay", "postmaster copy"]),
+        (State.QUEUED, True, {"failure"}, ["delay"]),
+    ],
+)
+def test_copies_for_the_postmaster(state, warned, copies, kinds):
+    """The postmaster gets the kinds that were chosen, in addition to the sender."""
+    result = made(envelope(), settled(0, state, warned), using=settings(*copies))
+    assert [kind for kind, _, _ in result] == kinds
+    assert result[-1][1] == ("post@example.org" if len(kinds) > 1 else "a@example.org")
+
+
+def test_a_report_that_fails_goes_to_the_postmaster_alone():
+    """A double failure: nobody else can be told."""
+    report = envelope("", MessageKind.DSN)
+    bounced = settled(0, State.BOUNCED)
+    assert made(report, bounced) == []
+    assert made(report, bounced, using=settings("failure", "delay")) == []
+    assert made(report, bounced, using=settings("double")) == [
+        ("postmaster copy", "post@example.org", ["r0@example.net"])
+    ]
+
+
+def test_attack_a_loop_of_copies():
+    """Attack: the postmaster's address itself bounces; copies of failing copies would go on."""
+    bounced = settled(0, State.BOUNCED, address="Post@Example.org")
+    for original in (envelope("", MessageKind.DSN), envelope()):
+        kinds = [
+            kind for kind, _, _ in made(original, bounced, using=settings("double", "failure"))
+        ]
+        assert "postmaster copy" not in kinds
+
+
+def test_the_whole_message_up_to_a_size():
+    """Headers by default; all of it where the settings and the memory allow."""
+    bounced = (settled(0, State.BOUNCED),)
+    (report,) = reports(envelope(), bounced, CHUNK, settings(return_whole_octets=100), NOW_MS)
+    assert b"message/rfc822\r\n\r\n" + CHUNK in report.intake.chunks[0]
+    (report,) = reports(envelope(), bounced, CHUNK, settings(), NOW_MS)
+    assert b"\r\nbody\r\n" not in report.intake.chunks[0]
+    (report,) = reports(envelope(), bounced, CHUNK[:-3], settings(return_whole_octets=100), NOW_MS)
+    assert b"message/rfc822\r\n" not in report.intake.chunks[0]
+
+
+@pytest.mark.parametrize("error", [LookupError("gone"), SpoolUnavailable("away")])
+def test_a_header_that_cannot_be_read_does_not_stop_the_report(error):
+    """The report goes without it."""
+
+    class Broken:
+        count, memory = 1, None
+
+        async def chunk(self, number):
+            raise error
+
+    result = []
+    Deferred.fromCoroutine(first_chunk(Broken())).addCallback(result.append)
+    assert result == [b""]
