@@ -42,6 +42,10 @@ from mta.tls.level import ClientHandshake
 from mta.tls.reasons import tls_reason
 
 _ONE_WRITE_OCTETS = 256 * 1024  # a message up to here goes out in a single write
+_WAITED_FOR = {stage: f"the answer to {stage.value}" for stage in Stage} | {
+    Stage.GREETING: "the greeting",
+    Stage.END_OF_DATA: "the answer to the end of data",
+}
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -205,7 +209,8 @@ class Connection(Protocol):
         except GarbageReply as error:
             self._fail(Trouble(Kind.GARBAGE, self._stage, str(error)))
         except UnsolicitedReply as error:
-            self._fail(Trouble(Kind.REFUSED, self._stage, str(error), error.reply))
+            kind = Kind.ATTACK if self._stage is Stage.STARTTLS else Kind.REFUSED
+            self._fail(Trouble(kind, self._stage, str(error), error.reply))
         except ServiceClosing as error:
             self._fail(Trouble(Kind.REFUSED, error.stage, str(error), error.reply))
         else:
@@ -239,14 +244,9 @@ class Connection(Protocol):
             deferred.callback(None)
 
     @property
-    def _stage(self) -> Stage:
-        """What is being waited for: in the middle of the message that is still DATA."""
-        if self._handshaking:
-            return Stage.STARTTLS
-        step = self.client.awaited
-        if step is not None:
-            return step.stage
-        return Stage.DATA if self.client.body_due else Stage.MAIL
+    def _stage(self) -> Stage | str:
+        implicit = self._handshaking and self.client.stage is Stage.GREETING
+        return "connect" if implicit else self.client.stage
 
     def _check(self) -> None:
         if self._trouble is not None:
@@ -317,7 +317,7 @@ class Connection(Protocol):
             return
         if self._closed and self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined]
-        what = "TLS handshake" if self._handshaking else self._stage.value
+        what = "the TLS handshake" if self._handshaking else _WAITED_FOR[self.client.stage]
         self._fail(Trouble(Kind.TIMEOUT, self._stage, f"timed out waiting for {what}"))
 
     def _stop_timer(self) -> None:

@@ -166,6 +166,9 @@ async def _hello(connection: Connection, host_name: str) -> None:
     connection.client.extensions = parse_extensions(reply)
 
 
+_NO_SECRET = (b"AUTH", b"PLAIN", b"LOGIN")
+
+
 async def _authenticate(connection: Connection, smarthost: Smarthost) -> None:
     """Log in (RFC 4954).  What the peer says goes to the log, unless it repeats a secret."""
     secrets = [smarthost.login, smarthost.password]
@@ -173,7 +176,9 @@ async def _authenticate(connection: Connection, smarthost: Smarthost) -> None:
         for step in authentication(
             connection.client.extensions.auth, smarthost.login, smarthost.password
         ):
-            secrets.append(step.line.split()[-1].decode("ascii"))
+            secrets += [
+                word.decode("ascii") for word in step.line.split() if word not in _NO_SECRET
+            ]
             reply = await connection.command(step)
             if reply.code != 334:
                 break
@@ -187,7 +192,7 @@ async def _authenticate(connection: Connection, smarthost: Smarthost) -> None:
 def _without_secrets(trouble: Trouble, secrets: list[str]) -> Trouble:
     reply = trouble.reply
     said = str(trouble) + (reply.text if reply else "")
-    if not any(secret in said for secret in secrets):
+    if not any(secret and secret in said for secret in secrets):
         return trouble
     text = "(text withheld: it repeats the credentials)"
     hidden = Reply(reply.code, reply.enhanced, (text,)) if reply else None

@@ -155,6 +155,14 @@ class Client:
         return self._steps[self._answered] if self._answered < self._sent else None
 
     @property
+    def stage(self) -> Stage:
+        """How far the session is: what is awaited, else what was answered last.
+
+        While the message itself is being sent that is DATA.
+        """
+        return self._steps[max(0, min(self._answered, self._sent - 1))].stage
+
+    @property
     def body_due(self) -> bool:
         """Whether the message is to be sent now."""
         return (

@@ -59,6 +59,7 @@ class Host:
         self.messages: list[bytes] = []
         self.transactions: list[tuple[bytes, list[bytes]]] = []
         self.connections: list[Wire] = []
+        self.strict = True  # about the order of commands
         self.refuses = False  # TCP itself
         self.silent = False  # not even that
 
@@ -140,7 +141,7 @@ class Wire(StringTransport):
         if not end:
             return False
         self._input, self._in_data = rest, False
-        message = (content + b"\r\n")[2:].replace(b"\r\n..", b"\r\n.")
+        message = (content + b"\r\n").replace(b"\r\n..", b"\r\n.")[2:]
         answer = self.host.answer("end of data", b"")
         if isinstance(answer, bytes) and answer.startswith(b"250"):
             self.host.messages.append(message)
@@ -154,7 +155,7 @@ class Wire(StringTransport):
         verb = line.split(b" ")[0].decode().upper()
         self.commands.append(verb)
         answer = self.host.answer(verb, line)
-        if (verb == "RCPT" and self._sender is None) or (verb == "DATA" and not self._rcpts):
+        if self.host.strict and self._out_of_order(verb):
             answer = b"503 5.5.1 Bad sequence\r\n"
         good = isinstance(answer, bytes) and answer[:1] in b"23"
         if verb == "MAIL" and good:
@@ -167,6 +168,9 @@ class Wire(StringTransport):
         self._reply(answer)
         if verb == "QUIT" and answer != STALL:
             self.hang_up()
+
+    def _out_of_order(self, verb: str) -> bool:
+        return (verb == "RCPT" and self._sender is None) or (verb == "DATA" and not self._rcpts)
 
     def _reply(self, answer: Answer) -> None:
         self._stalled = answer == STALL

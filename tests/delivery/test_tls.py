@@ -1,0 +1,325 @@
+"""TLS and AUTH over real loopback sockets: opportunistic to MX hosts, verified to smarthosts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.trial.unittest import TestCase
+
+from mta.delivery.delivery import Delivery
+from mta.delivery.routes import Mx, Route, Routes, Smarthost, Target
+from mta.delivery.settings import DeliverySettings
+from mta.delivery.timeouts import Timeouts
+from mta.dns.mx import MailHost
+from mta.mail.envelope import Envelope, Job, MemoryBody, Recipient
+from mta.mail.outcome import Outcome, Tls, TlsLevel, Verdict
+from mta.mail.queue_id import new_queue_id
+from mta.tls.certificates import CertificateFiles, ServerCertificates, self_signed
+from mta.tls.level import ClientTls
+
+HOST = "mx.test"
+PASSWORD = "correct horse"
+CONTENT = b"Subject: hi\r\n\r\nhello\r\n"
+
+
+def make_certificate(name: str) -> tuple[bytes, ServerCertificates]:
+    """Return a certificate as PEM, and what a server needs of it."""
+    certificate, key = self_signed(name, datetime.now(UTC))
+    directory = Path(mkdtemp())
+    (directory / "crt").write_bytes(certificate)
+    (directory / "key").write_bytes(key)
+    (directory / "key").chmod(0o600)
+    files = CertificateFiles(directory / "crt", directory / "key")
+    return certificate, ServerCertificates([files])
+
+
+GOOD, GOOD_SERVER = make_certificate(HOST)
+OTHER, OTHER_SERVER = make_certificate("other.test")
+
+
+class Server(LineOnlyReceiver):
+    """A scripted server; ``say`` maps a verb to what is said instead of the usual."""
+
+    MAX_LENGTH = 100_000
+    _in_data = False
+
+    def connectionMade(self) -> None:
+        self.factory.connections.append(self)
+        self.secure = False
+        self.log: list[bytes] = []
+        if self.factory.implicit:
+            self.transport.startTLS(self.factory.certificates.options())
+            self.secure = True
+        self.transport.write(b"220 mx.test ESMTP\r\n")
+
+    def lineReceived(self, line: bytes) -> None:
+        self.log.append(line)
+        if self._in_data:
+            if line == b".":
+                self._in_data = False
+                self.factory.messages += 1
+                self.transport.write(b"250 2.0.0 Taken\r\n")
+            return
+        verb = line.split(b" ")[0].upper()
+        said = self.factory.say.get(verb)
+        answer = said if said is not None else self._usual(verb)
+        self._in_data = verb == b"DATA"
+        if answer == "close":
+            self.transport.loseConnection()
+        elif callable(answer):
+            answer(self, line)
+        else:
+            self.transport.write(answer)
+            if verb == b"STARTTLS" and answer.startswith(b"220"):
+                self._start_tls()
+
+    def _start_tls(self) -> None:
+        if not self.factory.mute:
+            self.secure = True
+            self.transport.startTLS(self.factory.certificates.options())
+
+    def _usual(self, verb: bytes) -> bytes:
+        if verb == b"EHLO":
+            starttls = b"" if self.secure else b"250-STARTTLS\r\n"
+            return b"250-mx.test\r\n" + starttls + b"250-AUTH PLAIN LOGIN\r\n250 PIPELINING\r\n"
+        return {b"DATA": b"354 Go\r\n", b"STARTTLS": b"220 Go\r\n", b"AUTH": b"235 In\r\n"}.get(
+            verb, b"250 Ok\r\n"
+        )
+
+
+class ServerFactory(Factory):
+    protocol = Server
+
+    def __init__(self, certificates: ServerCertificates, **options: Any) -> None:
+        self.certificates = certificates
+        self.implicit = options.get("implicit", False)
+        self.mute = options.get("mute", False)  # says 220 to STARTTLS, then nothing
+        self.say: dict[bytes, Any] = options.get("say", {})
+        self.connections: list[Server] = []
+        self.messages = 0
+
+
+class Exchangers:
+    """Everything is at ``HOST``, on loopback."""
+
+    def hosts(self, domain: str) -> Deferred[tuple[MailHost, ...]]:
+        return succeed((MailHost(HOST, 10),))
+
+    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+        return succeed(("127.0.0.1",))
+
+
+BODY = MemoryBody((CONTENT,))
+JOB = Job(
+    Envelope(new_queue_id(1), "a@here.test", len(CONTENT), 0, 10**15),
+    (Recipient(0, "b@there.test", "there.test", 1),),
+    BODY,
+    "mx:there.test",
+)
+
+
+class DeliveryOverTls(TestCase):
+    """The client against a server on a loopback socket."""
+
+    timeout = 20
+
+    async def listen(self, certificates: ServerCertificates = GOOD_SERVER, **options: Any) -> None:
+        """Start the server and a delivery that knows where it is."""
+        self.server = ServerFactory(certificates, **options)
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        listening = await endpoint.listen(self.server)
+        self.port = listening.getHost().port
+        self.addCleanup(listening.stopListening)
+
+    async def deliver(self, target: Callable[[int], Target], trust: bytes = GOOD) -> Outcome:
+        """Deliver one message along a route to ``target`` at the server's port."""
+        settings = DeliverySettings(
+            "relay.test",
+            Routes((Route("r", target(self.port)),)),
+            replace(Timeouts(), ehlo=2.0, greeting=2.0),
+        )
+        self.events: list[Any] = []
+        delivery = Delivery(reactor, settings, Exchangers(), ClientTls([trust]), self.events.append)
+        (outcome,) = await delivery.deliver(JOB)
+        again = await delivery.deliver(JOB)
+        self.again = again[0]
+        await delivery.stop()
+        return outcome
+
+    async def test_verified(self) -> None:
+        """STARTTLS is used where it is offered, EHLO is said again, the level is recorded."""
+        await self.listen()
+        outcome = await self.deliver(Mx)
+        self.assertEqual(outcome.verdict, Verdict.DELIVERED)
+        self.assertEqual(outcome.peer.tls.level, TlsLevel.VERIFIED)
+        self.assertEqual((outcome.peer.tls.version, outcome.peer.tls.why), ("TLSv1.3", ""))
+        (connection,) = self.server.connections
+        self.assertEqual(
+            [line.split()[0] for line in connection.log[:4]],
+            [b"EHLO", b"STARTTLS", b"EHLO", b"MAIL"],
+        )
+        self.assertEqual((self.again.peer.use, self.again.peer.tls), (2, outcome.peer.tls))
+
+    async def test_unverified_is_recorded(self) -> None:
+        """Opportunistic: a wrong certificate is recorded, and better than no encryption."""
+        await self.listen(OTHER_SERVER)
+        outcome = await self.deliver(Mx)
+        self.assertEqual(outcome.verdict, Verdict.DELIVERED)
+        self.assertEqual(outcome.peer.tls.level, TlsLevel.ENCRYPTED)
+        self.assertNotEqual(outcome.peer.tls.why, "")
+
+    async def test_starttls_not_wanted(self) -> None:
+        """A route may do without."""
+        await self.listen()
+        outcome = await self.deliver(lambda port: Mx(port, "none"))
+        self.assertEqual((outcome.verdict, outcome.peer.tls), (Verdict.DELIVERED, Tls()))
+
+    async def test_starttls_refused(self) -> None:
+        """Opportunistic: refused STARTTLS means plaintext, on a new connection, and is told."""
+        await self.listen(say={b"STARTTLS": b"454 4.7.0 Not now\r\n"})
+        outcome = await self.deliver(Mx)
+        self.assertEqual(outcome.verdict, Verdict.DELIVERED)
+        self.assertEqual(outcome.peer.tls, Tls(why="STARTTLS failed: Not now"))
+        self.assertEqual(len(self.server.connections), 2)
+        self.assertNotIn(b"STARTTLS", self.server.connections[1].log)
+
+    async def test_handshake_fails(self) -> None:
+        """Opportunistic: the same where the handshake breaks, or is never answered."""
+        garbage = {b"STARTTLS": lambda server, line: self._no_tls(server)}
+        for options in ({"say": garbage}, {"mute": True}, {"say": {b"STARTTLS": "close"}}):
+            await self.listen(**options)
+            outcome = await self.deliver(Mx)
+            self.assertEqual(outcome.verdict, Verdict.DELIVERED, options)
+            self.assertEqual(outcome.peer.tls.level, TlsLevel.NONE)
+            self.assertIn("STARTTLS failed: ", outcome.peer.tls.why)
+
+    def _no_tls(self, server: Server) -> None:
+        server.transport.write(b"220 Go\r\n")
+        reactor.callLater(0.05, server.transport.write, b"550 I do not speak TLS\r\n" * 10)
+
+    async def test_injected_plaintext(self) -> None:
+        """Attack: replies put behind the 220 in the clear end the connection (RFC 3207 §6)."""
+        injected = b"220 Go\r\n250-mx.test\r\n250 PIPELINING\r\n"
+        await self.listen(say={b"STARTTLS": injected})
+        outcome = await self.deliver(Mx)
+        self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "STARTTLS"))
+        self.assertEqual(self.server.messages, 0)
+        logs = [line for server in self.server.connections for line in server.log]
+        self.assertNotIn(b"MAIL FROM:<a@here.test>", logs)
+
+    async def test_injected_half_line(self) -> None:
+        """Attack: the same with an unfinished line, which TLS traffic would complete."""
+        await self.listen(say={b"STARTTLS": b"220 Go\r\n250-injected"})
+        outcome = await self.deliver(Mx)
+        self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "STARTTLS"))
+        self.assertIn("in between", outcome.text)
+
+    async def test_encryption_required(self) -> None:
+        """Attack: STARTTLS stripped from EHLO does not lead to plaintext where TLS is required."""
+        await self.listen(say={b"EHLO": b"250-mx.test\r\n250 PIPELINING\r\n"})
+        for tls in ("encrypt", "verify"):
+            outcome = await self.deliver(lambda port, tls=tls: Mx(port, tls))
+            self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "STARTTLS"))
+        outcome = await self.deliver(lambda port: Smarthost(HOST, port, "starttls"))
+        self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "STARTTLS"))
+        self.assertEqual(self.server.messages, 0)
+
+    async def test_encrypt_is_content_with_any_certificate(self) -> None:
+        """ "encrypt" asks for TLS, not for a name."""
+        await self.listen(OTHER_SERVER)
+        outcome = await self.deliver(lambda port: Mx(port, "encrypt"))
+        self.assertEqual(outcome.peer.tls.level, TlsLevel.ENCRYPTED)
+
+    async def test_verification_required(self) -> None:
+        """Attack: somebody else's certificate is refused before anything is sent."""
+        await self.listen(OTHER_SERVER)
+        outcome = await self.deliver(lambda port: Mx(port, "verify"))
+        self.assertEqual((outcome.verdict, outcome.enhanced), (Verdict.DEFERRED, "4.7.5"))
+        self.assertIn("certificate", outcome.text)
+        self.assertEqual(self.server.messages, 0)
+
+    def smarthost(self, tls: Any) -> Callable[[int], Target]:
+        return lambda port: Smarthost(HOST, port, tls, "me@relay", PASSWORD)
+
+    async def test_smarthost(self) -> None:
+        """Implicit TLS or mandatory STARTTLS, verified, then AUTH."""
+        for tls in ("implicit", "starttls"):
+            await self.listen(implicit=tls == "implicit")
+            outcome = await self.deliver(self.smarthost(tls))
+            self.assertEqual(outcome.verdict, Verdict.DELIVERED)
+            self.assertEqual(outcome.peer.tls.level, TlsLevel.VERIFIED)
+            (connection,) = self.server.connections
+            self.assertIn(b"AUTH PLAIN AG1lQHJlbGF5AGNvcnJlY3QgaG9yc2U=", connection.log)
+
+    async def test_smarthost_with_a_bad_certificate(self) -> None:
+        """Attack: an impostor of the smarthost gets neither password nor mail."""
+        for tls in ("implicit", "starttls"):
+            for trust, server in ((GOOD, OTHER_SERVER), (OTHER, GOOD_SERVER)):
+                await self.listen(server, implicit=tls == "implicit")
+                outcome = await self.deliver(self.smarthost(tls), trust)
+                self.assertEqual((outcome.verdict, outcome.enhanced), (Verdict.DEFERRED, "4.7.5"))
+                logs = [line for one in self.server.connections for line in one.log]
+                self.assertFalse([line for line in logs if b"AUTH" in line or b"MAIL" in line])
+
+    async def test_implicit_tls_to_a_plain_port(self) -> None:
+        """A smarthost that speaks in the clear is not spoken to."""
+        await self.listen()
+        outcome = await self.deliver(self.smarthost("implicit"))
+        self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "connect"))
+        self.assertIn("does not speak TLS", outcome.text)
+        self.assertEqual(self.server.messages, 0)
+
+    async def test_auth_refused(self) -> None:
+        """A refused login is a fault of ours that somebody will mend: deferred, not bounced."""
+        await self.listen(implicit=True, say={b"AUTH": b"535 5.7.8 Wrong password\r\n"})
+        outcome = await self.deliver(self.smarthost("implicit"))
+        self.assertEqual(
+            (outcome.verdict, outcome.command, outcome.reply),
+            (Verdict.DEFERRED, "AUTH", "535 5.7.8 Wrong password"),
+        )
+
+    async def test_auth_login(self) -> None:
+        """LOGIN, where the smarthost has nothing else, one line after the other."""
+        answers = [b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n", b"235 In\r\n"]
+
+        def answer(server: Server, line: bytes) -> None:
+            server.transport.write(answers.pop(0))
+
+        say = {
+            b"EHLO": b"250-mx.test\r\n250 AUTH LOGIN\r\n",
+            b"AUTH": answer,
+            b"BWVACMVSYXK=": answer,  # the verb is upper-cased by the server
+            b"Y29YCMVJDCBOB3JZZQ==": answer,
+        }
+        await self.listen(implicit=True, say=say)
+        outcome = await self.deliver(self.smarthost("implicit"))
+        self.assertEqual(outcome.verdict, Verdict.DELIVERED, outcome.reply)
+
+    async def test_no_common_mechanism(self) -> None:
+        """A smarthost without AUTH, or with none that we have: deferred, and said."""
+        await self.listen(implicit=True, say={b"EHLO": b"250-mx.test\r\n250 AUTH GSSAPI\r\n"})
+        outcome = await self.deliver(self.smarthost("implicit"))
+        self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "AUTH"))
+        self.assertIn("GSSAPI", outcome.text)
+
+    async def test_credentials_are_not_repeated(self) -> None:
+        """Attack or fault: a server that echoes what it is sent puts no secret into our log."""
+        echoes = (b"535 5.7.8 No: %s\r\n", b"%s\r\n")
+        for echo in echoes:
+
+            def answer(server: Server, line: bytes, echo: bytes = echo) -> None:
+                server.transport.write(echo % line)
+
+            await self.listen(implicit=True, say={b"AUTH": answer})
+            outcome = await self.deliver(self.smarthost("implicit"))
+            self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "AUTH"))
+            self.assertIn("withheld", outcome.text)
+            self.assertNotIn("AG1l", repr(outcome) + repr(self.events))
