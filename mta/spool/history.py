@@ -85,7 +85,10 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
     It is a queue id, a Message-ID with or without its brackets, or the address of a
     recipient or the sender.
     """
-    known = messages.c.id == what.strip().upper()
+    what = what.strip()
+    if not what:
+        return []
+    known = messages.c.id == what.upper()
     if found := conn.execute(select(messages.c.id).where(known)).scalar():
         return [QueueId(found)]
     header = what if what.startswith("<") else f"<{what}>"

@@ -1,0 +1,106 @@
+"""Commit 1, and what is on its way to it."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from mta.spool import history, intake, leases, listing
+from mta.spool.engine import writing
+
+
+def test_accepted(table, mail):
+    """All that was said of a message comes back, and its octets do."""
+    item = mail.intake("anna@example.com", "Bert@Example.net", chunks=(b"one", b"two"))
+    table.accept(item)
+    trace = table.read(history.trace, item.envelope.id)
+    assert trace.envelope == item.envelope
+    assert tuple(one.recipient for one in trace.recipients) == item.recipients
+    with writing(table.engine) as conn:
+        assert list(listing.chunks(conn, item.envelope.id)) == [b"one", b"two"]
+
+
+def test_born_claimed(table, mail):
+    """Mail that is born claimed is not due for anybody else before its time."""
+    table.register()
+    table.accept(mail.intake(claim=mail.token), mail.intake())
+    found = table.write(leases.claim_due, "other", mail.now, mail.now + 1000, 10)
+    assert len(found) == 1
+    assert found[0].recipients[0].attempts == 1
+
+
+def test_many(table, mail):
+    """More rows than one statement takes go in, whatever their number."""
+    items = [mail.intake(*(f"u{n}@example.com" for n in range(size))) for size in (1, 70, 131)]
+    table.accept(*items)
+    assert table.rows("SELECT count(*) FROM recipients") == [(202,)]
+
+
+def test_same_id_is_refused(table, mail):
+    """A second message under an id in use is refused by the key, not merged with the first."""
+    item = mail.intake()
+    table.accept(item)
+    other = replace(item, envelope=replace(item.envelope, sender="other@example.org"))
+    with pytest.raises(IntegrityError):
+        table.accept(other)
+    assert table.rows("SELECT sender FROM messages") == [("app@example.org",)]
+
+
+def test_lost_commit_is_recognised(table, mail):
+    """When the answer to a commit was lost, accepting again finds the message there."""
+    item, new = mail.intake(), mail.intake()
+    table.accept(item)
+    with table.engine.connect() as conn:
+        conn.execution_options(writing=True, repeated=True)
+        with conn.begin():
+            intake.accept(conn, [item, new])
+    assert table.rows("SELECT id FROM messages ORDER BY id") == [
+        (item.envelope.id,),
+        (new.envelope.id,),
+    ]
+
+
+def test_chunks_while_they_arrive(table, mail):
+    """Chunks stored while a long message arrives are its body once it is accepted."""
+    item = mail.intake(chunks=(b"last",), stored=2)
+    table.write(intake.store_chunk, item.envelope.id, 0, b"first")
+    table.write(intake.store_chunk, item.envelope.id, 1, b"second")
+    table.accept(item)
+    with writing(table.engine) as conn:
+        assert list(listing.chunks(conn, item.envelope.id)) == [b"first", b"second", b"last"]
+    assert table.rows("SELECT * FROM arriving") == []
+
+
+def test_store_chunk_again(table, mail):
+    """A chunk whose commit got no answer may be stored again."""
+    table.write(intake.store_chunk, "A", 0, b"data")
+    with table.engine.connect() as conn:
+        conn.execution_options(writing=True, repeated=True)
+        with conn.begin():
+            intake.store_chunk(conn, "A", 0, b"data")
+    assert table.rows("SELECT number FROM chunks") == [(0,)]
+
+
+def test_discard(table, mail):
+    """What has arrived of a message that was given up goes away."""
+    table.write(intake.store_chunk, "A", 0, b"data")
+    table.write(intake.discard, "A")
+    assert table.rows("SELECT * FROM chunks") == []
+    assert table.rows("SELECT * FROM arriving") == []
+
+
+def test_discard_after_acceptance(table, mail):
+    """Discarding a message that was accepted after all does not touch its octets."""
+    item = mail.intake(chunks=(), stored=1)
+    table.write(intake.store_chunk, item.envelope.id, 0, b"data")
+    table.accept(item)
+    table.write(intake.discard, item.envelope.id)
+    assert table.rows("SELECT number FROM chunks") == [(0,)]
+
+
+def test_swept_chunks(table, mail):
+    """A message whose first chunks were swept away meanwhile is not accepted without them."""
+    item = mail.intake(chunks=(b"last",), stored=1)
+    with pytest.raises(LookupError):
+        table.accept(item)
+    assert table.rows("SELECT * FROM messages") == []
