@@ -134,6 +134,11 @@ class Destinations(Generic[L]):
         """Count the destinations known."""
         return len(self._known)
 
+    def revive(self) -> None:
+        """Let every dead destination be probed at once: somebody has asked for it."""
+        for here in self._known.values():
+            here.dead_until_s = 0.0
+
     def why(self, key: str) -> str:
         """Return the last fault of ``key`` since its last success, in words, or ""."""
         here = self._known.get(key)

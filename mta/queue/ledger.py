@@ -6,6 +6,7 @@ know.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -167,7 +168,10 @@ class Ledger:
             self.settle(
                 entry,
                 tuple(
-                    queued(entry, one, outcome, self.settings, (now_ms, at_ms))
+                    replace(
+                        queued(entry, one, outcome, self.settings, (now_ms, at_ms)),
+                        cause="not attempted",
+                    )
                     for one, outcome in zip(entry.job.recipients, made, strict=True)
                 ),
             )

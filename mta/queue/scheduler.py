@@ -45,6 +45,7 @@ from mta.spool.intake import Reservation
 _CLAIM = 1000  # recipients read from the spool at once
 _EXCLUDED = 500  # domains named to one claim as not wanted
 _POLL_S = 1.0
+_SPARE = 10  # a claim that passes over what is not wanted may take a tenth of the time
 _AFTER_CANCEL_S = 5.0  # for cancelled attempts to end
 _LAST_WRITES_S = 10.0
 _STOP_STEP_S = 0.05
@@ -110,6 +111,7 @@ class Scheduler:
         self._due = False  # the spool has something for us, as far as we know
         self._turn_set = False
         self._claiming = False
+        self._claim_after_s = 0.0
         self._stopping = False
 
     def reserve(self, recipients: int, octets: int) -> Reservation | None:
@@ -149,6 +151,7 @@ class Scheduler:
         """Go on with other settings; what is in hand is settled by the new ones."""
         self._settings = self._ledger.settings = self._housekeeping.settings = settings
         self._destinations.limits = settings.destination_limits
+        self._destinations.revive()  # a route may lead elsewhere now
         self._room.bound_recipients = settings.active_recipients
         self._room.bound_octets = settings.active_octets
         self._soon()
@@ -196,7 +199,7 @@ class Scheduler:
             return
         while (entry := self._destinations.next()) is not None:
             self._begin(entry)
-        if self._due and not self._claiming and self._room.free:
+        if self._due and not self._claiming and self._room.free and self._may_claim():
             self._claiming = True
             self._spawn(self._claim(), "claiming due mail")
 
@@ -208,9 +211,13 @@ class Scheduler:
         words = f"{failure.type.__name__}: {failure.getErrorMessage()}" if failure.type else ""
         self._emit(Note("error", "queue", f"a fault of the program while {what}: {words}"))
 
+    def _may_claim(self) -> bool:
+        return self._clock.seconds() >= self._claim_after_s
+
     async def _claim(self) -> None:
         """Read due mail from the spool, up to the room there is."""
         token, now_ms, limit = self._lease.token, self._now_ms(), min(self._room.free, _CLAIM)
+        began_s, saturated = self._clock.seconds(), self._destinations.saturated()[:_EXCLUDED]
         self._due = False
         self._room.take(limit)
         claimed: Sequence[leases.Claimed] = ()
@@ -221,7 +228,7 @@ class Scheduler:
                 now_ms,
                 self._registered_ms(),
                 limit,
-                self._destinations.saturated()[:_EXCLUDED],
+                saturated,
             )
         except SpoolUnavailable:
             pass  # polling says so, and finds out when it is back
@@ -235,6 +242,9 @@ class Scheduler:
             self._take(one.envelope, one.recipients, body, token)
         if count >= limit:
             self._due = True
+        elif saturated:  # a long backlog was passed over: spare the spool's writer
+            now_s = self._clock.seconds()
+            self._claim_after_s = now_s + _SPARE * (now_s - began_s)
         self._soon()
 
     def _take(
@@ -337,7 +347,9 @@ class Scheduler:
         """An operator has changed something: give back what waits for its turn and is not wanted.
 
         What is held or removed keeps that state; a message's other recipients come back at once.
+        It may have been "retry now", which is meant for sites that are dead as well.
         """
+        self._destinations.revive()
         unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
         if unwanted:
             self._give_back(lambda entry: not unwanted.isdisjoint(entry.keys))

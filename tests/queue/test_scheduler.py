@@ -1,12 +1,15 @@
 """The walk of a message through the queue: taken over, attempted, settled."""
 
 import pytest
+from sqlalchemy import update
 
 from mta.mail.envelope import MessageKind
 from mta.mail.events import Attempted, Finished, Note, Reported
 from mta.mail.outcome import Blame, Outcome, Verdict
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
+from mta.spool import leases
+from mta.spool.schema import recipients
 
 
 def test_mail_just_accepted_is_delivered_from_memory(any_stage):
@@ -343,3 +346,19 @@ def test_an_attempt_that_never_ends_is_cancelled(stage):
     assert attempt.cancelled
     assert stage.states(message_id)[0][:2] == ("queued", 1)
     assert "too long" in stage.history(message_id)[0].text
+
+
+def test_retry_now_is_meant_for_dead_sites_too(stage):
+    """An operator who has heard that a site is back does not wait for the probe's time."""
+    scheduler = stage.scheduler()
+    stage.advance(1)
+    for _ in range(5):
+        stage.accept(scheduler, "b@dead.example")
+    for attempt in stage.take():
+        attempt.site_fails()
+    stage.run(update(recipients).values(next_attempt_ms=stage.now_ms()))
+    stage.database.write(leases.wake)
+    stage.advance(1)
+    stage.one().delivers()
+    stage.advance(0)
+    assert len(stage.take()) == 2
