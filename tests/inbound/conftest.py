@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -39,7 +40,7 @@ class MemorySpool:
         return self._later(lambda: self._apply(fn, (item,)))
 
     def read(self, fn, *args):
-        return fail(NotImplementedError())
+        return fail(NotImplementedError("nothing is read back here"))
 
     def pump(self):
         """Do what waits."""
@@ -167,8 +168,6 @@ class Client:
 
     def leave(self):
         """Go away without a word."""
-        from twisted.internet.error import ConnectionLost
-
         self.session.connectionLost(Failure(ConnectionLost()))
 
 
@@ -231,9 +230,7 @@ class World:
             made = self.inbound.factory(self._unwrapped(listener))
             factory = self._factories[listener] = made
             factory.listener = LISTENERS[listener]
-        client = Client(
-            factory.buildProtocol(IPv4Address("TCP", address, 40000)), Wire(address)
-        )
+        client = Client(factory.buildProtocol(IPv4Address("TCP", address, 40000)), Wire(address))
         if LISTENERS[listener].tls is TlsMode.IMPLICIT and tls:
             client.session.handshakeCompleted()
         return client
@@ -252,3 +249,9 @@ class World:
 def world():
     """The inbound side in memory."""
     return World()
+
+
+@pytest.fixture
+def world_over():
+    """What makes an inbound side over another spool."""
+    return World

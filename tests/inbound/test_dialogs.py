@@ -55,6 +55,7 @@ def parse(text):
 
 def octets(line):
     """Resolve escapes and add CRLF."""
+
     def octet(found):
         name = found[1]
         return OCTETS[name] if name in OCTETS else bytes.fromhex(name[1:].decode())

@@ -1,5 +1,7 @@
 """Framing: the same lines and the same content however the octets are split."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ CRITICAL = st.lists(
 def split(data, cuts):
     """Cut ``data`` at the places given."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
 def read_content(pieces):
