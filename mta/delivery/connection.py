@@ -11,6 +11,7 @@ while the peer does not read, at most one chunk of it is in memory.
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
@@ -57,9 +58,8 @@ class Connection(Protocol):
         self.address = address
         self.uses = 0  # transactions begun
         self.tls = Tls()
-        self.on_lost: Callable[[], None] = lambda: (
-            None
-        )  # called when it ends while nobody waits for it
+        # called when the connection ends while nobody waits for it
+        self.on_lost: Callable[[], None] | None = None
         self._clock = clock
         self._timeouts = timeouts
         self._waiting: Deferred[None] | None = None
@@ -235,6 +235,8 @@ class Connection(Protocol):
         """Tell who waits, or who keeps this connection."""
         self._lost = True
         kind, text = Kind.LOST, f"connection lost: {reason.getErrorMessage().rstrip('.')}"
+        if reason.check(ConnectionDone):
+            text = "the peer closed the connection"
         if self._handshaking:
             kind, text = Kind.TLS, f"TLS handshake failed: {tls_reason(reason)}"
         self._fail(Trouble(kind, self._stage, text))
@@ -261,7 +263,7 @@ class Connection(Protocol):
                 self.transport.abortConnection()  # type: ignore[union-attr]
             if waiting is not None:
                 waiting.errback(trouble)
-            else:
+            elif self.on_lost is not None:
                 self.on_lost()
         return self._trouble
 

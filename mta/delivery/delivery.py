@@ -143,6 +143,7 @@ class _Walk:
         self._opening = delivery._opening
         self._exchangers = delivery._exchangers
         self._seconds = delivery._reactor.seconds
+        self._until = self._seconds() + settings.timeouts.total
         self._attempt = attempt
         self._message = message
         self._settings = settings
@@ -159,6 +160,8 @@ class _Walk:
             self._attempt.host_unknown(site.host, error, configured=site.configured)
             return
         for address in addresses:
+            if self._seconds() > self._until:
+                return
             try:
                 connection = await self._opening.open(site, address, self._settings)
             except Trouble as trouble:

@@ -22,6 +22,7 @@ class Pool:
         self._of_site: dict[Site, list[Connection]] = {}
         self._leaving: set[Deferred[None]] = set()
         self._sweep: IDelayedCall | None = None
+        self._stopping = False
 
     def __contains__(self, site: Site) -> bool:
         """Tell whether a connection to ``site`` waits here."""
@@ -39,7 +40,8 @@ class Pool:
     def park(self, site: Site, connection: Connection, settings: DeliverySettings) -> None:
         """Keep ``connection`` for the next message, if it is fit for one; else dismiss it."""
         worn = connection.uses >= settings.messages_per_connection
-        if worn or not connection.alive or settings.idle_s <= 0:
+        unwanted = worn or self._stopping or settings.idle_s <= 0
+        if unwanted or not connection.alive:
             self.dismiss(connection)
             return
         until = self._clock.seconds() + settings.idle_s
@@ -59,7 +61,11 @@ class Pool:
             ended.addCallback(lambda _: self._leaving.discard(ended))
 
     def stop(self) -> Deferred[None]:
-        """Dismiss all; fires when every connection has ended, within the time for QUIT."""
+        """Dismiss all, and keep none from now on.
+
+        Fires when every connection here has ended, within the time for QUIT.
+        """
+        self._stopping = True
         for connection in list(self._idle):
             self._dismiss_idle(connection)
         if self._sweep is not None:
@@ -74,7 +80,7 @@ class Pool:
         waiting.remove(connection)
         if not waiting:
             del self._of_site[site]
-        connection.on_lost = _nothing
+        connection.on_lost = None
 
     def _dismiss_idle(self, connection: Connection) -> None:
         self._remove(connection)
@@ -89,10 +95,6 @@ class Pool:
         if self._idle:
             first = min(until for _, until in self._idle.values())
             self._sweep = self._clock.callLater(first - now, self._dismiss_overdue)
-
-
-def _nothing() -> None:
-    """Nobody keeps the connection."""
 
 
 def _shared(ended: Deferred[None]) -> Deferred[None]:

@@ -21,7 +21,9 @@ class Timeouts:
     data_block: float = 180.0  # §4.5.3.2.5: until the peer takes more of the message
     data_termination: float = 600.0  # §4.5.3.2.6
     quit: float = 5.0  # for the farewell, which nothing depends on
-    total: float = 3600.0  # one session from the first address to the end of one message
+    # Over all steps of opening a session, and again over those of one transaction; and no
+    # other address is tried once an attempt has lasted as long
+    total: float = 3600.0
 
     def of(self, stage: Stage) -> float:
         """Return the seconds that ``stage`` may take."""

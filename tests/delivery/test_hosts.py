@@ -155,3 +155,14 @@ def test_unforeseen_error_is_ours_and_temporary(world: Any, job: Callable[..., J
     assert "ZeroDivisionError" in outcome.text
     (note,) = world.events
     assert (note.level, note.part) == ("error", "delivery")
+
+
+def test_search_for_a_host_is_bounded(world: Any, job: Callable[..., Job]) -> None:
+    """Attack: many addresses that stall at the greeting hold up a job for an hour, not longer."""
+    world.mx["there.test"] = [f"mx{n}.test" for n in range(5)]
+    for n in range(5):
+        for m in range(4):
+            world.host(f"mx{n}.test", f"192.0.{n}.{m}", greeting="stall")
+    (outcome,) = world.deliver(job(), within_s=3900)
+    assert (outcome.verdict, outcome.command) == (Verdict.DEFERRED, "greeting")
+    assert len(world.reactor.dialled) == 13

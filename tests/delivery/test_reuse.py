@@ -212,3 +212,16 @@ def test_refused_session_is_left_in_order(world: Any, job: Callable[..., Job]) -
     world.deliver(job())
     assert host.connections[0].commands == ["QUIT"]
     assert host.connections[0].closed
+
+
+def test_nothing_is_kept_after_stop(world: Any, job: Callable[..., Job]) -> None:
+    """A job that ends after the stop leaves no idle connection and no timer behind."""
+    host = world.host(end_of_data="stall")
+    results = world.start(job())
+    world.delivery.stop()
+    host.connections[0].say(b"250 2.0.0 Taken\r\n")
+    host.connections[0]._stalled = False
+    world.reactor.settle()
+    assert results[0][0].verdict is Verdict.DELIVERED
+    assert host.connections[0].commands[-1] == "QUIT"
+    assert world.reactor.getDelayedCalls() == []
