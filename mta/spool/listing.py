@@ -125,6 +125,12 @@ def count(conn: Connection, wanted: Filter, now_ms: int) -> int:
     return conn.execute(query.where(*conditions(wanted, now_ms))).scalar_one()
 
 
+def in_hand(conn: Connection) -> int:
+    """Return how many recipients processes have claimed: the active queue of all of them."""
+    query = select(func.count()).select_from(recipients)
+    return conn.execute(query.where(text("claim IS NOT NULL"))).scalar_one()
+
+
 def summary(conn: Connection, now_ms: int) -> Summary:
     """Return what waits, by domain and state."""
     waiting = conditions(Filter(), now_ms)

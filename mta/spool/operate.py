@@ -93,7 +93,7 @@ def bounce(conn: Connection, items: Sequence[Ruling], now_ms: int, who: str) -> 
     _change(conn, _BOUNCE, values)
     intake.insert(conn, [(report, item.message_id) for item in done for report in item.reports])
     finished = finish(conn, [item.message_id for item in items], now_ms)
-    _done(conn, keys, now_ms, "bounce", who)
+    _done(conn, keys, now_ms, "bounce", who, [text for _, text in words])
     return [
         Recorded(missing, item.message_id in finished)
         for item, missing in zip(items, lost, strict=True)
@@ -133,8 +133,15 @@ def _not_waiting(conn: Connection, item: Ruling) -> tuple[int, ...]:
     return tuple(number for number in item.recipients if number not in waiting)
 
 
-def _done(conn: Connection, keys: Sequence[Position], now_ms: int, verb: str, who: str) -> int:
-    """Write the history of a verb and wake the schedulers."""
+def _done(
+    conn: Connection,
+    keys: Sequence[Position],
+    now_ms: int,
+    verb: str,
+    who: str,
+    texts: Sequence[str] = (),
+) -> int:
+    """Write the history of a verb, with a text for each key or none, and wake the schedulers."""
     if not keys:
         return 0
     conn.execute(
@@ -146,9 +153,9 @@ def _done(conn: Connection, keys: Sequence[Position], now_ms: int, verb: str, wh
                 "at_ms": now_ms,
                 "verb": verb,
                 "who": who,
-                "text": "",
+                "text": said,
             }
-            for message_id, number in keys
+            for (message_id, number), said in zip(keys, texts or [""] * len(keys), strict=True)
         ],
     )
     wake(conn)

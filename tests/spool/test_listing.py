@@ -116,6 +116,12 @@ def test_summary(table, mail, queue):
     assert summary.count(State.HELD) == 1
 
 
+def test_in_hand(table, mail):
+    """What processes have claimed is counted, what waits is not."""
+    table.accept(mail.intake(claim=mail.token), mail.intake("a@x.example", "b@x.example"))
+    assert table.read(listing.in_hand) == 1
+
+
 def test_octets_that_are_gone(table, mail, queue):
     """Asking for the octets of a finished or unknown message is an error that says so."""
     for message_id in (queue["done"].envelope.id, "NOSUCH"):

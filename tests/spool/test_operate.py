@@ -77,7 +77,8 @@ def test_bounce(table, mail):
     assert table.write(operate.bounce, [ruling], mail.now, "root") == [Recorded((), True)]
     trace = table.read(history.trace, item.envelope.id)
     assert (trace.recipients[0].state, trace.reports) == ("bounced", (report.envelope.id,))
-    assert trace.events[0].verb == "bounce"
+    (event,) = trace.events
+    assert (event.verb, event.text) == ("bounce", "given up by the operator")
 
 
 def test_bounce_too_late(table, mail):

@@ -1,0 +1,121 @@
+"""``mta queue bounce``: give recipients up, and tell the sender (RFC 3464).
+
+The report is made and taken in by the transaction that gives the recipients up, so that
+there is exactly one.  One report speaks of all recipients of a message in the same step.
+The null sender gets none (RFC 5321 §6.1).
+"""
+
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import click
+
+from mta.admin.exits import Exit
+from mta.admin.filters import Chosen, filters
+from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.queue_verbs import Consent, Verb, carry_out, consent
+from mta.admin.render import note, visible
+from mta.mail.outcome import Outcome, Verdict
+from mta.queue.bounce import reports
+from mta.queue.settings import QueueSettings
+from mta.spool import listing, operate
+from mta.spool.filters import Filter
+from mta.spool.intake import Intake
+from mta.spool.listing import QueueRow
+from mta.spool.operate import Ruling
+from mta.spool.outcomes import Settled
+from mta.spool.schema import WAITING, State
+
+_ENHANCED = "5.7.1"  # RFC 3463 §3.8: not authorized, message refused
+_REASON = "Given up by the operator of the mail relay"
+
+
+@click.command()
+@filters
+@consent
+@click.option(
+    "--reason", metavar="TEXT", default=_REASON, show_default=True, help="What the sender is told."
+)
+@pass_invocation
+def bounce(
+    invocation: Invocation,
+    *,
+    chosen: Chosen,
+    everything: bool,
+    yes: bool,
+    dry_run: bool,
+    reason: str,
+) -> Exit:
+    """Give recipients up and send the sender a report.
+
+    Nobody is told about mail of the null sender.
+    """
+    from mta.config.build import queue_settings  # noqa: PLC0415 - brings the whole service along
+
+    step = partial(_step, reason=reason, settings=queue_settings(invocation.settings))
+    verb = Verb("bounce", "bounced", WAITING, step, "")
+    return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))
+
+
+def _step(
+    conn: Any,
+    wanted: Filter,
+    now_ms: int,
+    who: str,
+    limit: int,
+    *,
+    reason: str,
+    settings: QueueSettings,
+) -> int:
+    """Bounce up to ``limit`` recipients in the transaction of ``conn``; return how many."""
+    rows = listing.page(conn, wanted, now_ms, limit)
+    rulings = []
+    for message_id, of_message in groupby(rows, lambda row: row.envelope.id):
+        group = tuple(of_message)
+        about = _reports(conn, group, reason, settings, now_ms)
+        numbers = tuple(row.recipient.number for row in group)
+        rulings.append(Ruling(message_id, numbers, _ENHANCED, reason, about))
+    recorded = operate.bounce(conn, rulings, now_ms, who) if rulings else []
+    return sum(
+        len(ruling.recipients)
+        for ruling, result in zip(rulings, recorded, strict=True)
+        if not result.lost
+    )
+
+
+def _reports(
+    conn: Any, group: tuple[QueueRow, ...], reason: str, settings: QueueSettings, now_ms: int
+) -> tuple[Intake, ...]:
+    """Make the reports that are due about recipients of one message."""
+    envelope = group[0].envelope
+    settled = tuple(
+        Settled(
+            row.recipient,
+            Outcome(row.recipient.number, Verdict.FAILED, 0, _ENHANCED, _words(row, reason), ""),
+            State.BOUNCED,
+            now_ms,
+        )
+        for row in group
+    )
+    try:
+        made = reports(envelope, settled, _first_chunk(conn, envelope.id), settings, now_ms)
+    except ValueError as error:  # a sender that no mail can be sent to
+        note(f"{envelope.id}: no report to {visible(envelope.sender)}: {visible(str(error))}")
+        return ()
+    return tuple(report.intake for report in made)
+
+
+def _words(row: QueueRow, reason: str) -> str:
+    """The reason, and what the last attempt was told, which the sender can do more with."""
+    if row.last is None:
+        return reason
+    last = f"{row.last.code or ''} {row.last.enhanced} {row.last.text}"
+    return f"{reason}; the last attempt was answered: {' '.join(last.split())}"
+
+
+def _first_chunk(conn: Any, message_id: str) -> bytes:
+    try:
+        return next(listing.chunks(conn, message_id), b"")
+    except LookupError:  # the report goes without the header
+        return b""

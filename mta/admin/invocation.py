@@ -1,0 +1,99 @@
+"""What one run of the command line knows: configuration, spool, clock, who is asking.
+
+Commands get it with ``@pass_invocation``.  Nothing is opened before it is needed, so
+that ``mta init`` and ``mta config sample`` work where there is nothing yet.  The spool
+is opened directly and synchronously: whether the service is running plays no part.
+
+It trusts the operating system for the operator's name: an audit row says what
+``getpass`` and ``$SUDO_USER`` say, it proves nothing.
+"""
+
+import getpass
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mta import config
+from mta.admin.exits import Exit, Failure
+from mta.spool import engine
+
+SEARCHED = (Path("mta.toml"), Path("/etc/mta/mta.toml"))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def _who() -> str:
+    """Name the operator: the person behind ``sudo`` before ``root``."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # no such user id, as in a container
+        return f"uid {os.getuid()}"
+
+
+@dataclass
+class Invocation:
+    """One run.  All that comes from the outside is a field, so that tests can set it."""
+
+    config_file: Path | None = None  # what --config or MTA_CONFIG said
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    now_ms: Callable[[], int] = _now_ms
+    interactive: Callable[[], bool] = _interactive  # can we ask?
+    who: Callable[[], str] = _who
+    zone: tzinfo | None = None  # None: the local one
+
+    @cached_property
+    def path(self) -> Path:
+        """The configuration file in use; ``Failure`` (CONFIG) if there is none."""
+        if self.config_file is not None:
+            return self.config_file
+        for candidate in SEARCHED:
+            if candidate.exists():
+                return candidate
+        tried = " and ".join(str(path) for path in SEARCHED)
+        raise Failure(
+            Exit.CONFIG,
+            f"no configuration: tried {tried}; name one with --config or MTA_CONFIG, "
+            "or make one with 'mta init'",
+        )
+
+    @cached_property
+    def settings(self) -> config.Settings:
+        """The settings; ``ConfigError`` with all that is wrong."""
+        return config.load(self.path, self.environ)
+
+    @cached_property
+    def _engine(self) -> Any:
+        url = self.settings.spool.url
+        engine.prepare(url)
+        return engine.create_engine(url)
+
+    def reading(self) -> AbstractContextManager[Any]:
+        """Open the spool for reading."""
+        return engine.reading(self._engine)
+
+    def writing(self) -> AbstractContextManager[Any]:
+        """Open one transaction that changes the spool."""
+        return engine.writing(self._engine)
+
+    def close(self) -> None:
+        """Give back the spool's connections, if it was opened."""
+        if "_engine" in self.__dict__:
+            self._engine.dispose()
+
+
+pass_invocation = click.make_pass_decorator(Invocation)

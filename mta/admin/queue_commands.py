@@ -1,0 +1,271 @@
+"""``mta queue``: look at what waits.  The verbs that change it are in ``queue_verbs``."""
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+
+import click
+
+from mta.admin import records
+from mta.admin.bounces import bounce
+from mta.admin.exits import Exit, Failure
+from mta.admin.filters import Chosen, filters, queue_id
+from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.queue_verbs import HOLD, RELEASE, REMOVE, RETRY, command_of
+from mta.admin.render import (
+    Column,
+    address,
+    json_line,
+    note,
+    octets,
+    on_terminal,
+    say,
+    span,
+    table,
+    visible,
+)
+from mta.admin.story import Story
+from mta.admin.trace import reports
+from mta.mail.queue_id import QueueId
+from mta.spool import history, listing
+from mta.spool.listing import Position, QueueRow, Summary
+from mta.spool.schema import State
+
+_PAGE = 500  # rows fetched, and drawn, at a time
+_FIRST = 50  # rows that people get unless they say otherwise
+_LAST_RECIPIENT = 2**31 - 1
+
+_COLUMNS = (
+    Column("ID", width=17, style="bold"),
+    Column("AGE", "right", 6),
+    Column("SIZE", "right", 5),
+    Column("FROM", width=20),
+    Column("TO", width=20, style="cyan"),
+    Column("TRIES", "right"),
+    Column("NEXT", width=6),
+    Column("LAST REPLY"),
+)
+_SUMMARY = (
+    Column("DOMAIN", style="cyan"),
+    Column("STATE", style="bold"),
+    Column("RECIPIENTS", "right"),
+    Column("OLDEST", "right"),
+    Column("NEXT"),
+)
+
+
+@click.group()
+def queue() -> None:
+    """Look at the queue, and change it."""
+
+
+for _verb in (HOLD, RELEASE, RETRY, REMOVE):
+    queue.add_command(command_of(_verb))
+queue.add_command(bounce)
+
+
+def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> Position | None:
+    """Read ``ID`` (all of it is behind us) or ``ID/NUMBER``."""
+    del ctx, param
+    if value is None:
+        return None
+    word, slash, number = value.partition("/")
+    if slash and not (number.isascii() and number.isdigit()):
+        raise click.BadParameter("is not ID or ID/NUMBER")
+    return QueueId(queue_id(word)), int(number) if slash else _LAST_RECIPIENT
+
+
+@queue.command("list")
+@filters
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    help="So many recipients at most, 0 for all.  [default: 50, with --json all]",
+)
+@click.option("--after", metavar="ID", callback=_position, help="Go on after this one.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@pass_invocation
+def list_(
+    invocation: Invocation,
+    *,
+    chosen: Chosen,
+    limit: int | None,
+    after: Position | None,
+    as_json: bool,
+) -> Exit:
+    """List recipients in the order of arrival: those that wait, or those of --state.
+
+    Behind the id, '*' means that an attempt is under way, '!' that it is held.  Exit status 1
+    if there is a filter and nothing matches it.
+    """
+    if limit is None:
+        limit = 0 if as_json else _FIRST
+    now_ms = invocation.now_ms()
+    rows = iter(()) if chosen.nothing else _rows(invocation, chosen, now_ms, limit, after)
+    shown = _write_json(rows, limit) if as_json else _draw(rows, now_ms, limit)
+    return Exit.DONE if shown or chosen.everything else Exit.NOTHING
+
+
+def _write_json(rows: Iterator[QueueRow], limit: int) -> int:
+    shown = 0
+    for row in islice(rows, limit or None):
+        json_line(records.queue_row(row))
+        shown += 1
+    return shown
+
+
+def _rows(
+    invocation: Invocation, chosen: Chosen, now_ms: int, limit: int, after: Position | None
+) -> Iterator[QueueRow]:
+    """Yield rows, one more than ``limit`` if there is one; each page is a transaction."""
+    left = limit + 1 if limit else sys.maxsize
+    while left > 0:
+        size = min(left, _PAGE)
+        with invocation.reading() as conn:
+            found = listing.page(conn, chosen.filter, now_ms, size, after)
+        yield from found
+        if len(found) < size:
+            return
+        left -= size
+        after = found[-1].position
+
+
+def _draw(rows: Iterator[QueueRow], now_ms: int, limit: int) -> int:
+    left = limit or sys.maxsize
+    shown, last = 0, None
+    while part := list(islice(rows, min(_PAGE, left))):
+        table(_COLUMNS, [_cells(row, now_ms) for row in part], head=not shown)
+        shown, left, last = shown + len(part), left - len(part), part[-1]
+    if last is None:
+        note("nothing matches")
+    elif next(rows, None) is not None:
+        place = f"{last.envelope.id}/{last.recipient.number}"
+        note(f"{shown} shown, there are more: --after {place}, or --limit 0 for all")
+    return shown
+
+
+def _cells(row: QueueRow, now_ms: int) -> tuple[str, ...]:
+    held = row.state is State.HELD
+    mark = "!" if held else "*" if row.active else ""
+    last = row.last
+    words = "" if last is None else f"{last.code or ''} {last.enhanced} {last.text}"
+    return (
+        row.envelope.id + mark,
+        span(now_ms - row.envelope.created_ms),
+        octets(row.envelope.size),
+        address(row.envelope.sender),
+        address(row.recipient.address),
+        str(row.recipient.attempts),
+        _next(row, now_ms),
+        _cut(visible(" ".join(words.split()))),
+    )
+
+
+def _next(row: QueueRow, now_ms: int) -> str:
+    if row.state is State.HELD:
+        return "held"
+    if row.state is not State.QUEUED:
+        return row.state.value
+    if row.active:
+        return "active"
+    return span(row.next_attempt_ms - now_ms) if row.next_attempt_ms > now_ms else "now"
+
+
+def _cut(text: str) -> str:
+    """Shorten a reply to what a listing has room for; ``queue show`` has all of it."""
+    if not on_terminal():
+        return text
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+@queue.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@pass_invocation
+def summary(invocation: Invocation, as_json: bool) -> None:
+    """Count what waits, by domain and state, longest lists first."""
+    now_ms = invocation.now_ms()
+    with invocation.reading() as conn:
+        found = listing.summary(conn, now_ms)
+    if as_json:
+        json_line(records.summary(found))
+        return
+    say(totals(found, now_ms))
+    if found.domains:
+        say()
+        table(
+            _SUMMARY,
+            [
+                (
+                    visible(one.domain),
+                    one.state.value,
+                    str(one.recipients),
+                    span(now_ms - one.oldest_ms),
+                    "-"
+                    if one.state is State.HELD
+                    else span(one.next_attempt_ms - now_ms)
+                    if one.next_attempt_ms > now_ms
+                    else "now",
+                )
+                for one in found.domains
+            ],
+        )
+
+
+def totals(found: Summary, now_ms: int) -> str:
+    """Say in one line what waits."""
+    if found.oldest_ms is None:
+        return "the queue is empty"
+    return (
+        f"{found.messages} message{'' if found.messages == 1 else 's'} ({octets(found.octets)})"
+        f" for {found.recipients} recipient{'' if found.recipients == 1 else 's'}:"
+        f" {found.count(State.QUEUED)} queued, {found.count(State.HELD)} held;"
+        f" oldest {span(now_ms - found.oldest_ms)}"
+    )
+
+
+@queue.command()
+@click.argument("id_", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, as 'mta trace' has it.")
+@pass_invocation
+def show(invocation: Invocation, id_: str, as_json: bool) -> Exit:
+    """Show one message: envelope, recipients, last replies, next attempts."""
+    wanted = queue_id(id_)
+    with invocation.reading() as conn:
+        found = history.trace(conn, wanted)
+        about = [] if found is None else reports(conn, found)
+    if found is None:
+        note(f"nothing is known of {wanted}")
+        return Exit.NOTHING
+    if as_json:
+        json_line(records.trace(found, about))
+    else:
+        Story(found, about, invocation.now_ms(), invocation.zone).show()
+    return Exit.DONE
+
+
+@queue.command()
+@click.argument("id_", metavar="ID")
+@click.option("--raw", is_flag=True, help="Octets as they are, on a terminal too.")
+@pass_invocation
+def cat(invocation: Invocation, id_: str, raw: bool) -> None:
+    """Write the content of a message to standard output, octet for octet.
+
+    On a terminal control characters are shown as escapes, unless --raw is given.
+    """
+    wanted = queue_id(id_)
+    escape = on_terminal() and not raw
+    with invocation.reading() as conn:
+        try:
+            for chunk in listing.chunks(conn, wanted):
+                _write(chunk, escape)
+        except LookupError as error:
+            raise Failure(Exit.NOTHING, str(error.args[0])) from error
+
+
+def _write(chunk: bytes, escape: bool) -> None:
+    if escape:
+        text = chunk.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+        chunk = "\n".join(
+            "\t".join(visible(part) for part in line.split("\t")) for line in text.split("\n")
+        ).encode()
+    sys.stdout.buffer.write(chunk)

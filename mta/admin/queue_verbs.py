@@ -1,0 +1,160 @@
+"""Verbs that change the queue: counted, asked about, done in small steps, written down.
+
+Each works on recipients, in the transactions of ``mta.spool.operate``, which also write
+the audit rows and wake a running service.  A message with an attempt under way is
+changed too; what that attempt brings is settled by the spool's rules.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import click
+
+from mta.admin.exits import Exit
+from mta.admin.filters import Chosen, filters
+from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.render import note, say
+from mta.spool import listing, operate
+from mta.spool.filters import Filter
+from mta.spool.schema import WAITING, State
+
+Step: TypeAlias = Callable[[Any, Filter, int, str, int], int]
+"""A function of ``mta.spool.operate``: connection, filter, now in ms, who, at most so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: what it says, which states it applies to, and one step of it."""
+
+    name: str
+    done: str
+    states: tuple[State, ...]
+    step: Step
+    explanation: str
+
+    def narrowed(self, wanted: Filter) -> Filter | None:
+        """Return ``wanted`` for the states that the verb applies to; None if it excludes them.
+
+        Mail that arrives after this moment is not meant: it must not keep us here.
+        """
+        wanted = replace(wanted, min_age_ms=max(wanted.min_age_ms or 0, 0))
+        if wanted.state is not None:
+            return wanted if wanted.state in self.states else None
+        return replace(wanted, state=self.states[0]) if len(self.states) == 1 else wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """How sure the operator is."""
+
+    everything: bool  # --all
+    yes: bool
+    dry_run: bool
+
+
+HOLD = Verb(
+    "hold",
+    "held",
+    (State.QUEUED,),
+    operate.hold,
+    "Keep recipients from being tried until they are released.",
+)
+RELEASE = Verb(
+    "release",
+    "released",
+    (State.HELD,),
+    operate.release,
+    "Let held recipients be tried again, now.",
+)
+RETRY = Verb(
+    "retry",
+    "made due",
+    (State.QUEUED,),
+    operate.retry,
+    "Try recipients now that wait for their next attempt.",
+)
+REMOVE = Verb(
+    "remove",
+    "removed",
+    WAITING,
+    operate.remove,
+    "Drop recipients.  Nobody is told; see 'bounce'.",
+)
+
+
+def consent(command: Callable[..., Exit]) -> Callable[..., Exit]:
+    """Add ``--all``, ``--yes`` and ``--dry-run``."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Only say how many it would be."),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option(
+            "--all", "everything", is_flag=True, help="Act without a filter: on the whole queue."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def carry_out(invocation: Invocation, verb: Verb, chosen: Chosen, sure: Consent) -> Exit:
+    """Count, ask, act; return the status."""
+    if chosen.everything and not sure.everything:
+        raise click.UsageError(
+            f"No filter: say --all to {verb.name} the whole queue, or say which recipients."
+        )
+    if sure.everything and not chosen.everything:
+        raise click.UsageError("--all and filters exclude each other.")
+    now_ms = invocation.now_ms()
+    wanted = None if chosen.nothing else verb.narrowed(chosen.filter)
+    number = 0
+    if wanted is not None:
+        with invocation.reading() as conn:
+            number = listing.count(conn, wanted, now_ms)
+    if wanted is None or not number:
+        note(f"nothing to {verb.name}")
+        return Exit.NOTHING
+    if sure.dry_run:
+        say(f"would {verb.name} {_recipients(number)}")
+        return Exit.DONE
+    if not sure.yes and not _agreed(invocation, verb, number):
+        note("nothing changed")
+        return Exit.NOTHING
+    done = _in_steps(invocation, verb, wanted, now_ms)
+    say(f"{verb.done} {_recipients(done)}")
+    return Exit.DONE if done else Exit.NOTHING
+
+
+def _agreed(invocation: Invocation, verb: Verb, number: int) -> bool:
+    if not invocation.interactive():
+        raise click.UsageError(
+            f"This would {verb.name} {_recipients(number)}: say --yes, for there is no terminal"
+            " to ask on.  Nothing changed."
+        )
+    return click.confirm(f"{verb.name} {_recipients(number)}?", err=True)
+
+
+def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int) -> int:
+    """Act in transactions of bounded size, so that the service is never shut out for long."""
+    total, step = 0, 1
+    while step:
+        with invocation.writing() as conn:
+            step = verb.step(conn, wanted, now_ms, invocation.who(), operate.STEP)
+        total += step
+    return total
+
+
+def _recipients(number: int) -> str:
+    return f"{number} recipient{'' if number == 1 else 's'}"
+
+
+def command_of(verb: Verb) -> click.Command:
+    """Make the command of a verb that needs nothing but filters and consent."""
+
+    @pass_invocation
+    def run(
+        invocation: Invocation, *, chosen: Chosen, everything: bool, yes: bool, dry_run: bool
+    ) -> Exit:
+        return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))
+
+    run.__doc__ = verb.explanation
+    return click.command(verb.name, help=verb.explanation)(filters(consent(run)))

@@ -1,0 +1,165 @@
+"""Rows and traces of the spool as JSON objects.  The field names are an interface: keep them.
+
+Times are milliseconds UTC and end in ``_ms``, durations are seconds and end in ``_s``,
+sizes are octets.  What is not there is null; what is empty is empty.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mta.mail.envelope import Envelope
+from mta.mail.outcome import Outcome
+from mta.spool.history import Trace, TracedAttempt, TracedRecipient
+from mta.spool.listing import QueueRow, Summary
+
+
+def queue_row(row: QueueRow) -> dict[str, Any]:
+    """One recipient in the queue."""
+    last = row.last
+    return {
+        **_envelope(row.envelope),
+        "number": row.recipient.number,
+        "recipient": row.recipient.address,
+        "domain": row.recipient.domain,
+        "state": row.state.value,
+        "active": row.active,
+        "attempts": row.recipient.attempts,
+        "next_attempt_ms": row.next_attempt_ms,
+        "last": None
+        if last is None
+        else {
+            "at_ms": last.at_ms,
+            "host": last.host,
+            "code": last.code,
+            "enhanced": last.enhanced,
+            "text": last.text,
+        },
+    }
+
+
+def summary(found: Summary) -> dict[str, Any]:
+    """The queue at one moment."""
+    return {
+        "messages": found.messages,
+        "recipients": found.recipients,
+        "octets": found.octets,
+        "oldest_ms": found.oldest_ms,
+        "domains": [
+            {
+                "domain": one.domain,
+                "state": one.state.value,
+                "recipients": one.recipients,
+                "oldest_ms": one.oldest_ms,
+                "next_attempt_ms": one.next_attempt_ms,
+            }
+            for one in found.domains
+        ],
+    }
+
+
+def trace(found: Trace, reports: Sequence[Trace]) -> dict[str, Any]:
+    """The whole life of one message, with what is known of the reports about it."""
+    origin = found.envelope.origin
+    return {
+        **_envelope(found.envelope),
+        "finished_ms": found.finished_ms,
+        "content_kept": found.octets_kept,
+        "parent": found.parent,
+        "origin": {
+            "listener": origin.listener,
+            "client_address": origin.client_address,
+            "client_name": origin.client_name,
+            "protocol": origin.protocol,
+            "tls": origin.tls,
+        },
+        "recipients": [_recipient(one) for one in found.recipients],
+        "attempts": [_attempt(one) for one in found.attempts],
+        "events": [
+            {
+                "at_ms": event.at_ms,
+                "number": event.recipient,
+                "verb": event.verb,
+                "who": event.who,
+                "text": event.text,
+            }
+            for event in found.events
+        ],
+        "reports": [
+            {
+                "id": report.envelope.id,
+                "created_ms": report.envelope.created_ms,
+                "recipients": [_recipient(one) for one in report.recipients],
+            }
+            for report in reports
+        ],
+    }
+
+
+def _envelope(envelope: Envelope) -> dict[str, Any]:
+    return {
+        "id": envelope.id,
+        "kind": envelope.kind.value,
+        "sender": envelope.sender,
+        "size": envelope.size,
+        "message_id": envelope.message_id,
+        "login": envelope.origin.login,
+        "created_ms": envelope.created_ms,
+        "expires_ms": envelope.expires_ms,
+    }
+
+
+def _recipient(one: TracedRecipient) -> dict[str, Any]:
+    return {
+        "number": one.recipient.number,
+        "recipient": one.recipient.address,
+        "domain": one.recipient.domain,
+        "state": one.state.value,
+        "node": one.node,
+        "attempts": one.recipient.attempts,
+        "delay_warned": one.recipient.warned,
+        "next_attempt_ms": one.next_attempt_ms,
+        "finished_ms": one.finished_ms,
+    }
+
+
+def _attempt(one: TracedAttempt) -> dict[str, Any]:
+    return {
+        "number": one.outcome.recipient,
+        "attempt": one.number,
+        "node": one.node,
+        "started_ms": one.started_ms,
+        "ended_ms": one.ended_ms,
+        "state": one.state.value,
+        "cause": one.cause,
+        "next_attempt_ms": one.next_attempt_ms,
+        **_outcome(one.outcome),
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    peer = outcome.peer
+    return {
+        "verdict": outcome.verdict.value,
+        "code": outcome.code,
+        "enhanced": outcome.enhanced,
+        "text": outcome.text,
+        "command": outcome.command,
+        "blame": outcome.blame.value,
+        "maybe_delivered": outcome.maybe_delivered,
+        "connect_s": outcome.timing.connect,
+        "transmit_s": outcome.timing.transmit,
+        "peer": None
+        if peer is None
+        else {
+            "host": peer.host,
+            "address": peer.address,
+            "port": peer.port,
+            "use": peer.use,
+            "tls": {
+                "level": peer.tls.level.value,
+                "version": peer.tls.version,
+                "cipher": peer.tls.cipher,
+                "why": peer.tls.why,
+            },
+        },
+    }

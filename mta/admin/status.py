@@ -1,0 +1,109 @@
+"""``mta status``: is a service running, and how is the queue?
+
+What runs is what has a lease in the spool that has not run out.  A process that was
+killed shows as silent when its lease ends, or as dead at once if its host is this one.
+"""
+
+import os
+import socket
+from typing import Any
+
+import click
+
+from mta.admin import records
+from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.queue_commands import totals
+from mta.admin.render import Column, json_line, moment, say, span, table, visible
+from mta.spool import accounts, leases, listing
+from mta.spool.filters import Filter
+from mta.spool.leases import Node
+from mta.spool.schema import State
+
+_COLUMNS = (
+    Column("NODE", style="bold"),
+    Column("STATE"),
+    Column("PID", "right"),
+    Column("HOST"),
+    Column("SINCE"),
+    Column("LEASE"),
+)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@pass_invocation
+def status(invocation: Invocation, as_json: bool) -> None:
+    """Show whether the service runs, and how the queue is."""
+    now_ms = invocation.now_ms()
+    with invocation.reading() as conn:
+        nodes = leases.everyone(conn)
+        found = listing.summary(conn, now_ms)
+        due = listing.count(conn, Filter(state=State.QUEUED, max_next_ms=0), now_ms)
+        active = listing.in_hand(conn)
+        everyone = accounts.everyone(conn)
+    disabled = sum(one.disabled for one in everyone)
+    if as_json:
+        summary = {k: v for k, v in records.summary(found).items() if k != "domains"}
+        json_line(
+            {
+                "running": any(_alive(node, now_ms) for node in nodes),
+                "nodes": [_record(node, now_ms) for node in nodes],
+                "queue": {
+                    **summary,
+                    "queued": found.count(State.QUEUED),
+                    "held": found.count(State.HELD),
+                    "active": active,
+                    "due": due,
+                },
+                "accounts": {"enabled": len(everyone) - disabled, "disabled": disabled},
+            }
+        )
+        return
+    if nodes:
+        table(_COLUMNS, [_cells(node, invocation) for node in nodes])
+    if not any(_alive(node, now_ms) for node in nodes):
+        say("no service is running")
+    say()
+    say(f"{totals(found, now_ms)}; {active} active, {due} due")
+    say(f"{len(everyone) - disabled} accounts enabled, {disabled} disabled")
+
+
+def _alive(node: Node, now_ms: int) -> bool:
+    return node.lease_until_ms > now_ms and not _known_dead(node)
+
+
+def _known_dead(node: Node) -> bool:
+    """Tell whether the process is one of this machine's and is gone."""
+    pid = node.about.get("pid", "")
+    if node.about.get("host") != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's: it is there
+        return False
+    return False
+
+
+def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
+    now_ms = invocation.now_ms()
+    left = node.lease_until_ms - now_ms
+    return (
+        visible(node.name),
+        "running" if _alive(node, now_ms) else "dead" if _known_dead(node) else "silent",
+        visible(node.about.get("pid", "-")),
+        visible(node.about.get("host", "-")),
+        moment(node.started_ms, invocation.zone),
+        f"{span(left)} left" if left > 0 else f"ended {span(-left)} ago",
+    )
+
+
+def _record(node: Node, now_ms: int) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "alive": _alive(node, now_ms),
+        "started_ms": node.started_ms,
+        "lease_until_ms": node.lease_until_ms,
+        "about": dict(node.about),
+    }
