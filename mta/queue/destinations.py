@@ -11,10 +11,9 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
   success revives the destination while another fault kills it for longer.
 * **Share.**  A destination has at most ``share`` recipients in memory.  What comes beyond
   it goes back to the spool, and its domain is named as ``saturated`` (not wanted from the spool)
-  until half of the share is free.  Of the domains of one destination only ``_DOMAINS`` are
-  remembered (a smarthost may have thousands); mail of further ones goes back for about the
-  time that the destination needs for half of its share, so that a huge backlog is not read
-  over and over.
+  until half of the share is free.  At most ``_DOMAINS`` are remembered (a smarthost may have
+  thousands); mail of further ones goes back for about the time that the destination needs
+  for half of its share, so that a huge backlog is not read over and over.
 * **Fairness.**  Destinations take turns.  Of ``total`` deliveries a destination may only
   have as many as are still free (dynamic threshold): ten slow destinations cannot use up all
   of them, and one that has nothing running always finds a place as long as there is one.
@@ -30,7 +29,7 @@ from mta.mail.outcome import Blame, Outcome, Verdict
 
 PUT_OFF_MIN_S = 1.0
 PUT_OFF_MAX_S = 900.0
-_DOMAINS = 100
+_DOMAINS = 500
 _SCAN = 32  # destinations looked at for one place, so that a turn is cheap with thousands waiting
 _IDLE_S = 60.0  # a healthy destination is forgotten after so long
 
@@ -127,6 +126,8 @@ class Destinations(Generic[L]):
         """Start with nothing known."""
         self.limits = limits
         self.running = 0
+        self.relieved = False  # set when a full destination has room again; for the owner to reset
+        self._remembered = 0
         self._known: dict[str, Destination[L]] = {}
         self._turn: deque[Destination[L]] = deque()
 
@@ -173,9 +174,12 @@ class Destinations(Generic[L]):
         if here.full_since_s is None:
             here.full_since_s = now_s
             here.done = 0
-        if domain in here.domains or len(here.domains) < _DOMAINS:
+        if domain in here.domains:
+            return PutOff(0.0, "")
+        if self._remembered < _DOMAINS:
+            self._remembered += 1
             here.domains.add(domain)
-            return PutOff(PUT_OFF_MIN_S, "")
+            return PutOff(0.0, "")
         full_s = now_s - here.full_since_s
         wait_s = here.load / 2 * full_s / here.done if here.done else max(full_s, 30.0)
         return PutOff(min(max(wait_s, PUT_OFF_MIN_S), PUT_OFF_MAX_S), "")
@@ -254,7 +258,9 @@ class Destinations(Generic[L]):
         here.load -= weight
         if here.full_since_s is not None and here.load * 2 <= self.limits.share:
             here.full_since_s = None
+            self._remembered -= len(here.domains)
             here.domains.clear()
+            self.relieved = True
 
     def withdraw(self, wanted: Callable[[L], bool]) -> list[L]:
         """Take out what waits for its turn and is ``wanted``; nothing that is running."""
@@ -268,7 +274,7 @@ class Destinations(Generic[L]):
         return taken
 
     def saturated(self) -> list[str]:
-        """Name the domains whose mail need not be read from the spool now."""
+        """Name the domains whose mail is not to be read from the spool now."""
         return [
             domain
             for here in self._known.values()

@@ -43,7 +43,6 @@ from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Reservation
 
 _CLAIM = 1000  # recipients read from the spool at once
-_EXCLUDED = 500  # domains named to one claim as not wanted
 _POLL_S = 1.0
 _SPARE = 10  # a claim that passes over what is not wanted may take a tenth of the time
 _AFTER_CANCEL_S = 5.0  # for cancelled attempts to end
@@ -217,7 +216,7 @@ class Scheduler:
     async def _claim(self) -> None:
         """Read due mail from the spool, up to the room there is."""
         token, now_ms, limit = self._lease.token, self._now_ms(), min(self._room.free, _CLAIM)
-        began_s, saturated = self._clock.seconds(), self._destinations.saturated()[:_EXCLUDED]
+        began_s, saturated = self._clock.seconds(), self._destinations.saturated()
         self._due = False
         self._room.take(limit)
         claimed: Sequence[leases.Claimed] = ()
@@ -321,6 +320,10 @@ class Scheduler:
         if put_off is not None:
             for one in drained:
                 self._ledger.put_off(one, put_off.wait_s, put_off.why)
+        if self._destinations.relieved:
+            self._destinations.relieved = False
+            self._due = True
+            self._claim_after_s = 0.0
 
     def _written(self, entry: Entry, reported: bool) -> None:
         """Nothing more is to be written about ``entry``: it leaves the active set."""

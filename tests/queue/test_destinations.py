@@ -155,7 +155,7 @@ def test_a_full_destination_puts_off_and_names_its_domains():
     for _ in range(10):
         assert destinations.admit(Item("smarthost:x"), 0.0, "one.example") is None
     assert destinations.saturated() == []
-    assert destinations.admit(Item("smarthost:x"), 0.0, "two.example").wait_s == 1.0
+    assert destinations.admit(Item("smarthost:x"), 0.0, "two.example").wait_s == 0.0
     assert destinations.saturated() == ["two.example"]
     running = take(destinations)
     for item in running[:4]:
@@ -163,14 +163,16 @@ def test_a_full_destination_puts_off_and_names_its_domains():
     assert destinations.saturated() == ["two.example"]
     destinations.finished(running[4], Health.GOOD, 1.0)
     assert destinations.saturated() == []
+    assert destinations.relieved
 
 
 def test_domains_beyond_memory_wait_as_long_as_the_site_needs():
     """A smarthost with thousands of domains: what cannot be named is put off by its speed."""
     destinations = Destinations(Limits(share=100, initial=20, concurrency=20))
     fill(destinations, "smarthost:x", 100)
-    for number in range(100):
+    for number in range(500):
         destinations.admit(Item("smarthost:x"), 0.0, f"d{number}.example")
+    assert len(destinations.saturated()) == 500
     assert destinations.admit(Item("smarthost:x"), 0.0, "next.example").wait_s == 30.0
     running = take(destinations)
     for item in running:
