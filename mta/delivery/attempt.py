@@ -44,8 +44,9 @@ from mta.delivery.trouble import Kind, Trouble
 from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
-from mta.smtp.client import Stage, Transaction
+from mta.smtp.client import Transaction
 from mta.smtp.replies import Reply
+from mta.smtp.steps import Stage
 
 _END = Stage.END_OF_DATA.value
 _TWICE = "; lost after the final dot: the message may be delivered twice"

@@ -27,18 +27,10 @@ from mta.delivery.timeouts import Timeouts
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.envelope import Body
 from mta.mail.outcome import Tls
-from mta.smtp.client import (
-    QUIT,
-    Client,
-    DotStuffing,
-    ServiceClosing,
-    Stage,
-    Step,
-    Transaction,
-    UnsolicitedReply,
-)
+from mta.smtp.client import Client, DotStuffing, ServiceClosing, Transaction, UnsolicitedReply
 from mta.smtp.replies import Reply
 from mta.smtp.reply_parser import GarbageReply
+from mta.smtp.steps import QUIT, Stage, Step
 from mta.tls.level import ClientHandshake
 from mta.tls.reasons import tls_reason
 

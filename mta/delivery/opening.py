@@ -22,8 +22,8 @@ from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.outcome import Tls
-from mta.smtp.client import STARTTLS, Stage, authentication, hello, parse_extensions
 from mta.smtp.replies import Reply
+from mta.smtp.steps import STARTTLS, Stage, authentication, hello, parse_extensions
 from mta.tls.level import ClientTls
 
 Reactor: TypeAlias = Any  # IReactorTCP and IReactorTime

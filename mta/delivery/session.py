@@ -14,7 +14,7 @@ from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import Body, Envelope, Recipient
 from mta.mail.outcome import Peer, Timing
-from mta.smtp.client import Extensions, mail_line, rcpt_line
+from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
 
 def unable(envelope: Envelope, extensions: Extensions) -> Unable | None:

@@ -5,7 +5,7 @@ A time-out runs until the step is *answered*; octets that trickle in do not prol
 
 from dataclasses import dataclass
 
-from mta.smtp.client import Stage
+from mta.smtp.steps import Stage
 
 
 @dataclass(frozen=True, slots=True)

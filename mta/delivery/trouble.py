@@ -2,8 +2,8 @@
 
 from enum import Enum, auto
 
-from mta.smtp.client import Stage
 from mta.smtp.replies import Reply
+from mta.smtp.steps import Stage
 
 
 class Kind(Enum):

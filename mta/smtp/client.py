@@ -7,47 +7,18 @@ A step that must come last in its group (RFC 2920 §3.1) closes the window until
 answered.  The octets of the message itself never pass through here: when the list stands
 at the end of data the caller sends them, dot-stuffed by ``DotStuffing``, and says so.
 
-Trusted: nothing that the server sends.  Addresses are checked here once more, so that none
-can end a command line early, whoever let it in.  Not done: CHUNKING, SMTPUTF8, DSN.
+Trusted: nothing that the server sends.  Not done: CHUNKING, SMTPUTF8, DSN.
 """
 
-import re
-from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mta.smtp.replies import Reply
 from mta.smtp.reply_parser import RemoteProtocolError, ReplyParser
-
-
-class Stage(Enum):
-    """What a step is, in the words that logs and outcomes use."""
-
-    GREETING = "greeting"
-    EHLO = "EHLO"
-    HELO = "HELO"
-    STARTTLS = "STARTTLS"
-    AUTH = "AUTH"
-    RSET = "RSET"
-    MAIL = "MAIL"
-    RCPT = "RCPT"
-    DATA = "DATA"
-    END_OF_DATA = "end of data"
-    QUIT = "QUIT"
-
+from mta.smtp.steps import Extensions, Stage, Step
 
 # RFC 2920 §3.1: these may only be the last of a group
 _LAST_IN_GROUP = frozenset(Stage) - {Stage.RSET, Stage.MAIL, Stage.RCPT}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing to be answered.  The line may hold a secret, so it is not shown."""
-
-    stage: Stage
-    line: bytes = field(default=b"", repr=False)  # with its CRLF; empty: nothing to send
-    number: int = 0  # of the recipient, in the order of the transaction
 
 
 class UnsolicitedReply(RemoteProtocolError):
@@ -65,53 +36,6 @@ class ServiceClosing(RemoteProtocolError):
         self.stage = stage
         self.reply = reply
         super().__init__(reply.text)
-
-
-@dataclass(frozen=True, slots=True)
-class Extensions:
-    """What the server announced in its answer to EHLO (RFC 5321 §4.1.1.1)."""
-
-    keywords: frozenset[str] = frozenset()
-    size: int = 0  # RFC 1870: the largest message in octets, 0 if it does not say
-    auth: frozenset[str] = frozenset()
-
-    @property
-    def pipelining(self) -> bool:
-        """RFC 2920."""
-        return "PIPELINING" in self.keywords
-
-    @property
-    def eight_bit_mime(self) -> bool:
-        """RFC 6152."""
-        return "8BITMIME" in self.keywords
-
-    @property
-    def starttls(self) -> bool:
-        """RFC 3207."""
-        return "STARTTLS" in self.keywords
-
-    @property
-    def announces_size(self) -> bool:
-        """RFC 1870: SIZE= may be given on MAIL."""
-        return "SIZE" in self.keywords
-
-
-def parse_extensions(reply: Reply) -> Extensions:
-    """Read a positive answer to EHLO; what cannot be read counts as not said."""
-    keywords = set()
-    size = 0
-    auth: set[str] = set()
-    for line in reply.lines[1:]:
-        # Some old servers announce "AUTH=LOGIN", so that old clients see it
-        words = line.upper().replace("AUTH=", "AUTH ", 1).split()
-        if not words:
-            continue
-        keywords.add(words[0])
-        if words[0] == "AUTH":
-            auth.update(words[1:])
-        elif words[0] == "SIZE" and len(words) > 1 and re.fullmatch("[0-9]{1,20}", words[1]):
-            size = int(words[1])
-    return Extensions(frozenset(keywords), size, frozenset(auth))
 
 
 @dataclass(slots=True)
@@ -312,70 +236,3 @@ class DotStuffing:
     def finish(self) -> bytes:
         """Return the end of data, with the line end before it where there is none yet."""
         return b".\r\n" if self._tail == b"\r\n" else b"\r\n.\r\n"
-
-
-class UnsafeAddress(ValueError):
-    """An address that cannot stand in a command."""
-
-
-# A dot-string or a quoted string (RFC 5321 §4.1.2), generous about what is in them, but
-# never a control character, and nothing that could end the path outside quotes
-_PATH = re.compile(
-    r'(?:(?:[^\x00-\x20\x7f<>"]+|"(?:[^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*")(?:@[^\x00-\x20\x7f<>"@]+)?)?'
-)
-
-
-def _path(address: str) -> bytes:
-    if _PATH.fullmatch(address) is None or not address.isascii():
-        raise UnsafeAddress(f"{address!a} cannot be sent in an SMTP command")
-    return b"<" + address.encode("ascii") + b">"
-
-
-def mail_line(sender: str, size: int, eight_bit: bool, extensions: Extensions) -> bytes:
-    """Return the MAIL command; ``sender`` "" is the null sender.  Raises ``UnsafeAddress``."""
-    line = b"MAIL FROM:" + _path(sender)
-    if extensions.announces_size:
-        line += b" SIZE=%d" % size
-    if eight_bit and extensions.eight_bit_mime:
-        line += b" BODY=8BITMIME"
-    return line + b"\r\n"
-
-
-def rcpt_line(recipient: str) -> bytes:
-    """Return the RCPT command.  Raises ``UnsafeAddress``."""
-    if not recipient:
-        raise UnsafeAddress("a recipient without an address")
-    return b"RCPT TO:" + _path(recipient) + b"\r\n"
-
-
-def hello(host_name: str, *, extended: bool = True) -> Step:
-    """Return EHLO, or HELO for a server that does not know EHLO (RFC 5321 §3.2)."""
-    verb, stage = ("EHLO", Stage.EHLO) if extended else ("HELO", Stage.HELO)
-    if not host_name.isascii() or not host_name.isprintable() or " " in host_name:
-        raise ValueError(f"{host_name!a} is not a name for {verb}")
-    return Step(stage, f"{verb} {host_name}\r\n".encode("ascii"))
-
-
-STARTTLS = Step(Stage.STARTTLS, b"STARTTLS\r\n")
-QUIT = Step(Stage.QUIT, b"QUIT\r\n")
-
-
-def authentication(mechanisms: frozenset[str], login: str, password: str) -> Iterator[Step]:
-    """Give the steps of AUTH, each to be sent when the one before was answered 334.
-
-    PLAIN (RFC 4616) before LOGIN.  Raises ``LookupError`` if the server has neither.
-    """
-    if "PLAIN" in mechanisms:
-        return _lines(b"AUTH PLAIN", f"\0{login}\0{password}", initial=True)
-    if "LOGIN" in mechanisms:
-        return _lines(b"AUTH LOGIN", login, password)
-    raise LookupError(f"no common mechanism, the server has: {' '.join(sorted(mechanisms))}")
-
-
-def _lines(command: bytes, *secrets: str, initial: bool = False) -> Iterator[Step]:
-    answers = [b64encode(secret.encode("utf-8")) for secret in secrets]
-    # RFC 4954 §4: an initial response must fit in the 512 octets of a command line
-    if initial and len(command) + len(answers[0]) + 3 <= 512:
-        command += b" " + answers.pop(0)
-    for line in (command, *answers):
-        yield Step(Stage.AUTH, line + b"\r\n")

@@ -55,7 +55,8 @@ class Host:
             f"250{'-' if n < len(lines) - 1 else ' '}{line}\r\n" for n, line in enumerate(lines)
         )
         named = {key.replace("_", " "): answer for key, answer in answers.items()}
-        self.script: dict[str, Any] = {**DEFAULTS, "EHLO": ehlo.encode(), **named}
+        self.ehlo = ehlo.encode()
+        self.script: dict[str, Any] = named
         self.messages: list[bytes] = []
         self.transactions: list[tuple[bytes, list[bytes]]] = []
         self.connections: list[Wire] = []
@@ -64,9 +65,10 @@ class Host:
         self.silent = False  # not even that
 
     def answer(self, stage: str, line: bytes) -> Answer:
-        found = self.script[stage]
+        usual = self.ehlo if stage == "EHLO" else DEFAULTS.get(stage, b"500 5.5.1 What?\r\n")
+        found = self.script.get(stage, usual)
         if isinstance(found, list):
-            found = found.pop(0) if found else DEFAULTS[stage]
+            found = found.pop(0) if found else usual
         return found(line) if callable(found) else found
 
 
@@ -152,7 +154,7 @@ class Wire(StringTransport):
         return True
 
     def _command(self, line: bytes) -> None:
-        verb = line.split(b" ")[0].decode().upper()
+        verb = line.split(b" ")[0].decode("latin-1").upper()
         self.commands.append(verb)
         answer = self.host.answer(verb, line)
         if self.host.strict and self._out_of_order(verb):
@@ -232,6 +234,12 @@ class Reactor(Clock):
         wire.protocol.makeConnection(wire)
         wire._reply(host.answer("greeting", b""))
 
+    def to_the_next_event(self) -> None:
+        """Let time pass until something is due."""
+        due = [call.getTime() for call in self.getDelayedCalls()]
+        self.advance(max(0.0, min(due, default=self.seconds() + 1) - self.seconds()))
+        self.settle()
+
     def settle(self) -> None:
         """Let everything happen that needs no time."""
         while any(call.getTime() <= self.seconds() for call in self.getDelayedCalls()):
@@ -285,8 +293,7 @@ class World:
         results = self.start(job)
         end = self.reactor.seconds() + within_s
         while not results and self.reactor.seconds() < end:
-            self.reactor.advance(1)
-            self.reactor.settle()
+            self.reactor.to_the_next_event()
         assert results, f"no outcome within {within_s} s"
         if isinstance(results[0], Failure):
             results[0].raiseException()
@@ -334,4 +341,15 @@ def world() -> World:
 
 @pytest.fixture
 def job() -> Callable[..., Job]:
+    return make_job
+
+
+@pytest.fixture(scope="session")
+def new_world() -> Callable[[], World]:
+    """Return what makes worlds, for tests that need many."""
+    return World
+
+
+@pytest.fixture(scope="session")
+def new_job() -> Callable[..., Job]:
     return make_job

@@ -6,24 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.smtp.client import (
+from mta.smtp.client import Client, DotStuffing, ServiceClosing, UnsolicitedReply
+from mta.smtp.replies import Reply
+from mta.smtp.reply_parser import GarbageReply
+from mta.smtp.steps import (
     QUIT,
     STARTTLS,
-    Client,
-    DotStuffing,
     Extensions,
-    ServiceClosing,
     Stage,
     UnsafeAddress,
-    UnsolicitedReply,
     authentication,
     hello,
     mail_line,
     parse_extensions,
     rcpt_line,
 )
-from mta.smtp.replies import Reply
-from mta.smtp.reply_parser import GarbageReply
 
 PIPELINING = Extensions(frozenset({"PIPELINING", "SIZE", "8BITMIME"}))
 MAIL = b"MAIL FROM:<a@x.test>\r\n"

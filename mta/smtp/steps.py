@@ -1,0 +1,151 @@
+"""What a client says, step by step, and what it learns from EHLO (RFC 5321 §4.1).
+
+Addresses are checked here once more, whoever let them in: none can end its command early.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mta.smtp.replies import Reply
+
+
+class Stage(Enum):
+    """What a step is, in the words that logs and outcomes use."""
+
+    GREETING = "greeting"
+    EHLO = "EHLO"
+    HELO = "HELO"
+    STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
+    RSET = "RSET"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    END_OF_DATA = "end of data"
+    QUIT = "QUIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to be answered.  The line may hold a secret, so it is not shown."""
+
+    stage: Stage
+    line: bytes = field(default=b"", repr=False)  # with its CRLF; empty: nothing to send
+    number: int = 0  # of the recipient, in the order of the transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What the server announced in its answer to EHLO (RFC 5321 §4.1.1.1)."""
+
+    keywords: frozenset[str] = frozenset()
+    size: int = 0  # RFC 1870: the largest message in octets, 0 if it does not say
+    auth: frozenset[str] = frozenset()
+
+    @property
+    def pipelining(self) -> bool:
+        """RFC 2920."""
+        return "PIPELINING" in self.keywords
+
+    @property
+    def eight_bit_mime(self) -> bool:
+        """RFC 6152."""
+        return "8BITMIME" in self.keywords
+
+    @property
+    def starttls(self) -> bool:
+        """RFC 3207."""
+        return "STARTTLS" in self.keywords
+
+    @property
+    def announces_size(self) -> bool:
+        """RFC 1870: SIZE= may be given on MAIL."""
+        return "SIZE" in self.keywords
+
+
+def parse_extensions(reply: Reply) -> Extensions:
+    """Read a positive answer to EHLO; what cannot be read counts as not said."""
+    keywords = set()
+    size = 0
+    auth: set[str] = set()
+    for line in reply.lines[1:]:
+        # Some old servers announce "AUTH=LOGIN", so that old clients see it
+        words = line.upper().replace("AUTH=", "AUTH ", 1).split()
+        if not words:
+            continue
+        keywords.add(words[0])
+        if words[0] == "AUTH":
+            auth.update(words[1:])
+        elif words[0] == "SIZE" and len(words) > 1 and re.fullmatch("[0-9]{1,20}", words[1]):
+            size = int(words[1])
+    return Extensions(frozenset(keywords), size, frozenset(auth))
+
+
+class UnsafeAddress(ValueError):
+    """An address that cannot stand in a command."""
+
+
+# A dot-string or a quoted string (RFC 5321 §4.1.2), generous about what is in them, but
+# never a control character, and nothing that could end the path outside quotes
+_PATH = re.compile(
+    r'(?:(?:[^\x00-\x20\x7f<>"]+|"(?:[^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*")(?:@[^\x00-\x20\x7f<>"@]+)?)?'
+)
+
+
+def _path(address: str) -> bytes:
+    if _PATH.fullmatch(address) is None or not address.isascii():
+        raise UnsafeAddress(f"{address!a} cannot be sent in an SMTP command")
+    return b"<" + address.encode("ascii") + b">"
+
+
+def mail_line(sender: str, size: int, eight_bit: bool, extensions: Extensions) -> bytes:
+    """Return the MAIL command; ``sender`` "" is the null sender.  Raises ``UnsafeAddress``."""
+    line = b"MAIL FROM:" + _path(sender)
+    if extensions.announces_size:
+        line += b" SIZE=%d" % size
+    if eight_bit and extensions.eight_bit_mime:
+        line += b" BODY=8BITMIME"
+    return line + b"\r\n"
+
+
+def rcpt_line(recipient: str) -> bytes:
+    """Return the RCPT command.  Raises ``UnsafeAddress``."""
+    if not recipient:
+        raise UnsafeAddress("a recipient without an address")
+    return b"RCPT TO:" + _path(recipient) + b"\r\n"
+
+
+def hello(host_name: str, *, extended: bool = True) -> Step:
+    """Return EHLO, or HELO for a server that does not know EHLO (RFC 5321 §3.2)."""
+    verb, stage = ("EHLO", Stage.EHLO) if extended else ("HELO", Stage.HELO)
+    if not host_name.isascii() or not host_name.isprintable() or " " in host_name:
+        raise ValueError(f"{host_name!a} is not a name for {verb}")
+    return Step(stage, f"{verb} {host_name}\r\n".encode("ascii"))
+
+
+STARTTLS = Step(Stage.STARTTLS, b"STARTTLS\r\n")
+QUIT = Step(Stage.QUIT, b"QUIT\r\n")
+
+
+def authentication(mechanisms: frozenset[str], login: str, password: str) -> Iterator[Step]:
+    """Give the steps of AUTH, each to be sent when the one before was answered 334.
+
+    PLAIN (RFC 4616) before LOGIN.  Raises ``LookupError`` if the server has neither.
+    """
+    if "PLAIN" in mechanisms:
+        return _lines(b"AUTH PLAIN", f"\0{login}\0{password}", initial=True)
+    if "LOGIN" in mechanisms:
+        return _lines(b"AUTH LOGIN", login, password)
+    raise LookupError(f"no common mechanism, the server has: {' '.join(sorted(mechanisms))}")
+
+
+def _lines(command: bytes, *secrets: str, initial: bool = False) -> Iterator[Step]:
+    answers = [b64encode(secret.encode("utf-8")) for secret in secrets]
+    # RFC 4954 §4: an initial response must fit in the 512 octets of a command line
+    if initial and len(command) + len(answers[0]) + 3 <= 512:
+        command += b" " + answers.pop(0)
+    for line in (command, *answers):
+        yield Step(Stage.AUTH, line + b"\r\n")
