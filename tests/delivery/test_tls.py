@@ -139,7 +139,9 @@ class DeliveryOverTls(TestCase):
         self.port = listening.getHost().port
         self.addCleanup(listening.stopListening)
 
-    async def deliver(self, target: Callable[[int], Target], trust: bytes = GOOD) -> Outcome:
+    async def deliver(
+        self, target: Callable[[int], Target], trust: bytes = GOOD, job: Job = JOB
+    ) -> Outcome:
         """Deliver one message along a route to ``target`` at the server's port."""
         settings = DeliverySettings(
             "relay.test",
@@ -148,8 +150,8 @@ class DeliveryOverTls(TestCase):
         )
         self.events: list[Any] = []
         delivery = Delivery(reactor, settings, Exchangers(), ClientTls([trust]), self.events.append)
-        (outcome,) = await delivery.deliver(JOB)
-        again = await delivery.deliver(JOB)
+        (outcome,) = await delivery.deliver(job)
+        again = await delivery.deliver(job)
         self.again = again[0]
         await delivery.stop()
         return outcome
@@ -323,3 +325,20 @@ class DeliveryOverTls(TestCase):
             self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "AUTH"))
             self.assertIn("withheld", outcome.text)
             self.assertNotIn("AG1l", repr(outcome) + repr(self.events))
+
+    async def test_large_message(self) -> None:
+        """A large message streams through TLS, and through plain TCP, octet for octet."""
+        chunk = (b"." + b"x" * 76 + b"\r\n") * 3300
+        body = MemoryBody((chunk,) * 12)
+        job = Job(
+            replace(JOB.envelope, size=len(chunk) * 12), JOB.recipients, body, "mx:there.test"
+        )
+        for tls, level in (("may", TlsLevel.VERIFIED), ("none", TlsLevel.NONE)):
+            await self.listen()
+            outcome = await self.deliver(lambda port, tls=tls: Mx(port, tls), job=job)
+            self.assertEqual((outcome.verdict, outcome.peer.tls.level), (Verdict.DELIVERED, level))
+            self.assertEqual(self.again.peer.use, 2)
+            (connection,) = self.server.connections
+            lines = [line for line in connection.log if line.startswith(b"..")]
+            self.assertEqual(len(lines), 2 * 12 * 3300)
+            self.assertEqual({len(line) for line in lines}, {78})
