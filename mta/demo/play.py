@@ -85,11 +85,14 @@ class Play:
             await self._submit(f"ann@{domain}", why)
         self._title("What becomes of them")
         await self._delivered(PROMPT, "the prompt host has its message")
+        await self._until(lambda: bool(self._deferred()), "the greylisting host defers")
+        await self._mta("queue", "list")
         await self._delivered(HOME, "the sender has the report about the refused message")
         await self._delivered(PATIENT, "the greylisting host has its message on the retry")
         await self._until(self._all_finished, "every message has left the queue")
         self._check_report()
-        await self._inspect()
+        await self._mta("trace", self._deferred()[0]["id"])
+        self._title("Done: one delivered, one deferred and then delivered, one bounced")
         if self._keep:
             await self._stay()
 
@@ -111,14 +114,15 @@ class Play:
         if b"Action: failed" not in report.lines or report.sender:
             raise NotSeen("the report has a null sender and says Action: failed")
 
-    async def _inspect(self) -> None:
-        first = next(e for e in self._narrator.events if e["type"] == "TransientFailure")
-        for arguments in (("queue", "list"), ("trace", first["id"])):
-            self._title("mta " + shlex.join(arguments))
-            status = await deferToThread(show, self._stage, sys.stdout, *arguments)
-            if status not in (0, 1):
-                raise NotSeen(f"mta {arguments[0]} works (it ended with {status})")
-        self._title("Done: one delivered, one deferred and then delivered, one bounced")
+    def _deferred(self) -> list[dict[str, Any]]:
+        return [e for e in self._narrator.events if e["type"] == "TransientFailure"]
+
+    async def _mta(self, *arguments: str) -> None:
+        self._title("mta " + shlex.join(arguments))
+        status = await deferToThread(show, self._stage, sys.stdout, *arguments)
+        if status != 0:
+            raise NotSeen(f"mta {shlex.join(arguments)} shows something (status {status})")
+        self._console.print()
 
     async def _stay(self) -> None:
         stage = self._stage

@@ -12,7 +12,7 @@ from functools import partial
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from mta.mail.events import Attempted, Emit, Finished, LeaseLost, Note, Reported
+from mta.mail.events import Accepted, Attempted, Emit, Finished, LeaseLost, Note, Reported
 from mta.mail.outcome import Outcome
 from mta.queue.active import Entry
 from mta.queue.bounce import Report, first_chunk, reports
@@ -131,6 +131,7 @@ class Ledger:
             )
         for report in made:
             self._emit(Reported(envelope.id, report.intake.envelope.id, report.kind))
+            self._emit(Accepted(report.intake.envelope, report.intake.recipients))
         if recorded.finished:
             self._emit(Finished(envelope.id))
         self._written(entry, bool(made))

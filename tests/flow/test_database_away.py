@@ -1,5 +1,6 @@
 """The database busy or gone: temporary answers, and the service recovers by itself."""
 
+import base64
 import smtplib
 import sqlite3
 import time
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.flow
 
 Receivers = Callable[..., Receiver]
 Relays = Callable[..., Relay]
+Outage = tuple[str, Callable[[], None], Callable[[], None]]
 
 
 def test_a_locked_sqlite_spool_is_451_and_then_works_again(
@@ -83,6 +85,4 @@ def test_postgresql_stopped_and_started_again(
 
 
 def _plain(login: str, password: str) -> str:
-    import base64  # noqa: PLC0415
-
     return base64.b64encode(f"\0{login}\0{password}".encode()).decode()

@@ -94,12 +94,16 @@ class Relay:
         self.process.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
-        """Stop the service and return its exit status."""
+        """Stop the service; return its exit status, 0 if it ended by the signal it was sent.
+
+        twistd passes the signal on to itself when all is done.
+        """
         if self.process is None:
             return 0
         process, self.process = self.process, None
         process.send_signal(number)
-        return process.wait(timeout_s)
+        status = process.wait(timeout_s)
+        return 0 if status == -number else status
 
     def trust(self) -> ssl.SSLContext:
         """A context that trusts this installation's certificate and nothing else."""
