@@ -11,7 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+)
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -37,7 +41,7 @@ SHUTDOWN = reply(421, "4.3.2", "The service is stopping; try again later")
 FAULT = reply(421, "4.3.0", "Something went wrong here; try again later")
 
 
-@implementer(IHandshakeListener, IPushProducer)
+@implementer(IHandshakeListener, IHalfCloseableProtocol, IPushProducer)
 class Session(Protocol):
     """Made by ``listener.SessionFactory``, which is told of the end with ``ended``."""
 
@@ -67,6 +71,7 @@ class Session(Protocol):
         self._working = False  # in ``_work``, which is not to be entered twice
         self._blocked = False  # the client does not read
         self._reading = True
+        self._half_closed = False  # the client has said all it will ever say
         self._leaving = False  # loseConnection has been called
         self._lost = False  # connectionLost has been called
 
@@ -96,6 +101,14 @@ class Session(Protocol):
         self._received += len(data)
         self._core.receive(data)
         self._work()
+
+    def readConnectionLost(self) -> None:
+        """The client says no more and may still listen: ``printf ... | nc`` is one like that."""
+        self._half_closed = True
+        self._work()
+
+    def writeConnectionLost(self) -> None:
+        """We never close our half alone."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The end."""
@@ -163,6 +176,8 @@ class Session(Protocol):
                 self._take(event)
         finally:
             self._working = False
+        if self._half_closed and not (self._answering or self._blocked):
+            self._core.close(None, "lost")
         replied = self._flush()
         if self._core.state is State.CLOSED:
             self._leave()
@@ -242,7 +257,7 @@ class Session(Protocol):
 
     def _throttle(self) -> None:
         wanted = not self._blocked and not (self._answering and self._core.pending > READ_AHEAD)
-        if wanted is self._reading:
+        if wanted is self._reading or self._half_closed:
             return
         self._reading = wanted
         transport: Any = self.transport
@@ -254,8 +269,8 @@ class Session(Protocol):
     def _leave(self) -> None:
         self._leaving = True
         transport: Any = self.transport
-        self._reading = True
-        transport.resumeProducing()  # or the client's own end is not seen
+        if not self._reading and not self._half_closed:
+            transport.resumeProducing()  # or the client's own end is not seen
         transport.unregisterProducer()
         transport.loseConnection()
         self._patience.closing()

@@ -128,7 +128,7 @@ class Transaction:
     def _release(self) -> None:
         self._reception.held -= self._held
         self._held = 0
-        self._pieces.clear()
+        self._pieces = []
 
     async def _store_then_keep(self, data: bytes) -> None:
         chunk = self._chunk()
@@ -149,9 +149,12 @@ class Transaction:
 
     def _chunk(self) -> bytes:
         """Return what is held as one chunk; the first one gets our lines on top."""
-        chunk = b"".join(self._pieces)
+        pieces, self._pieces = self._pieces, []
         if self._size == 0:
-            chunk = self._trace(chunk) + chunk
+            # The header is nearly always whole in the first piece.
+            whole = len(pieces) == 1 or b"\r\n\r\n" in pieces[0]
+            pieces.insert(0, self._trace(pieces[0] if whole else b"".join(pieces)))
+        chunk = b"".join(pieces)
         self._size += len(chunk)
         return chunk
 

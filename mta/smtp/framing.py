@@ -80,24 +80,20 @@ class Incoming:
         data, start = self._data, self._at
         end = data.find(b"\n", start)
         if end < 0:
-            if len(data) - start >= self._limit(limit):
+            length = len(data) - start
+            if length >= limit and length >= _longest(data, start, limit):
                 self._overlong = True
             if self._overlong:  # the last octet decides whether the coming LF is bare
                 self._data, self._at = data[-1:], 0
             return None
-        self._at = end + 1
+        self._used(end + 1)
         overlong, self._overlong = self._overlong, False
         if end == start or data[end - 1] != 0x0D:
             raise BareLineFeed
-        if overlong or end + 1 - start > self._limit(limit, start):
+        length = end + 1 - start
+        if overlong or (length > limit and length > _longest(data, start, limit)):
             raise LineTooLong
         return data[start : end - 1]
-
-    def _limit(self, limit: int, start: int | None = None) -> int:
-        start = self._at if start is None else start
-        if self._data[start : start + 5].upper() == b"AUTH ":
-            return max(limit, _AUTH_COMMAND_LINE)
-        return limit
 
     def begin_content(self) -> None:
         """From here on, until its last piece, it is content."""
@@ -135,8 +131,20 @@ class Incoming:
         return self._use(used, _unstuffed(data) if dot >= 0 else data, last=False)
 
     def _use(self, used: int, data: bytes, *, last: bool) -> Piece:
-        self._at += used
+        self._used(self._at + used)
         return Piece(data, last)
+
+    def _used(self, at: int) -> None:
+        """What lies before ``at`` is used; an idle connection holds no memory for it."""
+        self._at = at
+        if at == len(self._data):
+            self._data, self._at = b"", 0
+
+
+def _longest(data: bytes, start: int, limit: int) -> int:
+    """How long the line may be that begins at ``start``."""
+    auth = data[start : start + 5].upper() == b"AUTH "
+    return max(limit, _AUTH_COMMAND_LINE) if auth else limit
 
 
 def _unstuffed(data: bytes) -> bytes:

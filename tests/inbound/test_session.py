@@ -274,6 +274,29 @@ def test_data_before_the_greeting_is_tolerated(world):
     assert client.say(b"NOOP\r\n") == b"220 relay.example.net ESMTP\r\n250 2.0.0 Ok\r\n"
 
 
+def test_client_that_closes_its_half(world):
+    """A client that pipelines everything and closes its half still gets all its answers."""
+    client = world.connect()
+    world.spool.held = []
+    client.say(START + b"text\r\n.\r\nNOOP\r\n")
+    client.session.readConnectionLost()
+    assert not client.closed
+    world.spool.pump()
+    lines = client.read().split(b"\r\n")
+    assert [line[:9] for line in lines] == [b"250 2.0.0", b"250 2.0.0", b""]
+    assert client.closed
+
+
+def test_half_closed_in_the_middle_of_data(world):
+    """Without an end of data it is no message, however the client left."""
+    client = world.connect()
+    client.say(START + b"half a mess")
+    client.session.readConnectionLost()
+    assert client.closed
+    client.leave()
+    assert (world.spool.accepted, ended(world)) == ([], "lost")
+
+
 def test_starttls_comes_after_the_220(world):
     """TLS begins behind the last octet in the clear, and nothing is said in between."""
     client = world.connect("submission")
