@@ -1,51 +1,24 @@
-"""The active set: what of the queue is in memory, and how much more may come in.
+"""The active set: what of the queue is in memory, where it waits, and how it leaves.
 
 The set is bounded twice, in recipients and in octets of bodies, whatever the length of
 the queue (Postfix's leaky bucket).  Mail that has just been accepted may fill three
 quarters of it; the rest is kept for what is read back from the spool, so that a stream of fresh
 mail cannot starve deferred mail.
+
+An entry is in the set from ``take`` until ``left``, which the ledger calls when nothing more
+is to be written about it.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from mta.mail.envelope import Body, Envelope, Job, Recipient
-from mta.mail.queue_id import QueueId
+from twisted.internet.interfaces import IReactorTime
 
-
-@dataclass(slots=True, eq=False)
-class Charge:
-    """What one message's body costs, until the last of its entries has gone."""
-
-    octets: int
-    entries: int
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """A job in the active set: one message's recipients at one destination."""
-
-    job: Job
-    token: str  # the claim it was taken under; the fence of all that is written about it
-    charge: Charge
-    began_ms: int = 0
-    began_s: float = 0.0
-
-    @property
-    def destination(self) -> str:
-        """Key of the destination."""
-        return self.job.destination
-
-    @property
-    def weight(self) -> int:
-        """How many recipients it stands for."""
-        return len(self.job.recipients)
-
-    @property
-    def keys(self) -> list[tuple[QueueId, int, int]]:
-        """Name its recipients as the spool fences them: id, number, attempts."""
-        message_id = self.job.envelope.id
-        return [(message_id, one.number, one.attempts) for one in self.job.recipients]
+from mta.mail.envelope import Body, Envelope, Recipient
+from mta.queue.destinations import Destinations, Health
+from mta.queue.entry import Entry, entries
+from mta.queue.lease import Lease
+from mta.queue.ledger import Ledger
+from mta.queue.settings import QueueSettings
 
 
 class Room:
@@ -88,34 +61,79 @@ class Room:
             self.octets -= entry.charge.octets
 
 
-def entries(
-    envelope: Envelope,
-    recipients: tuple[Recipient, ...],
-    body: Body,
-    token: str,
-    destination: Callable[[str, str], str],
-) -> list[Entry]:
-    """Group a message's recipients by destination, in order; all share one charge."""
-    octets = sum(map(len, body.memory)) if body.memory is not None else 0
-    sender = envelope.sender
-    if len(recipients) == 1:
-        job = Job(envelope, recipients, body, destination(sender, recipients[0].domain))
-        return [Entry(job, token, Charge(octets, 1))]
-    groups = _by_destination(sender, recipients, destination)
-    charge = Charge(octets, len(groups))
-    return [
-        Entry(Job(envelope, tuple(some), body, key), token, charge) for key, some in groups.items()
-    ]
+class ActiveSet:
+    """All entries in hand: taken in, lined up for their destinations, put off, given back."""
 
+    def __init__(
+        self,
+        clock: IReactorTime,
+        now_ms: Callable[[], int],
+        settings: QueueSettings,
+        lease: Lease,
+        ledger: Ledger,
+        destination: Callable[[str, str], str],
+    ) -> None:
+        """``destination(sender, domain)`` names the key under which mail is gathered; no errors."""
+        self._clock = clock
+        self._now_ms = now_ms
+        self._lease = lease
+        self._ledger = ledger
+        self._destination = destination
+        self.room = Room(settings.active_recipients, settings.active_octets)
+        self.destinations: Destinations[Entry] = Destinations(settings.destination_limits)
+        self.closed = False  # the service stops: what is taken is given back at once
 
-def _by_destination(
-    sender: str, recipients: Iterable[Recipient], destination: Callable[[str, str], str]
-) -> dict[str, list[Recipient]]:
-    keys: dict[str, str] = {}
-    groups: dict[str, list[Recipient]] = {}
-    for one in recipients:
-        key = keys.get(one.domain)
-        if key is None:
-            key = keys[one.domain] = destination(sender, one.domain)
-        groups.setdefault(key, []).append(one)
-    return groups
+    def use(self, settings: QueueSettings) -> None:
+        """Go on with other bounds."""
+        self.destinations.limits = settings.destination_limits
+        self.destinations.revive()  # a route may lead elsewhere now
+        self.room.bound_recipients = settings.active_recipients
+        self.room.bound_octets = settings.active_octets
+
+    def take(
+        self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body, token: str
+    ) -> None:
+        """Let claimed mail in, or put it back where it cannot stay."""
+        now_ms, now_s = self._now_ms(), self._clock.seconds()
+        some = entries(envelope, recipients, body, token, self._destination)
+        self.room.octets += some[0].charge.octets
+        for entry in some:
+            self.room.take(entry.weight)
+            if self.closed or token != self._lease.token:
+                self._ledger.give_back(entry, now_ms)
+            elif now_ms >= envelope.expires_ms:
+                self.expire(entry)
+            else:
+                domain = entry.job.recipients[0].domain
+                put_off = self.destinations.admit(entry, now_s, domain)
+                if put_off is not None:
+                    self._ledger.put_off(entry, put_off.wait_s, put_off.why)
+
+    def ended(self, entry: Entry, state: Health, why: str = "") -> None:
+        """Give back the place of ``entry``; if that shows its site to be dead, put off the rest."""
+        now_s = self._clock.seconds()
+        drained, put_off = self.destinations.finished(entry, state, now_s, why)
+        if put_off is not None:
+            for one in drained:
+                self._ledger.put_off(one, put_off.wait_s, put_off.why)
+
+    def expire(self, entry: Entry) -> None:
+        """Give up ``entry``, whose time is over."""
+        self._ledger.expire(entry, self.destinations.why(entry.destination))
+
+    def give_back(self, wanted: Callable[[Entry], bool]) -> None:
+        """Return what is ``wanted`` of what waits for its turn, due at once."""
+        now_ms = self._now_ms()
+        for entry in self.destinations.withdraw(wanted):
+            self._ledger.give_back(entry, now_ms)
+
+    def drop(self) -> int:
+        """Forget all that waits for its turn: it is not ours any more; return how much it was."""
+        dropped = self.destinations.withdraw(lambda _entry: True)
+        for entry in dropped:
+            self.left(entry)
+        return len(dropped)
+
+    def left(self, entry: Entry) -> None:
+        """Nothing is to be done about ``entry`` any more: its room is free."""
+        self.room.leave(entry)

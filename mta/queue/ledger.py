@@ -14,8 +14,8 @@ from twisted.logger import Logger
 
 from mta.mail.events import Accepted, Attempted, Emit, Finished, LeaseLost, Note, Reported
 from mta.mail.outcome import Outcome
-from mta.queue.active import Entry
 from mta.queue.bounce import Report, first_chunk, reports
+from mta.queue.entry import Entry
 from mta.queue.recorder import Recorder
 from mta.queue.retry import warning_due
 from mta.queue.settings import QueueSettings

@@ -16,9 +16,8 @@ Deferreds for each attempt.
 
 import random as random_module
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -28,8 +27,10 @@ from twisted.python.failure import Failure
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome
-from mta.queue.active import Entry, Room, entries
-from mta.queue.destinations import Destinations, Health, health
+from mta.queue.active import ActiveSet
+from mta.queue.claims import Claims
+from mta.queue.destinations import Health, health
+from mta.queue.entry import Entry
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
@@ -37,14 +38,12 @@ from mta.queue.recorder import Recorder
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, settle
 from mta.spool import leases
-from mta.spool.body import StoredBody
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Reservation
 
-_CLAIM = 1000  # recipients read from the spool at once
 _POLL_S = 1.0
-_SPARE = 10  # a claim that passes over what is not wanted may take a tenth of the time
+_TIDY_S = 60.0
 _AFTER_CANCEL_S = 5.0  # for cancelled attempts to end
 _LAST_WRITES_S = 10.0
 _STOP_STEP_S = 0.05
@@ -62,10 +61,6 @@ class Held(Reservation):
 
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _all(_entry: Entry) -> bool:
-    return True
 
 
 class Scheduler:
@@ -95,29 +90,30 @@ class Scheduler:
         self._emit = emit
         self._now_ms = now_ms
         self._random = random
-        self._room = Room(settings.active_recipients, settings.active_octets)
-        self._destinations: Destinations[Entry] = Destinations(settings.destination_limits)
-        self._running: dict[Entry, Deferred[list[Outcome]]] = {}
-        self._cancelled: dict[Entry, str] = {}
         self._lease = Lease(clock, database, node, now_ms, emit)
         self._recorder = Recorder(clock, emit, self._soon)
         self._ledger = Ledger(database, self._recorder, settings, node, now_ms, emit, self._written)
+        self._active = ActiveSet(
+            clock, now_ms, settings, self._lease, self._ledger, self._destination
+        )
+        self._claims = Claims(
+            clock, now_ms, database, self._lease, self._active, self._registered_ms
+        )
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
         self._polling = Periodic(clock, emit, "polling", lambda: _POLL_S, self._poll)
         self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
-        self._tidying = Periodic(clock, emit, "tidying", lambda: 60.0, self._tidy)
-        self._wake: int | None = None
-        self._due = False  # the spool has something for us, as far as we know
+        self._tidying = Periodic(clock, emit, "tidying", lambda: _TIDY_S, self._tidy)
+        self._running: dict[Entry, Deferred[list[Outcome]]] = {}
+        self._cancelled: dict[Entry, str] = {}
         self._turn_set = False
-        self._claiming = False
-        self._claim_after_s = 0.0
         self._stopping = False
 
     def reserve(self, recipients: int, octets: int) -> Reservation | None:
         """Keep room for a message that is about to be accepted, or say that there is none."""
-        if not self._ready() or not self._room.fits(recipients, octets):
+        room = self._active.room
+        if not self._ready() or not room.fits(recipients, octets):
             return None
-        self._room.take(recipients, octets)
+        room.take(recipients, octets)
         return Held(self._lease.token, self._registered_ms(), recipients, octets)
 
     def accepted(
@@ -132,33 +128,31 @@ class Scheduler:
             self.kick()
             return
         if isinstance(reservation, Held):
-            self._room.give(reservation.recipients, reservation.octets)
-        self._take(envelope, recipients, body, reservation.claim)
+            self._active.room.give(reservation.recipients, reservation.octets)
+        self._active.take(envelope, recipients, body, reservation.claim)
+        self._soon()
 
     def cancel(self, reservation: Reservation, recipients: int, octets: int) -> None:
         """Give the room back: the message was not committed after all."""
         if isinstance(reservation, Held):
             recipients, octets = reservation.recipients, reservation.octets
-        self._room.give(recipients, octets)
+        self._active.room.give(recipients, octets)
 
     def kick(self) -> None:
         """Look into the spool at once: something there is due."""
-        self._due = True
+        self._claims.due = True
         self._soon()
 
     def use(self, settings: QueueSettings) -> None:
         """Go on with other settings; what is in hand is settled by the new ones."""
         self._settings = self._ledger.settings = self._housekeeping.settings = settings
-        self._destinations.limits = settings.destination_limits
-        self._destinations.revive()  # a route may lead elsewhere now
-        self._room.bound_recipients = settings.active_recipients
-        self._room.bound_octets = settings.active_octets
+        self._active.use(settings)
         self._soon()
 
     @property
     def active(self) -> int:
         """How many recipients are in the active set."""
-        return self._room.recipients
+        return self._active.room.recipients
 
     def start(self) -> Deferred[None]:
         """Register this run and begin.  With the spool away, begin as soon as it is back."""
@@ -185,6 +179,14 @@ class Scheduler:
         """When a claimed recipient is due again, should this process die."""
         return self._now_ms() + self._settings.retry.step_ms(1)
 
+    def _destination(self, sender: str, domain: str) -> str:
+        try:
+            return self._destination_of(sender, domain)
+        except Exception:
+            # The message is ours already; let the attempt find out what is wrong.
+            self._fault(Failure(), f"looking for the route to {domain}")
+            return f"?:{domain}"
+
     def _soon(self) -> None:
         if not self._turn_set:
             self._turn_set = True
@@ -196,90 +198,24 @@ class Scheduler:
         self._ledger.flush()
         if not self._ready():
             return
-        while (entry := self._destinations.next()) is not None:
+        while (entry := self._active.destinations.next()) is not None:
             self._begin(entry)
-        if self._due and not self._claiming and self._room.free and self._may_claim():
-            self._claiming = True
-            self._spawn(self._claim(), "claiming due mail")
-
-    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> None:
-        Deferred.fromCoroutine(work).addErrback(self._fault, what)
+        if self._claims.look():
+            claim = Deferred.fromCoroutine(self._claims.claim())
+            claim.addErrback(self._fault, "claiming due mail")
+            claim.addBoth(lambda _: self._soon())
 
     def _fault(self, failure: Failure, what: str) -> None:
         self._log.failure("while {what}", failure, what=what)
         words = f"{failure.type.__name__}: {failure.getErrorMessage()}" if failure.type else ""
         self._emit(Note("error", "queue", f"a fault of the program while {what}: {words}"))
 
-    def _may_claim(self) -> bool:
-        return self._clock.seconds() >= self._claim_after_s
-
-    async def _claim(self) -> None:
-        """Read due mail from the spool, up to the room there is."""
-        token, now_ms, limit = self._lease.token, self._now_ms(), min(self._room.free, _CLAIM)
-        began_s, saturated = self._clock.seconds(), self._destinations.saturated()
-        self._due = False
-        self._room.take(limit)
-        claimed: Sequence[leases.Claimed] = ()
-        try:
-            claimed = await self._database.write(
-                leases.claim_due,
-                token,
-                now_ms,
-                self._registered_ms(),
-                limit,
-                saturated,
-            )
-        except SpoolUnavailable:
-            pass  # polling says so, and finds out when it is back
-        finally:
-            self._claiming = False
-            self._room.give(limit)
-        count = 0
-        for one in claimed:
-            count += len(one.recipients)
-            body = StoredBody(self._database, one.envelope.id, one.chunks)
-            self._take(one.envelope, one.recipients, body, token)
-        if count >= limit:
-            self._due = True
-        elif saturated:  # a long backlog was passed over: spare the spool's writer
-            now_s = self._clock.seconds()
-            self._claim_after_s = now_s + _SPARE * (now_s - began_s)
-        self._soon()
-
-    def _take(
-        self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body, token: str
-    ) -> None:
-        """Let claimed mail into the active set, or put it back where it cannot stay."""
-        now_ms, now_s = self._now_ms(), self._clock.seconds()
-        some = entries(envelope, recipients, body, token, self._destination)
-        self._room.octets += some[0].charge.octets
-        for entry in some:
-            self._room.take(entry.weight)
-            if self._stopping or token != self._lease.token:
-                self._ledger.give_back(entry, now_ms)
-            elif now_ms >= envelope.expires_ms:
-                self._ledger.expire(entry, self._destinations.why(entry.destination))
-            else:
-                domain = entry.job.recipients[0].domain
-                put_off = self._destinations.admit(entry, now_s, domain)
-                if put_off is not None:
-                    self._ledger.put_off(entry, put_off.wait_s, put_off.why)
-        self._soon()
-
-    def _destination(self, sender: str, domain: str) -> str:
-        try:
-            return self._destination_of(sender, domain)
-        except Exception:
-            # The message is ours already; let the attempt find out what is wrong.
-            self._fault(Failure(), f"looking for the route to {domain}")
-            return f"?:{domain}"
-
     def _begin(self, entry: Entry) -> None:
         """Deliver ``entry``: its turn has come."""
         entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
         if entry.began_ms >= entry.job.envelope.expires_ms:
-            self._free(entry, Health.UNKNOWN, "")
-            self._ledger.expire(entry, self._destinations.why(entry.destination))
+            self._active.ended(entry, Health.UNKNOWN)
+            self._active.expire(entry)
             return
         try:
             attempt = self._attempt(entry.job)
@@ -302,87 +238,48 @@ class Scheduler:
         self._came(deferred(entry.job.recipients, "4.3.0", text), entry)
 
     def _came(self, outcomes: list[Outcome], entry: Entry) -> None:
+        """An attempt has ended."""
         self._running.pop(entry, None)
         state = health(outcomes)
-        self._free(entry, state, last_words(outcomes) if state is Health.BAD else "")
-        cancelled = self._cancelled.pop(entry, None)
+        self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
         now_ms = self._now_ms()
         settled = settle(entry, outcomes, self._settings, now_ms, self._random)
-        if cancelled is not None and self._stopping:
+        if self._cancelled.pop(entry, None) is not None and self._stopping:
             settled = due_at_once(settled, now_ms)
         self._ledger.settle(entry, settled)
         self._soon()
 
-    def _free(self, entry: Entry, state: Health, why: str) -> None:
-        """Give back the place of ``entry``; if that shows its site to be dead, put off the rest."""
-        now_s = self._clock.seconds()
-        drained, put_off = self._destinations.finished(entry, state, now_s, why)
-        if put_off is not None:
-            for one in drained:
-                self._ledger.put_off(one, put_off.wait_s, put_off.why)
-        if self._destinations.relieved:
-            self._destinations.relieved = False
-            self._due = True
-            self._claim_after_s = 0.0
-
     def _written(self, entry: Entry, reported: bool) -> None:
         """Nothing more is to be written about ``entry``: it leaves the active set."""
-        self._room.leave(entry)
+        self._active.left(entry)
         if reported:
             self.kick()
-        elif self._due:
+        elif self._claims.due:
             self._soon()
 
     async def _poll(self) -> None:
         if not self._lease.token:
             await self._lease.register(self._settings.lease_s)
-        poll = await self._database.read(leases.poll, self._now_ms())
-        if poll.wake != self._wake:
-            if self._wake is not None:
-                await self._look_again()
-            self._wake = poll.wake
-            self._due = True
-        if poll.next_due_ms is not None and poll.next_due_ms <= self._now_ms():
-            self._due = True
-        self._soon()
-
-    async def _look_again(self) -> None:
-        """An operator has changed something: give back what waits for its turn and is not wanted.
-
-        What is held or removed keeps that state; a message's other recipients come back at once.
-        It may have been "retry now", which is meant for sites that are dead as well.
-        """
-        self._destinations.revive()
-        unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
-        if unwanted:
-            self._give_back(lambda entry: not unwanted.isdisjoint(entry.keys))
-
-    def _give_back(self, wanted: Callable[[Entry], bool]) -> None:
-        now_ms = self._now_ms()
-        for entry in self._destinations.withdraw(wanted):
-            self._ledger.give_back(entry, now_ms)
+        await self._claims.poll()
         self._soon()
 
     def _third(self) -> float:
         return self._settings.lease_s / 3
 
     async def _renew(self) -> None:
-        settings = self._settings
-        if self._lease.token and not await self._lease.renew(settings.lease_s):
+        if self._lease.token and not await self._lease.renew(self._settings.lease_s):
             self._forget()
         if await self._database.write(leases.reap, self._now_ms()):
-            self._due = True
+            self._claims.due = True
         self._soon()
 
     def _forget(self) -> None:
         """Our lease was taken away: drop what is not begun, cancel what is."""
         self._lease.token = ""  # polling registers us anew
-        ready = self._destinations.withdraw(_all)
-        for entry in ready:
-            self._room.leave(entry)
+        dropped = self._active.drop()
         text = (
             f"the lease of node {self._lease.node} was taken away (is another process running "
-            f"under that name?); {len(ready)} deliveries dropped, {len(self._running)} cancelled"
+            f"under that name?); {dropped} deliveries dropped, {len(self._running)} cancelled"
         )
         self._emit(Note("error", "queue", text))
         self._cancel(list(self._running), "the lease was lost")
@@ -396,7 +293,7 @@ class Scheduler:
 
     async def _tidy(self) -> None:
         now_s = self._clock.seconds()
-        self._destinations.tidy(now_s)
+        self._active.destinations.tidy(now_s)
         limit_s = self._settings.attempt_limit_s
         slow = [entry for entry in self._running if now_s - entry.began_s > limit_s]
         self._cancel(slow, "the attempt took too long")
@@ -406,12 +303,13 @@ class Scheduler:
         return Deferred.fromCoroutine(self._stop(grace_s))
 
     async def _stop(self, grace_s: float) -> None:
-        self._stopping = True
+        self._stopping = self._active.closed = True
         self._housekeeping.stop()
         for duty in (self._polling, self._tidying):
             duty.stop()
-        self._give_back(_all)
-        await self._until(lambda: not self._running and not self._claiming, grace_s)
+        self._active.give_back(lambda _entry: True)
+        self._soon()
+        await self._until(lambda: not self._running and not self._claims.under_way, grace_s)
         self._cancel(list(self._running), "the service is stopping")
         await self._until(lambda: not self._running, _AFTER_CANCEL_S)
         await self._until(self._all_written, _LAST_WRITES_S)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mta.mail.envelope import MessageKind, Recipient
 from mta.mail.outcome import Outcome, Verdict
-from mta.queue.active import Entry
+from mta.queue.entry import Entry
 from mta.queue.retry import next_attempt_ms, warning_due
 from mta.queue.settings import QueueSettings
 from mta.spool.outcomes import Settled

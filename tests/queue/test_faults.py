@@ -257,7 +257,7 @@ def test_mail_accepted_while_stopping_is_left_to_the_next_start(stage):
     scheduler.cancel(reservation, 1, 10)
     original = scheduler.reserve
     scheduler.reserve = lambda *_: reservation  # as if reserved before the stop
-    scheduler._room.take(1, 10)
+    scheduler._active.room.take(1, 10)
     scheduler.stop(1)
     message_id = stage.accept(scheduler, "b@example.net")
     scheduler.reserve = original

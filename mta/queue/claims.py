@@ -1,0 +1,105 @@
+"""How mail comes from the spool into the active set: by polling, by a kick, by a wake-up.
+
+One claim at a time, as large as there is room for; what has gathered meanwhile comes with
+the next one.  Domains whose destination is full are not asked for.
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from mta.queue.active import ActiveSet
+from mta.queue.lease import Lease
+from mta.spool import leases
+from mta.spool.body import StoredBody
+from mta.spool.database import Database
+from mta.spool.errors import SpoolUnavailable
+
+_CLAIM = 1000  # recipients read from the spool at once
+_SPARE = 10  # a claim that passes over what is not wanted may take a tenth of the time
+
+
+class Claims:
+    """Reads due mail when something is due, and as far as there is room."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        now_ms: Callable[[], int],
+        database: Database,
+        lease: Lease,
+        active: ActiveSet,
+        registered_ms: Callable[[], int],
+    ) -> None:
+        """``registered_ms()`` is when a recipient claimed now is due again if we die."""
+        self._clock = clock
+        self._now_ms = now_ms
+        self._database = database
+        self._lease = lease
+        self._active = active
+        self._registered_ms = registered_ms
+        self._wake: int | None = None
+        self._after_s = 0.0
+        self.due = False  # the spool has something for us, as far as we know
+        self.under_way = False
+
+    def look(self) -> bool:
+        """Tell whether a claim should be made now."""
+        destinations = self._active.destinations
+        if destinations.relieved:
+            destinations.relieved = False
+            self.due = True
+            self._after_s = 0.0
+        return (
+            self.due
+            and not self.under_way
+            and self._active.room.free > 0
+            and self._clock.seconds() >= self._after_s
+        )
+
+    async def claim(self) -> None:
+        """Claim due mail and take it into the active set."""
+        room, token = self._active.room, self._lease.token
+        began_s, limit = self._clock.seconds(), min(room.free, _CLAIM)
+        saturated = self._active.destinations.saturated()
+        self.due, self.under_way = False, True
+        room.take(limit)
+        try:
+            claimed = await self._database.write(
+                leases.claim_due, token, self._now_ms(), self._registered_ms(), limit, saturated
+            )
+        except SpoolUnavailable:
+            return  # polling says so, and finds out when it is back
+        finally:
+            self.under_way = False
+            room.give(limit)
+        for one in claimed:
+            body = StoredBody(self._database, one.envelope.id, one.chunks)
+            self._active.take(one.envelope, one.recipients, body, token)
+        if sum(len(one.recipients) for one in claimed) >= limit:
+            self.due = True
+        elif saturated:  # a long backlog was passed over: spare the spool's writer
+            now_s = self._clock.seconds()
+            self._after_s = now_s + _SPARE * (now_s - began_s)
+
+    async def poll(self) -> None:
+        """Ask the spool whether anything is due, and whether an operator has changed anything."""
+        poll = await self._database.read(leases.poll, self._now_ms())
+        if poll.wake != self._wake:
+            if self._wake is not None:
+                await self._look_again()
+            self._wake = poll.wake
+            self.due = True
+        if poll.next_due_ms is not None and poll.next_due_ms <= self._now_ms():
+            self.due = True
+
+    async def _look_again(self) -> None:
+        """Give back what waits for its turn and is not wanted any more.
+
+        What is held or removed keeps that state; a message's other recipients come back at once.
+        It may have been "retry now", which is meant for sites that are dead as well.
+        """
+        self._active.destinations.revive()
+        unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
+        if unwanted:
+            self._active.give_back(lambda entry: not unwanted.isdisjoint(entry.keys))

@@ -1,0 +1,75 @@
+"""A message in the active set, as entries: its recipients at one destination each."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mta.mail.envelope import Body, Envelope, Job, Recipient
+from mta.mail.queue_id import QueueId
+
+
+@dataclass(slots=True, eq=False)
+class Charge:
+    """What one message's body costs, until the last of its entries has gone."""
+
+    octets: int
+    entries: int
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A job in the active set: one message's recipients at one destination."""
+
+    job: Job
+    token: str  # the claim it was taken under; the fence of all that is written about it
+    charge: Charge
+    began_ms: int = 0
+    began_s: float = 0.0
+
+    @property
+    def destination(self) -> str:
+        """Key of the destination."""
+        return self.job.destination
+
+    @property
+    def weight(self) -> int:
+        """How many recipients it stands for."""
+        return len(self.job.recipients)
+
+    @property
+    def keys(self) -> list[tuple[QueueId, int, int]]:
+        """Name its recipients as the spool fences them: id, number, attempts."""
+        message_id = self.job.envelope.id
+        return [(message_id, one.number, one.attempts) for one in self.job.recipients]
+
+
+def entries(
+    envelope: Envelope,
+    recipients: tuple[Recipient, ...],
+    body: Body,
+    token: str,
+    destination: Callable[[str, str], str],
+) -> list[Entry]:
+    """Group a message's recipients by destination, in order; all share one charge."""
+    octets = sum(map(len, body.memory)) if body.memory is not None else 0
+    sender = envelope.sender
+    if len(recipients) == 1:
+        job = Job(envelope, recipients, body, destination(sender, recipients[0].domain))
+        return [Entry(job, token, Charge(octets, 1))]
+    groups = _by_destination(sender, recipients, destination)
+    charge = Charge(octets, len(groups))
+    return [
+        Entry(Job(envelope, tuple(some), body, key), token, charge) for key, some in groups.items()
+    ]
+
+
+def _by_destination(
+    sender: str, recipients: Iterable[Recipient], destination: Callable[[str, str], str]
+) -> dict[str, list[Recipient]]:
+    keys: dict[str, str] = {}
+    groups: dict[str, list[Recipient]] = {}
+    for one in recipients:
+        key = keys.get(one.domain)
+        if key is None:
+            key = keys[one.domain] = destination(sender, one.domain)
+        groups.setdefault(key, []).append(one)
+    return groups
