@@ -150,7 +150,8 @@ def prepare(url: str, migrate: bool = False) -> None:
     try:
         with writing(engine) as conn:
             current = revision(conn)
-            if current != REVISION and (migrate or (new and current is None)):
+            behind = current is None or current < REVISION
+            if behind and (migrate or (new and current is None)):
                 apply(conn)
                 current = revision(conn)
     except (SpoolUnavailable, DBAPIError) as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, func, text
 
-from mta.spool.schema import State, messages, recipients
+from mta.spool.schema import WAITING, State, messages, recipients
 
 NULL_SENDER = "<>"
 
@@ -39,7 +39,7 @@ def conditions(wanted: Filter, now_ms: int) -> list[ColumnElement[bool]]:
     """Return what ``wanted`` asks of a row of ``messages`` joined with ``recipients``."""
     found = _state(wanted.state)
     if wanted.ids:
-        found.append(messages.c.id.in_(wanted.ids))
+        found.append(recipients.c.message_id.in_(wanted.ids))
     for column, pattern in (
         (messages.c.sender, wanted.sender),
         (recipients.c.address, wanted.recipient),
@@ -58,12 +58,12 @@ def conditions(wanted: Filter, now_ms: int) -> list[ColumnElement[bool]]:
 
 
 def _state(state: State | None) -> list[ColumnElement[bool]]:
-    """Constants as text, not parameters, so that the partial indexes can serve."""
-    waiting = and_(text("messages.finished_ms IS NULL"))
+    """Constants as text, not parameters, so that the index of what waits can serve."""
+    waiting = and_(text("recipients.state IN ('queued', 'held')"))
     if state is None:
-        return [waiting, and_(text("recipients.state IN ('queued', 'held')"))]
+        return [waiting]
     condition = and_(text(f"recipients.state = '{state.value}'"))
-    return [waiting, condition] if state in (State.QUEUED, State.HELD) else [condition]
+    return [waiting, condition] if state in WAITING else [condition]
 
 
 def _matches(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, text
+from sqlalchemy import Connection, Row, Select, func, or_, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.queue_id import QueueId
@@ -108,15 +108,15 @@ def page_query(wanted: Filter, now_ms: int, after: Position | None = None) -> Se
             recipients.c.last_host,
             recipients.c.last_ms,
         )
-        .join_from(messages, recipients)
+        .join_from(recipients, messages)
         .where(*conditions(wanted, now_ms))
-        .order_by(messages.c.id, recipients.c.number)
+        .order_by(recipients.c.message_id, recipients.c.number)
     )
     if after is None:
         return query
     message_id, number = after
-    beyond = or_(messages.c.id > message_id, recipients.c.number > number)
-    return query.where(messages.c.id >= message_id, beyond)
+    beyond = or_(recipients.c.message_id > message_id, recipients.c.number > number)
+    return query.where(recipients.c.message_id >= message_id, beyond)
 
 
 def count(conn: Connection, wanted: Filter, now_ms: int) -> int:
@@ -148,9 +148,10 @@ def summary(conn: Connection, now_ms: int) -> Summary:
         .group_by(recipients.c.domain, recipients.c.state)
         .order_by(number.desc(), recipients.c.domain, recipients.c.state)
     )
+    ids = select(recipients.c.message_id).where(*waiting).distinct().subquery()
     total = select(func.count(), func.coalesce(func.sum(messages.c.size), 0))
     messages_left, octets = conn.execute(
-        total.where(and_(text("messages.finished_ms IS NULL")))
+        total.select_from(ids.join(messages, messages.c.id == ids.c.message_id))
     ).one()
     domains = tuple(
         DomainSummary(domain, State(state), count, oldest, due)

@@ -105,10 +105,10 @@ def _pick(
 ) -> list[Position]:
     """Lock and return what a verb is about; messages first, as everybody else does."""
     query = (
-        select(messages.c.id, recipients.c.number)
-        .join_from(messages, recipients)
+        select(recipients.c.message_id, recipients.c.number)
+        .join_from(recipients, messages)
         .where(*conditions(wanted, now_ms), text(condition))
-        .order_by(messages.c.id, recipients.c.number)
+        .order_by(recipients.c.message_id, recipients.c.number)
         .limit(limit)
         .with_for_update()
     )

@@ -80,13 +80,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("parent IS NOT NULL"),
         postgresql_where=sa.text("parent IS NOT NULL"),
     )
-    op.create_index(
-        "ix_messages_unfinished",
-        "messages",
-        ["id"],
-        sqlite_where=sa.text("finished_ms IS NULL"),
-        postgresql_where=sa.text("finished_ms IS NULL"),
-    )
     op.create_table(
         "nodes",
         sa.Column("name", sa.Text(), nullable=False),
@@ -189,9 +182,16 @@ def upgrade() -> None:
     op.create_index(
         "ix_recipients_due",
         "recipients",
-        ["next_attempt_ms", "domain"],
+        ["next_attempt_ms", "domain", "message_id", "number"],
         sqlite_where=sa.text("state = 'queued' AND claim IS NULL"),
         postgresql_where=sa.text("state = 'queued' AND claim IS NULL"),
+    )
+    op.create_index(
+        "ix_recipients_waiting",
+        "recipients",
+        ["message_id", "number"],
+        sqlite_where=sa.text("state IN ('queued', 'held')"),
+        postgresql_where=sa.text("state IN ('queued', 'held')"),
     )
     op.create_index("ix_recipients_address", "recipients", [sa.text("lower(address)")])
     op.execute("INSERT INTO wakeups (id, counter) VALUES (1, 0)")

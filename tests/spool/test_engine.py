@@ -1,0 +1,170 @@
+"""Connections, and what must hold before the service may use a spool."""
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from mta.spool import leases
+from mta.spool.engine import create_engine, prepare, reading, writing
+from mta.spool.errors import SpoolUnavailable, SpoolUnusable
+from mta.spool.upgrade import status, upgrade
+
+
+def test_new_sqlite_spool(tmp_path):
+    """A new SQLite spool is made by itself, and nobody else may read it."""
+    url = f"sqlite:///{tmp_path}/spool.db"
+    prepare(url)
+    prepare(url)
+    assert stat.S_IMODE((tmp_path / "spool.db").stat().st_mode) == 0o600
+    with reading(create_engine(url)) as conn:
+        assert leases.poll(conn, 0) == leases.Poll(0, None)
+
+
+def test_empty_file_is_a_new_spool(tmp_path):
+    """A creation that was interrupted left an empty file: it is begun again."""
+    (tmp_path / "spool.db").touch()
+    prepare(f"sqlite:///{tmp_path}/spool.db")
+    assert status(f"sqlite:///{tmp_path}/spool.db") == ("0001", "0001")
+
+
+def test_relative_path(tmp_path, monkeypatch):
+    """A relative path means the directory of the start, though the daemon goes to another."""
+    monkeypatch.chdir(tmp_path)
+    prepare("sqlite:///spool.db")
+    engine = create_engine("sqlite:///spool.db")
+    monkeypatch.chdir("/")
+    with reading(engine) as conn:
+        assert leases.poll(conn, 0).wake == 0
+
+
+def test_pragmas(sqlite_url):
+    """Commits are durable: WAL with FULL, which survives a power failure; keys are enforced."""
+    with reading(create_engine(sqlite_url)) as conn:
+        found = {
+            name: conn.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_postgresql_commits_wait(postgresql_url):
+    """A server set to answer commits early is told otherwise, for our connections only."""
+    with writing(create_engine(postgresql_url)) as conn:
+        conn.exec_driver_sql("ALTER ROLE postgres SET synchronous_commit = off")
+    try:
+        with reading(create_engine(postgresql_url)) as conn:
+            assert conn.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+    finally:
+        with writing(create_engine(postgresql_url)) as conn:
+            conn.exec_driver_sql("ALTER ROLE postgres RESET synchronous_commit")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://localhost/mail", "mysql"),
+        ("nonsense", "nonsense"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:////nonexistent/spool.db", "directory /nonexistent does not exist"),
+        ("postgresql://user:secret@127.0.0.1:1/mail", "127.0.0.1"),
+    ],
+)
+def test_unusable_url(url, words):
+    """What cannot be a spool is refused in one line, which does not tell the password."""
+    with pytest.raises(SpoolUnusable, match=words) as refused:
+        prepare(url)
+    assert "\n" not in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_not_a_database(tmp_path):
+    """A file that is something else is refused and left alone."""
+    path = tmp_path / "spool.db"
+    path.write_bytes(b"Dear diary, " * 1000)
+    with pytest.raises(SpoolUnusable, match="not a database"):
+        prepare(f"sqlite:///{path}")
+    assert path.read_bytes() == b"Dear diary, " * 1000
+
+
+def test_somebody_elses_database(tmp_path):
+    """A database of another program is not taken for an old spool, nor for a new one."""
+    path = tmp_path / "spool.db"
+    with sqlite3.connect(path) as conn:
+        conn.execute("CREATE TABLE messages (id)")
+    for migrate in (False, True):
+        with pytest.raises(SpoolUnusable, match="not of this program"):
+            prepare(f"sqlite:///{path}", migrate=migrate)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_directory(tmp_path):
+    """A directory that cannot be written is named."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(SpoolUnusable, match="not writable"):
+        prepare(f"sqlite:///{tmp_path}/spool.db")
+
+
+def test_spool_is_a_directory(tmp_path):
+    """A path that is a directory is refused."""
+    with pytest.raises(SpoolUnusable, match="directory"):
+        prepare(f"sqlite:///{tmp_path}")
+
+
+def test_empty_postgresql(empty_postgresql_url):
+    """An empty PostgreSQL database is only filled by hand."""
+    with pytest.raises(SpoolUnusable, match="empty: run `mta db upgrade"):
+        prepare(empty_postgresql_url)
+    assert status(empty_postgresql_url) == (None, "0001")
+    upgrade(empty_postgresql_url)
+    prepare(empty_postgresql_url)
+
+
+@pytest.mark.parametrize(
+    ("revision", "words"),
+    [
+        ("0000", "schema 0000 is older than 0001.*mta db upgrade"),
+        ("9999", "schema 9999 is not known.*0001"),
+    ],
+)
+def test_wrong_schema(sqlite_url, revision, words):
+    """An unknown schema stops the start; both revisions are named, and what to run."""
+    with writing(create_engine(sqlite_url)) as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = ?", (revision,))
+    with pytest.raises(SpoolUnusable, match=words):
+        prepare(sqlite_url)
+
+
+def test_unknown_schema_is_not_upgraded(sqlite_url):
+    """A schema from the future is not touched by an upgrade either, and that is one clear line."""
+    with writing(create_engine(sqlite_url)) as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SpoolUnusable, match="schema 9999 is not known"):
+        upgrade(sqlite_url)
+
+
+def test_status_makes_nothing(tmp_path):
+    """Asking for the state of a spool that is not there does not make one."""
+    with pytest.raises(SpoolUnusable, match="does not exist"):
+        status(f"sqlite:///{tmp_path}/spool.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_connecting_makes_nothing(tmp_path):
+    """A spool whose file has gone is away, not empty."""
+    with pytest.raises(SpoolUnavailable), reading(create_engine(f"sqlite:///{tmp_path}/a.db")):
+        pass
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_write_lock_is_taken_at_the_beginning(sqlite_url):
+    """A writing transaction on SQLite keeps out any other from its first statement on."""
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    with writing(create_engine(sqlite_url)):
+        other = sqlite3.connect(path, timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.execute("SELECT * FROM messages")  # readers are not kept out
+        other.close()

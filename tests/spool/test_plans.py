@@ -1,0 +1,165 @@
+"""Query plans: what runs often, or on a long queue, is served by its index.
+
+The plans are asked of databases with enough rows in them for a planner to have the choice.
+"""
+
+import pytest
+from sqlalchemy import event, text
+
+from mta.spool import history, leases, listing, outcomes
+from mta.spool.engine import writing
+from mta.spool.filters import Filter
+from mta.spool.schema import State, metadata
+
+HISTORY = """
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+INSERT INTO {table} SELECT {columns} FROM {table} CROSS JOIN n WHERE {table}.finished_ms = {now}"""
+
+
+@pytest.fixture
+def full(table, mail):
+    """Give a spool with history and a queue, and the statistics that go with them."""
+    done = mail.intake(claim=mail.token)
+    due = mail.now - 100
+    table.accept(
+        done, *(mail.intake(f"w{n}@d{n % 50}.example", next_attempt_ms=due + n) for n in range(500))
+    )
+    table.write(outcomes.record, [mail.record(done)])
+    changed = {
+        "id": "CAST(1000000 + i AS TEXT)",
+        "message_id": "CAST(1000000 + i AS TEXT)",
+        "address": "CAST(i AS TEXT) || '@example.com'",
+        "finished_ms": "finished_ms + i",
+    }
+    with writing(table.engine) as conn:
+        for name in ("messages", "recipients"):
+            columns = ", ".join(
+                changed.get(c.name, f"{name}.{c.name}") for c in metadata.tables[name].c
+            )
+            conn.execute(text(HISTORY.format(table=name, columns=columns, now=mail.now + 20)))
+        if conn.dialect.name == "postgresql":
+            conn.execute(text("ANALYZE"))
+    return table
+
+
+class Plans:
+    """Collects the plans of the statements that a function runs."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def of(self, fn, *args):
+        """Return the plans of all reading statements of ``fn`` as one text."""
+        statements = []
+
+        def note(_conn, _cursor, statement, parameters, _context, _many):
+            statements.append((statement, parameters))
+
+        event.listen(self.table.engine, "before_cursor_execute", note)
+        self.table.write(fn, *args)
+        event.remove(self.table.engine, "before_cursor_execute", note)
+        return "\n".join(self._plan(*statement) for statement in statements)
+
+    def _plan(self, statement, parameters):
+        if not statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
+            return ""
+        sqlite = self.table.engine.dialect.name == "sqlite"
+        with self.table.engine.begin() as conn:
+            explain = "EXPLAIN QUERY PLAN" if sqlite else "EXPLAIN"
+            found = conn.exec_driver_sql(f"{explain} {statement}", parameters)
+            return "\n".join(str(row[-1]) for row in found)
+
+
+@pytest.fixture
+def plans(full):
+    """Return a collector of plans on a full spool."""
+    return Plans(full)
+
+
+BIG = ("messages", "recipients")  # the others are empty here, or nearly
+
+
+def _no_scan(plan):
+    """Fail if a big table is read from one end to the other."""
+    scans = [
+        line
+        for line in plan.splitlines()
+        for table in BIG
+        if f"Seq Scan on {table}" in line or line.strip() == f"SCAN {table}"
+    ]
+    assert scans == [], plan
+
+
+def test_poll(plans, mail):
+    """The next due recipient is read off the index of what is due."""
+    plan = plans.of(leases.poll, mail.now)
+    assert "ix_recipients_due" in plan
+    _no_scan(plan)
+
+
+def test_claim(plans, mail):
+    """Claims start from the index of what is due, and go by keys from there."""
+    plan = plans.of(leases.claim_due, "t", mail.now + 10, mail.now + 100, 1000, ("d1.example",))
+    assert "ix_recipients_due" in plan
+    assert "TEMP B-TREE" not in plan
+    _no_scan(plan)
+
+
+def test_take_back(plans, mail):
+    """What a run holds is found by its token."""
+    plan = plans.of(leases.release_all, "t", mail.now)
+    assert "ix_recipients_claim" in plan
+    _no_scan(plan)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(),
+        Filter(state=State.QUEUED),
+        Filter(state=State.HELD),
+        Filter(min_attempts=3),
+        Filter(sender="app@example.org"),
+    ],
+)
+def test_first_page(plans, mail, wanted):
+    """A page of the queue is read in order off what waits, history or not."""
+    plan = plans.of(listing.page, wanted, mail.now, 50)
+    assert "ix_recipients_waiting" in plan
+    assert "TEMP B-TREE" not in plan
+    _no_scan(plan)
+
+
+def test_later_page(plans, mail):
+    """A later page starts where the last one ended."""
+    first = plans.table.read(listing.page, Filter(), mail.now, 50)
+    plan = plans.of(listing.page, Filter(), mail.now, 50, first[-1].position)
+    assert "ix_recipients_waiting" in plan
+    assert "TEMP B-TREE" not in plan
+    _no_scan(plan)
+
+
+def test_history_page(plans, mail):
+    """A page of what has been delivered follows the key."""
+    plan = plans.of(listing.page, Filter(state=State.DELIVERED), mail.now, 50)
+    assert "TEMP B-TREE" not in plan
+
+
+def test_trace(plans, mail):
+    """A trace goes by keys alone."""
+    (row,) = plans.table.read(listing.page, Filter(), mail.now, 1)
+    _no_scan(plans.of(history.trace, row.envelope.id))
+
+
+def test_find(plans, mail):
+    """Recipients and Message-IDs are looked up; only senders are searched, newest first."""
+    plan = plans.of(history.find, "7@example.com")
+    assert "ix_recipients_address" in plan
+    assert "ix_messages_message_id" in plan
+
+
+def test_purge(plans, mail):
+    """The oldest finished messages are read off their index."""
+    plan = plans.of(history.purge, mail.now + 100_000, 1, 5)
+    assert "ix_messages_finished" in plan
+    _no_scan(plan)
