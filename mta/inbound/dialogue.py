@@ -4,10 +4,10 @@ Knows no transport.  For an event of the core it gives back the reply, or, where
 be asked first (accounts, spool), a coroutine that gives it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from mta.auth.credentials import AuthenticationFailed, AuthenticationUnavailable
@@ -24,7 +24,8 @@ from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import Claim
 from mta.smtp.server import Server
 
-Answer: TypeAlias = Reply | Awaitable[Reply | None] | None  # None: go on
+Later: TypeAlias = Coroutine[Deferred[Any], Any, Reply | None]
+Answer: TypeAlias = Reply | Later | None  # None: go on
 
 OK_MAIL = reply(250, "2.1.0", "Ok")
 GO_AHEAD = reply(354, "", "End data with <CR><LF>.<CR><LF>")
@@ -120,7 +121,7 @@ class Dialogue:
     def _data(self, data: Data) -> Reply:
         return GO_AHEAD
 
-    def _content(self, content: Content) -> Awaitable[None] | None:
+    def _content(self, content: Content) -> Later | None:
         assert self._transaction is not None
         return self._transaction.take(content.data)
 

@@ -7,7 +7,7 @@ Where TLS comes first the greeting waits for the end of its handshake.  What a c
 before it is greeted is taken as pipelined: RFC 5321 §3.1 asks it to wait, no more.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -198,7 +198,7 @@ class Session(Protocol):
             if isinstance(event, EndOfData):
                 self._patience.content_ended()
             self._answering = True
-            Deferred.fromCoroutine(_awaited(answer)).addCallbacks(self._answered, self._failed)
+            Deferred.fromCoroutine(answer).addCallback(self._answered).addErrback(self._failed)
 
     def _answered(self, answer: Reply | None) -> None:
         self._answering = False
@@ -285,7 +285,3 @@ class Session(Protocol):
     def _drop(self) -> None:
         transport: Any = self.transport
         transport.abortConnection()
-
-
-async def _awaited(answer: Awaitable[Reply | None]) -> Reply | None:
-    return await answer

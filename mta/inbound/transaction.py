@@ -12,9 +12,10 @@ Knowingly: chunks of a message that was broken off while the database was away s
 the spool's own sweep removes them.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
+from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from mta.inbound.reception import Reception
@@ -81,8 +82,8 @@ class Transaction:
         self._recipients.setdefault(address, domain_of(address))
         return OK_RCPT
 
-    def take(self, data: bytes) -> Awaitable[None] | None:
-        """Take a piece of content; with an awaitable, no more until it has come to its end."""
+    def take(self, data: bytes) -> Coroutine[Deferred[Any], Any, None] | None:
+        """Take a piece of content; with a coroutine, no more until it has come to its end."""
         if self._failure is not None:
             return None
         short = self._reception.held > self._settings.limits.memory

@@ -122,7 +122,8 @@ class Incoming:
         if dot >= 0:
             end = block.find(_END, dot)
             if end >= 0:
-                return self._use(end + 5, _unstuffed(block[: end + 2]), last=True)
+                data = block[: end + 2]
+                return self._use(end + 5, _unstuffed(data) if dot < end else data, last=True)
         keep = _undecided(block)
         used = len(block) - keep
         if not used:
