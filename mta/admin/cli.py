@@ -48,16 +48,24 @@ class Program(click.Group):
         **extra: Any,
     ) -> NoReturn:
         """Run one command and leave the process with its status."""
+        status = Exit.DONE
         try:
             ended = super().main(args, prog_name, complete_var, False, **extra)
-            status = int(ended) if isinstance(ended, int) else int(Exit.DONE)
+            status = Exit(ended) if isinstance(ended, int) else Exit.DONE
             sys.stdout.flush()
         except BrokenPipeError:
             _stop_writing()
-            status = int(Exit.DONE)
         except Exception as error:
-            status = int(_explain(error))
-        sys.exit(status)
+            status = _explain(error)
+        sys.exit(int(status))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see to it that ``| head`` is not taken for a fault."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _stop_writing()
+            return Exit.DONE
 
 
 def _stop_writing() -> None:
@@ -99,6 +107,7 @@ def _words(error: Exception) -> tuple[str, Exit]:  # noqa: PLR0911 - one for eac
 
 
 @click.group(
+    "mta",
     cls=Program,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

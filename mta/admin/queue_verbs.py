@@ -36,9 +36,11 @@ class Verb:
     def narrowed(self, wanted: Filter) -> Filter | None:
         """Return ``wanted`` for the states that the verb applies to; None if it excludes them.
 
-        Mail that arrives after this moment is not meant: it must not keep us here.
+        Mail that arrives from now on is not meant: it must not keep us here for ever, and the
+        reports that 'bounce' makes are not to be bounced.
         """
-        wanted = replace(wanted, min_age_ms=max(wanted.min_age_ms or 0, 0))
+        if not wanted.ids:
+            wanted = replace(wanted, min_age_ms=max(wanted.min_age_ms or 1, 1))
         if wanted.state is not None:
             return wanted if wanted.state in self.states else None
         return replace(wanted, state=self.states[0]) if len(self.states) == 1 else wanted

@@ -65,7 +65,7 @@ def status(invocation: Invocation, as_json: bool) -> None:
         say("no service is running")
     say()
     say(f"{totals(found, now_ms)}; {active} active, {due} due")
-    say(f"{len(everyone) - disabled} accounts enabled, {disabled} disabled")
+    say(f"accounts: {len(everyone) - disabled} enabled, {disabled} disabled")
 
 
 def _alive(node: Node, now_ms: int) -> bool:

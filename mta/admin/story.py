@@ -52,8 +52,7 @@ class Story:
 
     def show(self) -> None:
         """Write how things stand, without the history: ``mta queue show``."""
-        self._head()
-        pairs([("accepted", f"{self._at(self._trace.envelope.created_ms)} {self._accepted()}")])
+        self._head(("arrived", f"{self._at(self._trace.envelope.created_ms)}, {self._accepted()}"))
         say()
         last = {one.outcome.recipient: one.outcome for one in self._trace.attempts}
         rows = [
@@ -71,7 +70,7 @@ class Story:
     def _at(self, at_ms: int) -> str:
         return moment(at_ms, self._zone)
 
-    def _head(self) -> None:
+    def _head(self, *more: tuple[str, str]) -> None:
         envelope = self._trace.envelope
         end = envelope.expires_ms
         waits = self._trace.finished_ms is None
@@ -81,6 +80,7 @@ class Story:
                 ("from", address(envelope.sender)),
                 ("size", f"{octets(envelope.size)} ({envelope.size} octets)"),
                 ("message-id", v(envelope.message_id)),
+                *more,
                 ("report about", self._trace.parent or ""),
                 ("reports", ", ".join(self._trace.reports)),
                 ("expires", f"{self._at(end)} ({self._ahead(end)})" if waits else ""),
@@ -185,7 +185,9 @@ def accepted(envelope: Envelope) -> str:
 def _reply(outcome: Outcome) -> str:
     """Say what the peer answered, and to what; or what happened instead."""
     words = v(outcome.reply) or "no reply"
-    return f"{words} (in reply to {v(outcome.command)})" if outcome.command else words
+    if not outcome.command:
+        return words
+    return f"{words} ({'in reply to' if outcome.remote else 'at'} {v(outcome.command)})"
 
 
 def _peer(peer: Peer) -> str:

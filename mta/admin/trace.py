@@ -33,11 +33,11 @@ _COLUMNS = (
 def trace(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
     """Tell the whole life of a message, also after it has left.
 
-    WHAT is a queue id, the address of a recipient or the sender ('<>' is the null sender), or
-    a Message-ID.  Where several messages match they are listed, newest first.
+    It is named by its queue id, the address of a recipient or the sender, or its Message-ID.
+    Where several messages match they are listed, newest first.
     """
     with invocation.reading() as conn:
-        found = history.find(conn, _wanted(what), limit + 1)[::-1]
+        found = history.find(conn, what, limit + 1)[::-1]
         more, found = len(found) > limit, found[:limit]
         traces = [one for one in (history.trace(conn, id_) for id_ in found) if one is not None]
         if as_json:
@@ -59,10 +59,6 @@ def reports(conn: Any, found: Trace) -> list[Trace]:
     """Return what is known of the reports about a message."""
     traced = (history.trace(conn, report) for report in found.reports)
     return [report for report in traced if report is not None]
-
-
-def _wanted(what: str) -> str:
-    return "" if what == "<>" else what
 
 
 def _row(found: Trace, invocation: Invocation) -> tuple[str, ...]:

@@ -1,0 +1,154 @@
+"""How ``mta`` ends: statuses, one line on stderr, no traceback for what can be expected."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import mta.__main__
+from mta.admin.cli import cli
+from mta.admin.invocation import Invocation
+
+NO_CONFIG = "no configuration: tried mta.toml and /nowhere/mta.toml"
+
+
+def _bare(*arguments, environ=None):
+    runner = CliRunner(catch_exceptions=False, env=environ)
+    return runner.invoke(cli, arguments, obj=Invocation(environ={}))
+
+
+def test_version_and_help():
+    """The version and the help need no configuration; the help tells statuses and completion."""
+    assert _bare("--version").output.startswith("mta, version ")
+    result = _bare("--help")
+    assert result.exit_code == 0
+    for words in ("queue", "trace", "init", "demo", "78 wrong configuration", "_MTA_COMPLETE"):
+        assert words in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("queue", "list", "--nonsense"), ("queue", "show"), ("trace",)]
+)
+def test_usage(arguments):
+    """Wrong usage is status 64."""
+    assert _bare(*arguments).exit_code == 64
+
+
+def test_no_configuration(tmp_path, monkeypatch):
+    """Without a configuration the places that were searched are told, status 78."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "mta.admin.invocation.SEARCHED", (Path("mta.toml"), Path("/nowhere/mta.toml"))
+    )
+    result = _bare("queue", "list")
+    assert result.exit_code == 78
+    assert result.stderr.startswith(f"mta: {NO_CONFIG}")
+
+
+def test_configuration_is_found(local, monkeypatch):
+    """It comes from $MTA_CONFIG, or from the working directory; --config wins."""
+    assert _bare("status", environ={"MTA_CONFIG": str(local.config)}).exit_code == 0
+    environ = {"MTA_CONFIG": "/nowhere/mta.toml"}
+    assert _bare("--config", str(local.config), "status", environ=environ).exit_code == 0
+    assert _bare("status", environ=environ).exit_code == 78
+    monkeypatch.chdir(local.directory)
+    assert _bare("status").exit_code == 0
+
+
+def test_wrong_configuration(local):
+    """All mistakes are told, each on a line with file and key, status 78."""
+    local.config.write_text('host_nam = "relay.example.org"\n[limits]\nmessage_size = "lots"\n')
+    result = local.run("queue", "list")
+    assert result.exit_code == 78
+    lines = result.stderr.splitlines()
+    assert all(line.startswith(f"mta: {local.config}: ") for line in lines)
+    assert any('did you mean "host_name"' in line for line in lines)
+    assert any("limits.message_size" in line for line in lines)
+
+
+def test_unusable_spool(local):
+    """A spool that is no database, or of an unknown schema, is one line and status 69."""
+    path = Path(local.engine.url.database)
+    local.engine.dispose()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    result = local.run("queue", "list")
+    assert result.exit_code == 69
+    assert "mta db upgrade" in result.stderr
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.write_bytes(b"this is no database, though it is long enough to be one" * 100)
+    result = local.run("queue", "list")
+    assert result.exit_code == 69
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_busy_spool(local, monkeypatch):
+    """A spool that another process keeps locked is status 75: the same command may work later."""
+    monkeypatch.setattr("mta.spool.engine.BUSY_S", 0.05)
+    monkeypatch.setattr("mta.admin.invocation.engine.prepare", lambda url: None)
+    message = local.accept()
+    other = sqlite3.connect(local.engine.url.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    result = local.run("queue", "hold", message, "--yes")
+    other.close()
+    assert (result.exit_code, result.stdout) == (75, "")
+    assert "locked" in result.stderr
+    assert local.states(message) == ["queued"]
+
+
+@pytest.fixture
+def nobody():
+    """Take root's privileges away for one test."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def test_permission_denied(local, request):
+    """A configuration that the operator may not read is status 77, in words."""
+    local.config.chmod(0)
+    request.getfixturevalue("nobody")
+    result = local.run("queue", "list")
+    assert (result.exit_code, result.stderr) == (
+        77,
+        f"mta: {local.config}: cannot be read: Permission denied\n",
+    )
+
+
+def test_reader_that_leaves(local):
+    """``| head`` ends a listing without a traceback and without an error."""
+    for _ in range(40):
+        local.accept(*(f"user{n}@example.com" for n in range(100)))
+    command = [sys.executable, "-m", "mta", "--config", str(local.config), "queue", "list"]
+    process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b'{"id":')
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(30) == 0
+
+
+def test_database_commands(local):
+    """The schema's revision is told, and a database that is empty is brought up to date."""
+    assert local.run("db", "status").output.endswith(": up to date\n")
+    (status,) = local.json("db", "status")
+    assert (status["current"], status["usable"]) == (status["needed"], True)
+    local.config.write_text(local.config.read_text().replace("spool.db", "other.db"))
+    assert local.run("db", "status").exit_code == 69
+    assert local.run("db", "upgrade").exit_code == 0
+    assert local.run("db", "status").exit_code == 0
+
+
+def test_demo_is_registered():
+    """The console entry has the demonstration, which the layer below cannot know."""
+    assert "demo" in mta.__main__.cli.commands

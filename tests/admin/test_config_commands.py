@@ -1,0 +1,79 @@
+"""``mta config``: every mistake at once, what is in force, and the sample."""
+
+import json
+import tomllib
+
+SMARTHOST = """
+[[route]]
+name = "provider"
+smarthost = { host = "smtp.example.com", login = "us", password_file = "missing" }
+[[certificate]]
+certificate = "missing.pem"
+key = "missing.key"
+"""
+
+
+def test_check(local):
+    """A right configuration is told to be so."""
+    result = local.run("config", "check")
+    assert (result.output, result.exit_code) == (f"{local.config}: no mistakes found\n", 0)
+    assert local.run("config", "check", "--json").output == ""
+
+
+def test_check_files(local):
+    """Files that the configuration names are tried too: secrets, certificates, keys."""
+    with local.config.open("a") as config:
+        config.write(SMARTHOST)
+    result = local.run("config", "check")
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert len(result.stderr.splitlines()) == 2
+    for words in (f"{local.directory}/missing cannot be read", "missing.pem"):
+        assert words in result.stderr
+    lines = local.run("config", "check", "--json").stdout.splitlines()
+    assert {json.loads(line)["key"] for line in lines} == {
+        'route["provider"].smarthost',
+        "certificate[0]",
+    }
+
+
+def test_check_mistakes(local):
+    """Mistakes in the file itself come as JSON objects with file, key and text."""
+    local.config.write_text('host_nam = "relay.example.org"\n')
+    result = local.run("config", "check", "--json")
+    assert result.exit_code == 78
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert ("host_nam", str(local.config)) in [(one["key"], one["file"]) for one in found]
+
+
+def test_show(local):
+    """What is in force is TOML that can be read back; --changed leaves the defaults out."""
+    everything = tomllib.loads(local.run("config", "show").output)
+    assert everything["retry"]["expiry"] == "5d"
+    changed = tomllib.loads(local.run("config", "show", "--changed").output)
+    assert set(changed) == {"host_name", "spool", "listener"}
+    (as_json,) = local.json("config", "show", "--changed")
+    assert as_json == changed
+
+
+def test_show_hides_passwords(local):
+    """A password in the spool's URL is not shown to who looks over the shoulder."""
+    text = local.config.read_text().partition("[spool]")[0]
+    text += '[spool]\nurl = "postgresql://mta:geheim@db.example.org/mta"\n'
+    local.config.write_text(
+        text + '[[listener]]\nname = "x"\nendpoint = "25"\ntls = "none"\n'
+        'auth = "none"\ntrusted_networks = ["127.0.0.0/8"]\n'
+    )
+    for more in ((), ("--json",), ("--changed",)):
+        result = local.run("config", "show", *more)
+        assert result.exit_code == 0
+        assert "geheim" not in result.output
+        assert "db.example.org" in result.output
+
+
+def test_sample_and_schema(local):
+    """The sample is TOML with all keys explained, the schema JSON; neither needs a file."""
+    local.config.unlink()
+    sample = local.run("config", "sample").output
+    assert "#expiry" in sample
+    tomllib.loads(sample)
+    assert json.loads(local.run("config", "schema").output)["title"] == "Settings"

@@ -1,0 +1,185 @@
+"""``mta queue hold|release|retry|bounce|remove``: counted, agreed to, written down."""
+
+import email
+from email.policy import default
+
+import pytest
+
+from mta.spool import leases
+from mta.spool.schema import State
+
+VERBS = ("hold", "release", "retry", "bounce", "remove")
+
+
+def test_hold_and_release(relay):
+    """Held recipients wait for their release, and then are due at once; both are audited."""
+    one = relay.accept("anna@example.com", "bo@example.net")
+    before = relay.read(leases.poll, relay.now).wake
+    result = relay.run("queue", "hold", "--domain", "example.com", "--yes")
+    assert (result.output, result.exit_code) == ("held 1 recipient\n", 0)
+    assert relay.states(one) == ["held", "queued"]
+    result = relay.run("queue", "release", one, "--yes")
+    assert (result.output, result.exit_code) == ("released 1 recipient\n", 0)
+    assert relay.states(one) == ["queued", "queued"]
+    assert relay.events() == [
+        (one, 0, relay.now, "hold", "anna"),
+        (one, 0, relay.now, "release", "anna"),
+    ]
+    assert relay.read(leases.poll, relay.now).wake == before + 2
+
+
+def test_retry(relay):
+    """What waits for its next attempt becomes due now."""
+    one = relay.accept(claim=True)
+    relay.settle(one, State.QUEUED)
+    assert relay.run("queue", "retry", "--reply", "greylisted", "--yes").output == (
+        "made due 1 recipient\n"
+    )
+    (row,) = relay.json("queue", "list")
+    assert row["next_attempt_ms"] == relay.now
+    assert relay.run("queue", "retry", one, "--yes").exit_code == 1  # it is due already
+
+
+def test_remove(relay):
+    """What is removed is gone without a report, and its content with it."""
+    one = relay.accept("anna@example.com", "bo@example.net")
+    assert relay.run("queue", "remove", one, "--yes").output == "removed 2 recipients\n"
+    assert relay.states(one) == ["removed", "removed"]
+    (trace,) = relay.json("trace", one)
+    assert (trace["content_kept"], trace["reports"]) == (False, [])
+
+
+def test_bounce(relay):
+    """The sender gets one report about all recipients, in the transaction that ends them."""
+    one = relay.accept("anna@example.com", "bo@example.net", claim=True)
+    relay.settle(one, State.QUEUED)
+    result = relay.run("queue", "bounce", one, "--reason", "No such project", "--yes")
+    assert (result.output, result.exit_code) == ("bounced 2 recipients\n", 0)
+    assert relay.states(one) == ["bounced", "bounced"]
+    (trace,) = relay.json("trace", one)
+    (report,) = trace["reports"]
+    assert [to["recipient"] for to in report["recipients"]] == ["app@example.org"]
+    assert [event["text"] for event in trace["events"]] == ["No such project"] * 2
+    content = relay.run("queue", "cat", report["id"]).stdout_bytes
+    parsed = email.message_from_bytes(content, policy=default)
+    assert parsed.get_content_type() == "multipart/report"
+    fields = parsed.get_payload()[1].get_payload()
+    assert [str(part["Final-Recipient"]) for part in fields[1:]] == [
+        "rfc822; anna@example.com",
+        "rfc822; bo@example.net",
+    ]
+    assert fields[1]["Status"] == "5.7.1"
+    text = " ".join(parsed.get_payload()[0].get_content().split())
+    assert "No such project; the last attempt was answered: 451 4.7.1 Greylisted" in text
+    (child,) = relay.json("trace", report["id"])
+    assert (child["parent"], child["sender"]) == (one, "")
+
+
+def test_bounce_of_the_null_sender(relay):
+    """Nobody is told about mail of the null sender (RFC 5321 §6.1: reports never loop)."""
+    one = relay.accept(sender="")
+    assert relay.run("queue", "bounce", one, "--yes").exit_code == 0
+    (trace,) = relay.json("trace", one)
+    assert (trace["recipients"][0]["state"], trace["reports"]) == ("bounced", [])
+
+
+def test_bounce_without_a_way_back(local):
+    """A sender that no report can go to does not keep mail in the queue; the operator hears it."""
+    one = local.accept(sender="app@exa\u2024mple..org")
+    result = local.run("queue", "bounce", one, "--yes")
+    assert local.states(one) == ["bounced"]
+    assert f"{one}: no report to" in result.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_refusal_without_consent(local, verb):
+    """Without --yes and without a terminal to ask on nothing changes: status 64 and the count."""
+    held, queued = local.accept(), local.accept(claim=True)
+    local.settle(queued, State.QUEUED)
+    local.run("queue", "hold", held, "--yes")
+    result = local.run("queue", verb, held, queued)
+    assert result.exit_code == 64
+    assert f"would {verb}" in result.stderr
+    assert "recipient" in result.stderr
+    assert "--yes" in result.stderr
+    assert local.states(held, queued) == ["held", "queued"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_filter_is_not_everything(local, verb):
+    """A verb without a filter wants --all, and --all together with a filter is a contradiction."""
+    one = local.accept()
+    assert local.run("queue", verb, "--yes").exit_code == 64
+    assert local.run("queue", verb, "--all", "--domain", "example.com", "--yes").exit_code == 64
+    assert (local.states(one), local.events()) == (["queued"], [])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_empty_stdin_is_not_everything(local, verb):
+    """Ids on an empty standard input mean nothing at all, not the whole queue."""
+    one = local.accept()
+    for extra in ((), ("--all",), ("--domain", "example.com")):
+        result = local.run("queue", verb, "-", "--yes", *extra, input="")
+        assert result.exit_code in (1, 64)
+    assert (local.states(one), local.events()) == (["queued"], [])
+
+
+def test_all(relay):
+    """--all acts on the whole queue, in steps, and on nothing that arrives afterwards."""
+    ids = [relay.accept(*(f"u{n}@example.com" for n in range(300))) for _ in range(4)]
+    later = relay.accept(created_ms=relay.now + 1000)
+    assert relay.run("queue", "hold", "--all", "--yes").output == "held 1200 recipients\n"
+    assert set(relay.states(*ids)) == {"held"}
+    assert relay.states(later) == ["queued"]
+    assert relay.run("queue", "bounce", "--all", "--yes").output == "bounced 1200 recipients\n"
+
+
+def test_ids_from_stdin(local):
+    """A listing can be piped into a verb as it is."""
+    one, two, three = (local.accept() for _ in range(3))
+    listing = local.run("queue", "list", one, two).output
+    assert local.run("queue", "hold", "-", "--yes", input=listing).exit_code == 0
+    assert local.states(one, two, three) == ["held", "held", "queued"]
+
+
+def test_dry_run(local):
+    """A dry run says how many, asks nothing and changes nothing."""
+    one = local.accept("anna@example.com", "bo@example.net")
+    result = local.run("queue", "remove", "--all", "--dry-run")
+    assert (result.output, result.exit_code) == ("would remove 2 recipients\n", 0)
+    assert (local.states(one), local.events()) == (["queued", "queued"], [])
+
+
+def test_answer(local):
+    """On a terminal the answer decides; no is status 1."""
+    one = local.accept()
+    result = local.run("queue", "hold", one, interactive=True, input="n\n")
+    assert result.exit_code == 1
+    assert "hold 1 recipient? [y/N]" in result.stderr
+    assert local.states(one) == ["queued"]
+    assert local.run("queue", "hold", one, interactive=True, input="y\n").exit_code == 0
+    assert local.states(one) == ["held"]
+    result = local.run("queue", "release", one, interactive=True, input="")  # Ctrl-D
+    assert result.exit_code == 130
+    assert local.states(one) == ["held"]
+
+
+def test_nothing_matches(local):
+    """A verb that finds nothing to do says so with status 1."""
+    gone = local.accept(claim=True)
+    local.settle(gone, State.DELIVERED)
+    for arguments in ((gone,), ("--state", "delivered"), ("--domain", "nowhere.example")):
+        result = local.run("queue", "hold", *arguments, "--yes")
+        assert (result.exit_code, result.stderr) == (1, "nothing to hold\n")
+    assert local.states(gone) == ["delivered"]
+
+
+def test_active_recipient(local):
+    """A recipient with an attempt under way can be held: the attempt's outcome still counts."""
+    one = local.accept(claim=True)
+    assert local.run("queue", "hold", one, "--yes").exit_code == 0
+    assert (
+        "waits for 'mta queue release'; an attempt is under way" in local.run("trace", one).output
+    )
+    local.settle(one, State.DELIVERED)
+    assert local.states(one) == ["delivered"]

@@ -1,0 +1,76 @@
+"""``mta status``: who runs, and how the queue is."""
+
+import os
+import socket
+
+from mta.spool.schema import State
+
+
+def test_nothing_runs(local):
+    """Without a lease nothing runs; that is told and is no error."""
+    result = local.run("status")
+    assert (result.output, result.exit_code) == (
+        "no service is running\n\n"
+        "the queue is empty; 0 active, 0 due\n"
+        "accounts: 0 enabled, 0 disabled\n",
+        0,
+    )
+    (status,) = local.json("status")
+    assert (status["running"], status["nodes"]) == (False, [])
+
+
+def test_running(relay):
+    """A lease in force is a running service, with process, start and the state of the queue."""
+    relay.register(pid=str(os.getpid()), host=socket.gethostname())
+    relay.accept(claim=True)
+    relay.accept()
+    deferred = relay.accept(claim=True)
+    relay.settle(deferred, State.QUEUED)
+    held = relay.accept()
+    relay.run("queue", "hold", held, "--yes")
+    relay.run("account", "add", "app", "--generate")
+    lines = relay.run("status").stdout.splitlines()
+    assert lines[0].split() == ["NODE", "STATE", "PID", "HOST", "SINCE", "LEASE"]
+    assert lines[1].split() == [
+        *("node1", "running", str(os.getpid()), socket.gethostname()),
+        *("2027-01-15", "07:50:00Z", "1m", "left"),
+    ]
+    assert lines[2:] == [
+        "",
+        "4 messages (160) for 4 recipients: 3 queued, 1 held; oldest 1h; 1 active, 1 due",
+        "accounts: 1 enabled, 0 disabled",
+    ]
+    (status,) = relay.json("status")
+    assert status["running"] is True
+    assert status["queue"] == {
+        "messages": 4,
+        "recipients": 4,
+        "octets": 160,
+        "oldest_ms": relay.now - 3_600_000,
+        "queued": 3,
+        "held": 1,
+        "active": 1,
+        "due": 1,
+    }
+    assert status["accounts"] == {"enabled": 1, "disabled": 0}
+
+
+def test_silent(local):
+    """A lease that has run out is told as such: the process has been killed, or hangs."""
+    local.register(lease_ms=-120_000, pid="1", host="elsewhere.example.org")
+    output = local.run("status").output
+    assert "silent" in output
+    assert "ended 2m ago" in output
+    assert "no service is running\n" in output
+
+
+def test_killed(local):
+    """A process of this host that is gone is not taken for alive, though its lease lasts."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    local.register(pid=str(pid), host=socket.gethostname())
+    assert "dead" in local.run("status").output
+    (status,) = local.json("status")
+    assert status["running"] is False
