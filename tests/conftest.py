@@ -139,12 +139,24 @@ class Spool:
 
 
 @pytest.fixture
-def spool(spool_url: str) -> Iterator[Spool]:
-    """Give a running spool, once on each database."""
-    running = Spool(spool_url)
-    running.database.start()
-    yield running
-    running.wait(running.database.stop())
+def open_spool() -> Iterator[Callable[[str], Spool]]:
+    """Give a function that runs the spool at a URL; all are stopped at the end."""
+    spools: list[Spool] = []
+
+    def run(url: str) -> Spool:
+        spools.append(Spool(url))
+        spools[-1].database.start()
+        return spools[-1]
+
+    yield run
+    for one in spools:
+        one.wait(one.database.stop())
+
+
+@pytest.fixture
+def spool(spool_url: str, open_spool: Callable[[str], Spool]) -> Spool:
+    """Return a running spool, once on each database."""
+    return open_spool(spool_url)
 
 
 def _database(url: str, name: str) -> str:

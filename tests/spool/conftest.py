@@ -126,8 +126,20 @@ def mail() -> Mail:
 
 
 @pytest.fixture
-def table(spool_url: str) -> Iterator[Table]:
-    """Give a spool, once on each database."""
-    opened = Table(spool_url)
-    yield opened
-    opened.engine.dispose()
+def table_of() -> Iterator[Callable[[str], Table]]:
+    """Give a function that looks into the spool at a URL."""
+    tables: list[Table] = []
+
+    def look(url: str) -> Table:
+        tables.append(Table(url))
+        return tables[-1]
+
+    yield look
+    for one in tables:
+        one.engine.dispose()
+
+
+@pytest.fixture
+def table(spool_url: str, table_of: Callable[[str], Table]) -> Table:
+    """Return a spool to look into, once on each database."""
+    return table_of(spool_url)
