@@ -81,7 +81,7 @@ class Outcome:
     @property
     def remote(self) -> bool:
         """Whether the text is a reply of the peer's, not our own words."""
-        return self.code != 0
+        return self.code != 0 and self.peer is not None
 
     @property
     def reply(self) -> str:

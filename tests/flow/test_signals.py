@@ -38,7 +38,7 @@ def test_sigterm_lets_data_in_progress_finish_and_dismisses_the_idle(
     busy.rcpt("u@there.test")
     assert busy.docmd("DATA")[0] == 354
     busy.send(b"Subject: late\r\n\r\nfirst half\r\n")
-    relay.signal(signal.SIGTERM)
+    relay.tell(signal.SIGTERM)
     assert idle.getreply()[0] == 421
     busy.send(b"second half\r\n.\r\n")
     assert busy.getreply()[0] == 250
@@ -58,7 +58,7 @@ def test_sighup_with_a_bad_file_keeps_the_old_configuration(
     relay.start()
     good = relay.config.read_text()
     relay.config.write_text(good + "\n[limits]\nmessage_sise = 5\n")
-    relay.signal(signal.SIGHUP)
+    relay.tell(signal.SIGHUP)
     eventually(lambda: "message_size" in relay.log)
     relay.send(["u@there.test"], "still here")
     receiver.wait(1)
@@ -73,7 +73,7 @@ def test_sighup_takes_new_limits_and_routes_into_force(
     relay.start()
     text = relay.config.read_text().replace(f"port = {receiver.port}", f"port = {other.port}")
     relay.config.write_text(text + '\n[limits]\nmessage_size = "1MiB"\n')
-    relay.signal(signal.SIGHUP)
+    relay.tell(signal.SIGHUP)
     eventually(lambda: "reloaded" in relay.log)
     with relay.client() as client:
         client.ehlo()
@@ -92,7 +92,7 @@ def test_sighup_reloads_certificates(receivers: Receivers, relays: Relays) -> No
     for name in ("certificate.pem", "key.pem"):
         (relay.directory / name).unlink()
     renew(relay)
-    relay.signal(signal.SIGHUP)
+    relay.tell(signal.SIGHUP)
     eventually(lambda: "reloaded" in relay.log)
     with relay.client() as client:
         assert client.sock.getpeercert(binary_form=True) != before  # type: ignore[union-attr]

@@ -3,7 +3,7 @@
 import pytest
 
 from mta.mail.address import ascii_domain, domain_of, split
-from mta.mail.outcome import Outcome, Verdict
+from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.mail.queue_id import is_queue_id, new_queue_id
 
 
@@ -53,6 +53,8 @@ def test_impossible_domain_is_a_value_error() -> None:
 def test_reply_line_leaves_out_what_is_missing() -> None:
     """Our own words have no code, and the line shows none."""
     ours = Outcome(0, Verdict.DEFERRED, 0, "4.4.1", "connection refused", "connect")
-    theirs = Outcome(0, Verdict.DELIVERED, 250, "2.0.0", "Ok", "end of data")
+    theirs = Outcome(0, Verdict.DELIVERED, 250, "2.0.0", "Ok", "end of data", peer=Peer("mx"))
+    null_mx = Outcome(0, Verdict.FAILED, 556, "5.1.10", "takes no mail", "DNS")
     assert (ours.remote, ours.reply) == (False, "4.4.1 connection refused")
     assert (theirs.remote, theirs.reply) == (True, "250 2.0.0 Ok")
+    assert (null_mx.remote, null_mx.reply) == (False, "556 5.1.10 takes no mail")

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from relay_process import free_port
 
 
 class Receiver:
@@ -19,10 +20,9 @@ class Receiver:
         self._judge = judge
         self._changed = threading.Condition()
         self.envelopes: list[tuple[str, tuple[str, ...], bytes]] = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=0, **options)
+        self.port = free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
         self._controller.start()
-        assert self._controller.server is not None
-        self.port: int = self._controller.server.sockets[0].getsockname()[1]
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -37,7 +37,11 @@ class Receiver:
         assert isinstance(envelope.content, bytes)
         with self._changed:
             self.envelopes.append(
-                (envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.content)
+                (
+                    (envelope.mail_from or "").removeprefix("<").removesuffix(">"),
+                    tuple(envelope.rcpt_tos),
+                    envelope.content,
+                )
             )
             self._changed.notify_all()
         return "250 2.0.0 Ok: taken"
@@ -55,8 +59,11 @@ class Receiver:
                 self._changed.wait(left)
 
     def messages(self) -> list[EmailMessage]:
-        """What arrived, parsed."""
-        return [message_from_bytes(one, policy=policy.default) for _, _, one in self.envelopes]
+        """What arrived, parsed; line ends as text has them."""
+        return [
+            message_from_bytes(one.replace(b"\r\n", b"\n"), policy=policy.default)
+            for _, _, one in self.envelopes
+        ]
 
     def subjects(self) -> Counter[str]:
         """How often each subject arrived."""

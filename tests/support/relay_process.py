@@ -89,7 +89,7 @@ class Relay:
         """All that the service has written."""
         return (self.directory / "service.log").read_text(errors="replace")
 
-    def signal(self, number: signal.Signals) -> None:
+    def tell(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
