@@ -19,6 +19,7 @@ from mta.queue.entry import Entry, entries
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
 from mta.queue.settings import QueueSettings
+from mta.spool.leases import Key
 
 
 class Room:
@@ -81,6 +82,7 @@ class ActiveSet:
         self._destination = destination
         self.room = Room(settings.active_recipients, settings.active_octets)
         self.destinations: Destinations[Entry] = Destinations(settings.destination_limits)
+        self._entries: set[Entry] = set()
         self.closed = False  # the service stops: what is taken is given back at once
 
     def use(self, settings: QueueSettings) -> None:
@@ -99,6 +101,7 @@ class ActiveSet:
         self.room.octets += some[0].charge.octets
         for entry in some:
             self.room.take(entry.weight)
+            self._entries.add(entry)
             if self.closed or token != self._lease.token:
                 self._ledger.give_back(entry, now_ms)
             elif now_ms >= envelope.expires_ms:
@@ -136,4 +139,9 @@ class ActiveSet:
 
     def left(self, entry: Entry) -> None:
         """Nothing is to be done about ``entry`` any more: its room is free."""
+        self._entries.discard(entry)
         self.room.leave(entry)
+
+    def keys(self) -> set[Key]:
+        """Name all claims in hand."""
+        return {key for entry in self._entries for key in entry.keys}

@@ -39,6 +39,7 @@ class Claims:
         self._active = active
         self._registered_ms = registered_ms
         self._wake: int | None = None
+        self._unknown: set[leases.Key] = set()
         self._after_s = 0.0
         self.due = False  # the spool has something for us, as far as we know
         self.under_way = False
@@ -103,3 +104,18 @@ class Claims:
         unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
         if unwanted:
             self._active.give_back(lambda entry: not unwanted.isdisjoint(entry.keys))
+
+    async def give_back_strays(self) -> int:
+        """Give back what is claimed for us although we never heard of it; return how many.
+
+        That happens where a commit was done and its answer was lost, or where inbound gave a
+        message up while it was being committed.  Twice unknown is a stray.
+        """
+        token, now_ms = self._lease.token, self._now_ms()
+        claimed = await self._database.read(leases.overdue, token, now_ms)
+        unknown = set(claimed) - self._active.keys() if claimed else set()
+        strays, self._unknown = sorted(unknown & self._unknown), unknown - self._unknown
+        if not strays:
+            return 0
+        self.due = True
+        return await self._database.write(leases.release, token, strays, now_ms)

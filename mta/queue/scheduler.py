@@ -297,6 +297,11 @@ class Scheduler:
         limit_s = self._settings.attempt_limit_s
         slow = [entry for entry in self._running if now_s - entry.began_s > limit_s]
         self._cancel(slow, "the attempt took too long")
+        strays = await self._claims.give_back_strays()
+        if strays:
+            text = f"{strays} recipients were claimed by a commit that went unanswered; due again"
+            self._emit(Note("warning", "queue", text))
+            self._soon()
 
     def stop(self, grace_s: float) -> Deferred[None]:
         """Stop in order; what is under way may take ``grace_s`` seconds more, then is cancelled."""

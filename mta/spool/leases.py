@@ -192,6 +192,23 @@ def withdrawn(conn: Connection, token: str) -> list[Key]:
     return sorted((QueueId(row[0]), row[1], row[2]) for row in found)
 
 
+def overdue(conn: Connection, token: str, now_ms: int) -> list[Key]:
+    """Return the claims of this run that would be due again by now, had it died.
+
+    Most of them wait for their turn.  One that the scheduler does not know was claimed by a
+    commit whose answer never came, or by one whose client did not wait for it.
+    """
+    query = select(recipients.c.message_id, recipients.c.number, recipients.c.attempts)
+    found = conn.execute(
+        query.where(
+            recipients.c.claim == token,
+            recipients.c.next_attempt_ms < now_ms,
+            text("state = 'queued'"),
+        )
+    )
+    return sorted((QueueId(row[0]), row[1], row[2]) for row in found)
+
+
 def poll(conn: Connection, now_ms: int) -> Poll:
     """Return what has happened and when there is something to do; cheap."""
     wake, due = conn.execute(_POLL).one()

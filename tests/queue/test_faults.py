@@ -277,3 +277,25 @@ def test_a_clock_set_back_delays_and_loses_nothing(stage):
     stage.one().ends(Outcome(0, Verdict.DELIVERED, 250, "2.0.0", "ok", "end of data"))
     assert stage.states(message_id)[0][0] == "delivered"
     assert scheduler.reserve(1, 10) is not None
+
+
+def test_a_claim_that_nobody_knows_is_given_back(any_stage):
+    """Committed, but the answer was lost, or the client left: it does not stay claimed for ever."""
+    scheduler = any_stage.scheduler()
+    known = any_stage.accept(scheduler, "b@example.net")
+    reservation = scheduler.reserve(1, 10)
+    message_id = any_stage.accept(None, "c@example.net")
+    any_stage.run(
+        update(recipients)
+        .where(recipients.c.message_id == message_id)
+        .values(claim=reservation.claim, attempts=1, next_attempt_ms=any_stage.now_ms() + 300_000)
+    )
+    scheduler.cancel(reservation, 1, 10)
+    any_stage.one()  # this one is under way for long, and known
+    for _ in range(8):
+        any_stage.advance(60)
+        any_stage.advance(0)
+    any_stage.one().delivers()
+    assert any_stage.states(message_id)[0][:2] == ("delivered", 1)
+    assert any_stage.states(known)[0][:2] == ("queued", 1)
+    assert scheduler.active == 1
