@@ -153,7 +153,9 @@ class Database:
         with self._changed:
             while self._open and not self._waiting:
                 self._changed.wait()
-            count = min(len(self._waiting), MOST_TOGETHER)
+            count = len(self._waiting)
+            if not self._availability.away:  # else: let them all be told with one try
+                count = min(count, MOST_TOGETHER)
             return [self._waiting.popleft() for _ in range(count)]
 
     def _commit(
@@ -183,8 +185,13 @@ class Database:
     def _apart(self, run: "_Run", deadline: float, error: Exception) -> list[_Answer]:
         """Do each write of a batch alone, because together they failed with ``error``."""
         if len(run.batch) > 1:
-            alone = (self._commit((write,), deadline, run.repeated) for write in run.batch)
-            return [answer for answers in alone for answer in answers]
+            answers: list[_Answer] = []
+            for write in run.batch:
+                if self._availability.away and monotonic() > deadline:
+                    answers += _failed((write,), SpoolUnavailable("the database is away"))
+                else:
+                    answers += self._commit((write,), deadline, run.repeated)
+            return answers
         if isinstance(error, SpoolUnavailable):
             self._availability.failed(error)
         return _failed(run.batch, error)

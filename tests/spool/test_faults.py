@@ -93,23 +93,24 @@ def test_full(sqlite_spool, mail, table_of):
     (pages,) = table.rows("PRAGMA page_count")[0]
 
     def limit(extra):
-        # the limit belongs to a connection: the writer's has to be told
-        def work(conn):
-            conn.exec_driver_sql(f"PRAGMA max_page_count = {pages + extra}")
-
-        sqlite_spool.wait(sqlite_spool.database.write(work))
+        """Set the size that the writer's connection may fill."""
+        pragma = f"PRAGMA max_page_count = {pages + extra}"
+        work = sqlite_spool.database.write(lambda conn: bool(conn.exec_driver_sql(pragma)))
+        sqlite_spool.wait(work)
 
     limit(5)
-    large = mail.intake(chunks=(bytes(200_000),))
-    gate_open = [sqlite_spool.database.write_together(intake.accept, large)]
-    gate_open.append(
-        sqlite_spool.database.write(history.note, small.envelope.id, None, 1, "v", "w", "t")
+    large = sqlite_spool.database.write_together(
+        intake.accept, mail.intake(chunks=(bytes(200_000),))
+    )
+    remark = sqlite_spool.database.write(
+        history.note, small.envelope.id, None, mail.now, "remark", "root", ""
     )
     with pytest.raises(SpoolFull):
-        sqlite_spool.wait(gate_open[0])
-    sqlite_spool.wait(gate_open[1])
+        sqlite_spool.wait(large)
+    sqlite_spool.wait(remark)
     assert table.rows("SELECT id FROM messages") == [(small.envelope.id,)]
     limit(1000)
+    large = mail.intake(chunks=(bytes(200_000),))
     sqlite_spool.wait(sqlite_spool.database.write_together(intake.accept, large))
     assert "full" in _notes(sqlite_spool)[0][1]
 
@@ -150,7 +151,7 @@ def test_replaced_by_nothing(sqlite_spool, tmp_path):
 def test_connection_gone_read_only(sqlite_spool):
     """A connection that has become read-only is given up for a new one."""
     pragma = "PRAGMA query_only = 1"
-    sqlite_spool.wait(sqlite_spool.database.write(lambda conn: conn.exec_driver_sql(pragma).all()))
+    sqlite_spool.wait(sqlite_spool.database.write(lambda conn: bool(conn.exec_driver_sql(pragma))))
     sqlite_spool.wait(sqlite_spool.database.write(leases.wake))
     assert sqlite_spool.wait(sqlite_spool.database.read(leases.poll, 0)).wake == 2
 
