@@ -50,6 +50,16 @@ def id_lists(conn: Connection, ids: Sequence[str]) -> Iterator[tuple[str, tuple[
         yield values(mark(conn), size, 1), part + part[-1:] * (size - len(part))
 
 
+def storable(words: str) -> str:
+    """Return what strangers said as both databases take it: no NUL, no lone surrogates.
+
+    Without it a peer could answer what cannot be recorded, and be asked again for ever.
+    """
+    if words.isascii() and "\0" not in words:
+        return words
+    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
 @lru_cache(maxsize=512)
 def _insert(table: Table, parameter: str, rows: int) -> str:
     names = ", ".join(f'"{column.name}"' for column in table.columns)

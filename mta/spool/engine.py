@@ -27,7 +27,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable, classify, one_line
-from mta.spool.migrations import apply
 from mta.spool.schema import REVISION
 
 BUSY_S = 2.0  # how long one statement waits for another process's lock
@@ -146,14 +145,12 @@ def prepare(url: str, migrate: bool = False) -> None:
     """
     parsed = parse(url)
     new = parsed.get_backend_name() == "sqlite" and _prepare_file(sqlite_path(parsed))
-    engine = create_engine(url)
+    engine = create_engine(url, connections=1)
     try:
-        with writing(engine) as conn:
+        with reading(engine) as conn:
             current = revision(conn)
-            behind = current is None or current < REVISION
-            if behind and (migrate or (new and current is None)):
-                apply(conn)
-                current = revision(conn)
+        if migrate or (new and current is None):
+            current = _migrate(engine)
     except (SpoolUnavailable, DBAPIError) as error:
         raise SpoolUnusable(f"spool {shown(parsed)}: {one_line(error)}") from error
     finally:
@@ -176,6 +173,17 @@ def revision(conn: Connection) -> str | None:
 def shown(parsed: URL) -> str:
     """Return the URL without its password."""
     return parsed.render_as_string(hide_password=True)
+
+
+def _migrate(engine: Engine) -> str | None:
+    """Bring the schema up to date, unless it is from the future; return what it is then."""
+    from mta.spool.migrations import apply  # noqa: PLC0415 - alembic: slow, and rarely needed
+
+    with writing(engine) as conn:
+        current = revision(conn)
+        if current is None or current < REVISION:
+            apply(conn)
+        return revision(conn)
 
 
 def _wrong_revision(current: str | None) -> str:

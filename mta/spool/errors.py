@@ -8,7 +8,7 @@ and comes to its caller as it is.
 
 from sqlite3 import Error as SqliteError
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
@@ -79,11 +79,6 @@ def one_line(error: BaseException) -> str:
     original = error.orig if isinstance(error, DBAPIError) and error.orig else error
     words = " ".join(str(original).split())
     return words or type(original).__name__
-
-
-def is_database_error(error: BaseException) -> bool:
-    """Tell whether ``error`` comes from the database layer at all."""
-    return isinstance(error, SQLAlchemyError)
 
 
 def _classify_driver(error: DBAPIError) -> SpoolUnavailable | None:

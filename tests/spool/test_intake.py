@@ -104,3 +104,13 @@ def test_swept_chunks(table, mail):
     with pytest.raises(LookupError):
         table.accept(item)
     assert table.rows("SELECT * FROM messages") == []
+
+
+def test_strange_client_name(table, mail):
+    """Attack: a client's EHLO name or Message-ID that no database takes costs nobody mail."""
+    origin = replace(mail.intake().envelope.origin, client_name="a\0b\udc80")
+    item = mail.intake(origin=origin, message_id="<\0@x>")
+    table.accept(item)
+    assert table.rows("SELECT client_name, message_id FROM messages") == [
+        ("a\\x00b\\udc80", "<\\x00@x>")
+    ]

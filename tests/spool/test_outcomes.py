@@ -181,6 +181,18 @@ def test_two_nodes_finish_together(postgresql_url, mail):
     engine.dispose()
 
 
+def test_garbage_from_a_peer_can_be_recorded(table, mail):
+    """Attack: a reply with NUL or broken UTF-8 must not make its outcome impossible to store."""
+    item = mail.intake(claim=mail.token)
+    table.accept(item)
+    settled = mail.settled(0, State.QUEUED)
+    garbage = b"4\0\xff\xfe Gr\xc3\xbc\xc3\x9fe".decode("utf-8", "surrogateescape")
+    settled = replace(settled, outcome=replace(settled.outcome, text=garbage))
+    assert _record(table, mail.record(item, settled)) == [Recorded((), False)]
+    (attempt,) = table.read(history.trace, item.envelope.id).attempts
+    assert attempt.outcome.text == "4\\x00\\udcff\\udcfe Grüße"
+
+
 def test_claim_deferred_again(table, mail):
     """The life of a deferred recipient: due, claimed, the attempt counted, deferred again."""
     item = mail.intake()
