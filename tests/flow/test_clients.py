@@ -26,9 +26,20 @@ def run(*command: str, text: str = "") -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def swaks_speaks_tls() -> bool:
+    if not installed("swaks"):
+        return False
+    told = subprocess.run(["swaks", "--support"], check=False, capture_output=True, text=True)
+    return "=== TLS supported" in told.stdout
+
+
 needs = {
     name: pytest.mark.skipif(not installed(name), reason=f"{name} is not installed")
-    for name in ("swaks", "curl", "msmtp", "postfix")
+    for name in ("curl", "msmtp", "postfix")
+} | {
+    "swaks": pytest.mark.skipif(
+        not swaks_speaks_tls(), reason="swaks or libnet-ssleay-perl is not installed"
+    )
 }
 
 
@@ -43,7 +54,7 @@ def test_swaks_submits(port: str, receivers: Receivers, relays: Relays) -> None:
     run(
         "swaks", "--server", "127.0.0.1", "--port", str(number),
         "--tls-on-connect" if port == "smtps" else "--tls",
-        "--tls-verify-ca", "--tls-ca-path", str(relay.directory / "certificate.pem"),
+        "--tls-verify", "--tls-ca-path", str(relay.directory / "certificate.pem"),
         "--auth", "LOGIN", "--auth-user", LOGIN, "--auth-password", PASSWORD,
         "--from", "app@home.test", "--to", "u@there.test,v@there.test", "--pipeline",
         "--data", MESSAGE.format("swaks").replace("\r\n", "\\n"),
@@ -178,6 +189,6 @@ def test_postfix_receives(postfix: tuple[int, Path], relays: Relays) -> None:
         return sum(one.read_text().count("Subject: p") for one in (home / "mail").glob("*")) == 6
 
     eventually(delivered)
+    eventually(lambda: relay.log.count("status=sent") == 6)
     sent = [line for line in relay.log.splitlines() if "status=sent" in line]
-    assert len(sent) == 6
     assert all("tls=encrypted/TLSv1.3" in line and "dsn=2.0.0" in line for line in sent)

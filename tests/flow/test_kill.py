@@ -15,10 +15,11 @@ import pytest
 from receiver import Receiver
 from relay_process import Relay, eventually, free_port
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(300)]
 
 KILLS = int(os.environ.get("KILLS", "8"))
 CLIENTS = 4
+LINES = f"{'x' * 70}\r\n" * 30
 
 
 class Load:
@@ -49,7 +50,7 @@ class Load:
                 self._stop.wait(0.05)  # the service is down: try again in a moment
 
     def _send(self, client: smtplib.SMTP, subject: str) -> None:
-        text = f"From: app@home.test\r\nSubject: {subject}\r\n\r\n{'x' * 2000}\r\n"
+        text = f"From: app@home.test\r\nSubject: {subject}\r\n\r\n{LINES}"
         recipients = [f"{subject}@there.test", f"{subject}@home.test"]
         client.sendmail("app@home.test", recipients, text)
         with self._lock:
