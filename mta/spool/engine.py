@@ -38,7 +38,7 @@ _SQLITE_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA wal_autocheckpoint = 4000",  # pages: 16 MB between two checkpoints
     "PRAGMA journal_size_limit = 67108864",
-    "PRAGMA cache_size = -16384",  # KiB
+    "PRAGMA cache_size = -8192",  # KiB for each connection; the rest is in the system's cache
     "PRAGMA temp_store = MEMORY",
 )
 

@@ -65,6 +65,8 @@ class Plans:
             return ""
         sqlite = self.table.engine.dialect.name == "sqlite"
         with self.table.engine.begin() as conn:
+            if not sqlite:  # a disk without heads, as everybody's is
+                conn.exec_driver_sql("SET LOCAL random_page_cost = 1.1")
             explain = "EXPLAIN QUERY PLAN" if sqlite else "EXPLAIN"
             found = conn.exec_driver_sql(f"{explain} {statement}", parameters)
             return "\n".join(str(row[-1]) for row in found)
