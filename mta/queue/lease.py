@@ -7,6 +7,7 @@ take each other's mail over and over; the note says so, and nothing here prevent
 """
 
 import os
+import socket
 from collections.abc import Callable
 from secrets import token_hex
 
@@ -47,7 +48,11 @@ class Lease:
     async def register(self, lease_s: float) -> int:
         """Begin under a new token; return how many recipients of an earlier run came back."""
         asked_s, token = self._clock.seconds(), token_hex(16)
-        about = {"version": mta.__version__, "pid": str(os.getpid())}
+        about = {
+            "version": mta.__version__,
+            "pid": str(os.getpid()),
+            "host": socket.gethostname(),
+        }
         back: int = await self._database.write(
             leases.register_node, self.node, token, self._now_ms(), int(lease_s * 1000), about
         )
