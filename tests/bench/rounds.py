@@ -4,7 +4,8 @@ The processor's own speed wanders, so servers take turns and ratios are formed b
 neighbouring runs.  Each cell starts its servers afresh, with empty spools.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Protocol
@@ -15,7 +16,7 @@ from cells import Cell, Scenario
 from sink import Sink
 
 _WARM_UP = 200
-_LATENCY_SHARE = 0.4  # of a throughput run's messages
+_LATENCY_SHARE = 0.25  # of a throughput run's messages
 
 
 class Server(Protocol):
@@ -104,11 +105,8 @@ def measure_cell(
     """Start the servers, load them in turns, stop them; one series for each."""
     able = [server for server in servers if server.secure or not cell.scenario.secure]
     series = [Series(server.name, cell) for server in able]
-    started: list[Server] = []
     try:
-        for server in able:
-            started.append(server)
-            server.start()
+        _together([server.start for server in able])
         rates = [run_once(cell, server, sinks, _WARM_UP).rate for server in able]
         for _ in range(effort.rounds):
             for number, server in enumerate(able):
@@ -120,9 +118,15 @@ def measure_cell(
             messages = max(int(one.runs[-1].messages * _LATENCY_SHARE), 2 * cell.clients)
             one.latencies_ms = _latencies(cell, server, sinks, messages)
     finally:
-        for server in reversed(started):
-            server.stop()
+        _together([server.stop for server in able])
     return series
+
+
+def _together(steps: Sequence[Callable[[], None]]) -> None:
+    """Take the steps at the same time and wait for all; raises what one has raised."""
+    with ThreadPoolExecutor(len(steps)) as threads:
+        for done in [threads.submit(step) for step in steps]:
+            done.result()
 
 
 def run_once(cell: Cell, server: Server, sinks: Sinks, messages: int) -> Run:
