@@ -37,6 +37,8 @@ _FAULTS = (
     subprocess.SubprocessError,
 )  # fmt: skip
 
+_BUSY = " (the machine had other work: the figures flatter whoever has fewer processes)"
+
 
 class Bench:
     """One run: its servers and sinks, what it found, and what failed to run."""
@@ -50,6 +52,7 @@ class Bench:
         self.alone = "not asked for" if options.no_postfix else postfix.why_not()
         if not self.alone:
             self.servers.append(postfix.Postfix(self._places))
+        self.load = os.getloadavg()[0]  # of others: nothing of ours runs yet
         self.series: list[Series] = []
         self.memory: large.Memory | None = None
         self.failures: list[str] = []
@@ -119,7 +122,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--format", choices=table.FORMATS, default="plain")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--assert", dest="insist", action="store_true",
-                        help="status 1 when a target is missed")  # fmt: skip
+                        help="status 1 when a target is missed or not measured")  # fmt: skip
     options = parser.parse_args(arguments)
     options.seconds = options.seconds or (1.5 if options.quick else 2.0)
     return options
@@ -131,12 +134,12 @@ def choose(options: argparse.Namespace) -> list[cells.Cell]:
     return [cell for cell in extent() if not options.only or cell.scenario in options.only]
 
 
-def about() -> dict[str, object]:
+def about(bench: Bench) -> dict[str, object]:
     """Return what the figures depend on."""
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
+        "load": bench.load,
         "python": platform.python_version(),
         "system": platform.platform(),
     }
@@ -145,7 +148,7 @@ def about() -> dict[str, object]:
 def record(bench: Bench, verdicts: Sequence[targets.Verdict]) -> dict[str, object]:
     """Return all figures for a program to read."""
     return {
-        "machine": about(),
+        "machine": about(bench),
         "series": [asdict(one) for one in bench.series],
         "large": asdict(bench.memory) if bench.memory else None,
         "targets": [{**asdict(one), "met": one.met} for one in verdicts],
@@ -155,8 +158,9 @@ def record(bench: Bench, verdicts: Sequence[targets.Verdict]) -> dict[str, objec
 
 def report(bench: Bench, verdicts: Sequence[targets.Verdict], style: str) -> None:
     """Print what was found."""
-    machine = about()
+    machine = about(bench)
     print(f"\n{machine['cores']} cores, Python {machine['python']}, {machine['system']}")
+    print(f"Load average before: {bench.load:.1f}" + (_BUSY if bench.load > 0.5 else ""))
     print("\n" + table.render(bench.series, style))
     for words in table.notes(bench.series):
         print(words)
