@@ -33,6 +33,7 @@ from mta.tls.level import ClientTls
 EX_UNAVAILABLE = 69  # sysexits.h
 EX_CANTCREAT = 73
 
+BACKLOG = 1024  # the kernel's own bound, net.core.somaxconn, applies too
 SESSION_GRACE_S = 15.0  # for a message that is arriving when the service stops
 DELIVERY_GRACE_S = 20.0  # for deliveries under way; systemd's TimeoutStopSec is above the sum
 
@@ -64,7 +65,7 @@ class Parts:
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
         for listener in values.inbound_settings(self.settings).listeners:
-            endpoint = serverFromString(self.reactor, listener.endpoint)
+            endpoint = serverFromString(self.reactor, _with_backlog(listener.endpoint))
             result: list[Any] = []
             endpoint.listen(self.inbound.factory(listener)).addBoth(result.append)
             if not result:
@@ -141,6 +142,13 @@ class Parts:
         await self.database.stop()
         self.log(Note("info", "service", "stopped"))
         self.log.close()
+
+
+def _with_backlog(endpoint: str) -> str:
+    """Let more than Twisted's 50 connections wait to be accepted: clients come in crowds."""
+    if endpoint.startswith(("tcp:", "tcp4:", "tcp6:")) and ":backlog=" not in endpoint:
+        return f"{endpoint}:backlog={BACKLOG}"
+    return endpoint
 
 
 def _reason(error: BaseException | None) -> str:

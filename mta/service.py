@@ -10,6 +10,7 @@ or none.  Knowingly not done on SIGHUP: other ports and another spool need a res
 the log says so.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -107,6 +108,8 @@ class Relay(Service):
         """Open log and spool as the user that twistd has changed to, and begin to work."""
         self._or_end(self._parts.start)
         super().startService()
+        gc.collect()
+        gc.freeze()  # what is here now stays: the collector need not look at it ever again
         signal.signal(signal.SIGHUP, self._hangup)
         emit = self._parts.log
         for warning in self._parts.warnings():
