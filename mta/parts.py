@@ -4,6 +4,7 @@ Built once; ``use`` puts new settings into force in all of them.  Nothing here d
 anything about mail.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +21,15 @@ from mta.delivery.delivery import Delivery
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
 from mta.inbound.listener import Inbound
-from mta.log.mail_log import MailLog
+from mta.log.mail_log import MailLog, Stamp
+from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
 from mta.queue.scheduler import Scheduler
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnusable
-from mta.tls.certificates import ServerCertificates
+from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tls.level import ClientTls
 
 EX_UNAVAILABLE = 69  # sysexits.h
@@ -90,38 +92,51 @@ class Parts:
         self.scheduler.start()
 
     def _open_log(self) -> None:
-        wanted = self.settings.log
+        self.log.use(*self._sinks(self.settings))
+
+    def _sinks(self, settings: Settings) -> tuple[list[tuple[Sink, Stamp]], list[Sink]]:
+        """Open what the settings want the log written to; ``StartFailed`` if it cannot be."""
+        wanted = settings.log
+        text: list[tuple[Sink, Stamp]] = []
         try:
-            self.log.use(
-                text_sinks(wanted.text, foreground=self.foreground),
-                record_sinks(wanted.json_lines, foreground=self.foreground),
-            )
+            text = text_sinks(wanted.text, foreground=self.foreground)
+            return text, record_sinks(wanted.json_lines, foreground=self.foreground)
         except OSError as error:
+            for sink, _ in text:
+                sink.close()
             problem = f"log {error.filename}: {error.strerror}"
             raise StartFailed(problem, EX_CANTCREAT) from error
 
     def use(self, settings: Settings) -> None:
         """Put new settings into force, all or none.
 
-        Whatever can fail is done on values first: certificates and smarthost passwords are
-        read, and only then does any part see anything new.
+        Whatever can fail is done first: passwords, authorities and certificates are read and
+        logs are opened, and only then does any part see anything new.
         """
         inbound = values.inbound_settings(settings)
         delivery = values.delivery_settings(settings)
         queue = values.queue_settings(settings)
         tls = client_tls(settings)
-        if self.certificates is not None:
-            self.certificates.reload(values.certificate_files(settings))
-        old, self.settings = self.settings, settings
+        sinks = self._sinks(settings) if settings.log != self.settings.log else None
         try:
-            if old.log != settings.log:
-                self._open_log()
-        except StartFailed:
-            self.settings = old
+            self._renew_certificates(settings)
+        except (CertificateUnusable, StartFailed):
+            _close(sinks)
             raise
+        if sinks is not None:
+            self.log.use(*sinks)
+        self.settings = settings
         self.inbound.use(inbound)
         self.delivery.use(delivery, tls)
         self.scheduler.use(queue)
+
+    def _renew_certificates(self, settings: Settings) -> None:
+        pairs = values.certificate_files(settings)
+        if self.certificates is not None and pairs:
+            self.certificates.reload(pairs)
+        elif any(one.tls != "none" for one in settings.listener):
+            problem = "TLS where there was none: restart to use it"
+            raise StartFailed(f"listener: {problem}", EX_UNAVAILABLE)
 
     def places(self) -> list[str]:
         """Return where clients can connect, as people write it."""
@@ -149,6 +164,29 @@ def _with_backlog(endpoint: str) -> str:
     if endpoint.startswith(("tcp:", "tcp4:", "tcp6:")) and ":backlog=" not in endpoint:
         return f"{endpoint}:backlog={BACKLOG}"
     return endpoint
+
+
+def _close(sinks: tuple[list[tuple[Sink, Stamp]], list[Sink]] | None) -> None:
+    if sinks is not None:
+        for sink in (*(sink for sink, _ in sinks[0]), *sinks[1]):
+            sink.close()
+
+
+def needs_restart(old: Settings, new: Settings) -> list[str]:
+    """Return the settings that differ and that a reload does not reach."""
+    return [name for name, get in _FIXED.items() if get(old) != get(new)]
+
+
+_FIXED: dict[str, Callable[[Settings], object]] = {
+    "host_name": lambda settings: settings.host_name,
+    "spool.url": lambda settings: settings.spool.url,
+    "a listener": lambda settings: [
+        (one.name, one.endpoint, one.tls == "implicit") for one in settings.listener
+    ],
+    "dns": lambda settings: settings.dns,
+    "tls.minimum": lambda settings: settings.tls.minimum,
+    "queue.node": values.node_name,
+}
 
 
 def _reason(error: BaseException | None) -> str:

@@ -3,20 +3,19 @@
 ``parts`` builds; this module is what ``twistd`` sees.  Order of start: settings,
 certificates and ports are read and bound before privileges are dropped; the spool is
 checked after, as the user who will write it; then readiness is announced.  Whatever is
-wrong ends the start with one line and a status that says what kind of fault it is.
+wrong ends the start with one line and a status that says what kind of fault it is (``launch``).
 
 SIGHUP reads configuration and certificates anew, and either all of it comes into force
-or none.  Knowingly not done on SIGHUP: other ports and another spool need a restart, and
-the log says so.
+or none.  Knowingly not done on SIGHUP: other ports, another spool, other name servers and a
+few more need a restart (``mta.parts.needs_restart``), and the log says so.
 """
 
 import gc
 import os
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from twisted.application.service import Service
 from twisted.internet import udp
@@ -27,13 +26,13 @@ from mta import __version__
 from mta.config.load import load
 from mta.config.problems import ConfigError
 from mta.config.settings import Settings
+from mta.launch import Launch
 from mta.mail.events import Note
-from mta.parts import Parts, StartFailed, build
+from mta.parts import Parts, StartFailed, build, needs_restart
 from mta.readiness import notify, reloading
 from mta.tls.certificates import CertificateUnusable
 
 EX_CONFIG = 78  # sysexits.h: the configuration is wrong, a restart will not help
-EX_UNAVAILABLE = 69
 
 
 class Options(usage.Options):
@@ -51,24 +50,15 @@ def makeService(options: Options) -> "Relay":
 
     vars(udp)["log"] = _SilentLog()
     path = Path(str(options["config"])).absolute()
-    parent: Any = options.parent
-    foreground = parent is None or bool(parent.get("nodaemon"))
+    launch = Launch(options.parent)
     try:
         settings = load(path, os.environ)
-        parts = build(reactor, settings, foreground=foreground)
+        parts = build(reactor, settings, foreground=launch.foreground)
     except (ConfigError, CertificateUnusable) as error:
-        _refuse(str(error), EX_CONFIG)
+        launch.refuse(str(error), EX_CONFIG)
     except StartFailed as error:
-        _refuse(str(error), error.status)
-    return Relay(reactor, path, settings, parts, foreground)
-
-
-def _refuse(problem: str, status: int) -> NoReturn:
-    stream = sys.__stderr__ or sys.stderr  # twistd may have put its log in the place of stderr
-    for line in problem.splitlines():
-        stream.write(f"mta: {line}\n")
-    stream.flush()
-    raise SystemExit(status)
+        launch.refuse(str(error), error.status)
+    return Relay(reactor, path, settings, parts, launch)
 
 
 class _SilentLog:
@@ -89,7 +79,7 @@ class Relay(Service):
     """The running relay."""
 
     def __init__(
-        self, reactor: Any, path: Path, settings: Settings, parts: Parts, foreground: bool
+        self, reactor: Any, path: Path, settings: Settings, parts: Parts, launch: Launch
     ) -> None:
         """Run ``parts``, which were built from ``settings``, read from ``path``."""
         self.setName("mta")
@@ -97,7 +87,7 @@ class Relay(Service):
         self._path = path
         self._settings = settings
         self._parts = parts
-        self._foreground = foreground
+        self._launch = launch
 
     def privilegedStartService(self) -> None:
         """Bind the ports, while that is still permitted."""
@@ -122,9 +112,7 @@ class Relay(Service):
         try:
             step()
         except StartFailed as error:
-            if self._foreground:
-                _refuse(str(error), error.status)
-            raise  # twistd's parent process prints it and ends with status 1
+            self._launch.refuse(str(error), error.status)
 
     def _hangup(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self.reload)
@@ -140,7 +128,7 @@ class Relay(Service):
             for line in str(error).splitlines():
                 emit(Note("error", "service", f"not reloaded, the old configuration stays: {line}"))
         else:
-            for name in _needs_restart(self._settings, settings):
+            for name in needs_restart(self._settings, settings):
                 emit(Note("warning", "service", f"{name} has changed: restart to use it"))
             self._settings = settings
             emit(Note("info", "service", "configuration and certificates reloaded"))
@@ -154,13 +142,3 @@ class Relay(Service):
         notify("STOPPING=1")
         self._parts.log(Note("info", "service", "stopping"))
         return Deferred.fromCoroutine(self._parts.stop())
-
-
-def _needs_restart(old: Settings, new: Settings) -> list[str]:
-    """Return the settings that differ and that a reload does not reach."""
-    changed = []
-    if old.spool.url != new.spool.url:
-        changed.append("spool.url")
-    if [one.endpoint for one in old.listener] != [one.endpoint for one in new.listener]:
-        changed.append("a listener's endpoint")
-    return changed

@@ -4,6 +4,7 @@ import signal
 import smtplib
 import socket
 import sqlite3
+import ssl
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -161,6 +162,79 @@ def test_daemon_starts_and_stops(receivers: Receivers, relays: Relays) -> None:
         pid = int(pidfile.read_text())
         subprocess.run(["kill", str(pid)], check=True)
         eventually(lambda: not pidfile.exists())
+
+
+def test_a_daemon_that_cannot_run_says_why_on_the_terminal(
+    receivers: Receivers, relays: Relays
+) -> None:
+    """The reason is told in full, by the process that the operator started; no pid file stays."""
+    relay = relays(receivers().port)
+    pidfile, logfile = relay.directory / "twistd.pid", relay.directory / "twistd.log"
+    command = [part for part in relay.command() if part not in ("-n", "--pidfile=")]
+    command[1:1] = [f"--pidfile={pidfile}", f"--logfile={logfile}"]
+    with socket.socket() as occupant:
+        spoil(relay, "port", occupant)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    expected = f"tcp:{relay.smtps_port}: Address already in use"
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("mta: ")]
+    assert line == f"mta: listener submissions cannot listen on {expected}"
+    eventually(lambda: "Address already in use" in logfile.read_text())
+    assert "Traceback" not in logfile.read_text()
+    assert not pidfile.exists()
+
+
+def test_a_reload_is_all_or_nothing(receivers: Receivers, relays: Relays) -> None:
+    """A log that cannot be opened keeps the renewed certificate out, too."""
+    relay = relays(receivers().port)
+    relay.start()
+    with relay.client() as client:
+        before = client.sock.getpeercert(binary_form=True)  # type: ignore[union-attr]
+    renew(relay)
+    good = relay.config.read_text()
+    relay.config.write_text(good + '\n[log]\njson_lines = "/nonexistent/mta.jsonl"\n')
+    relay.tell(signal.SIGHUP)
+    eventually(lambda: "the old configuration stays: log /nonexistent" in relay.log)
+    with smtplib.SMTP_SSL("127.0.0.1", relay.smtps_port, context=unverified()) as client:
+        assert client.sock.getpeercert(binary_form=True) == before  # type: ignore[union-attr]
+
+
+def unverified() -> ssl.SSLContext:
+    """A context for a client that wants to look at the certificate, whatever it is."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def test_a_reload_names_what_it_cannot_reach(receivers: Receivers, relays: Relays) -> None:
+    """Settings that need a restart are named; TLS without a context is refused as a whole."""
+    relay = relays(receivers().port)
+    relay.start()
+    text = relay.config.read_text().replace("[dns]\n", "[dns]\nattempts = 2\n")
+    relay.config.write_text(text + '\n[tls]\nminimum = "TLSv1.3"\n')
+    relay.tell(signal.SIGHUP)
+    eventually(lambda: "certificates reloaded" in relay.log)
+    assert "warning: dns has changed: restart to use it" in relay.log
+    assert "warning: tls.minimum has changed: restart to use it" in relay.log
+
+
+def test_tls_for_a_service_without_certificates_needs_a_restart(
+    receivers: Receivers, relays: Relays
+) -> None:
+    """A listener is not switched to STARTTLS where the service was started without any TLS."""
+    relay = relays(receivers().port)
+    secured = relay.config.read_text()
+    plain = secured.replace('tls = "implicit"', 'tls = "none"').replace('"starttls"', '"none"')
+    plain = plain.replace('auth = "required"', 'auth = "none"\ntrusted_networks = ["127.0.0.1"]')
+    start, end = plain.index("[[certificate]]"), plain.index("[dns]")
+    relay.config.write_text(plain[:start] + plain[end:])
+    relay.start()
+    relay.config.write_text(secured.replace('tls = "implicit"', 'tls = "starttls"'))
+    relay.tell(signal.SIGHUP)
+    eventually(lambda: "TLS where there was none: restart to use it" in relay.log)
+    with smtplib.SMTP("127.0.0.1", relay.smtps_port, timeout=10) as client:
+        client.ehlo()
+        assert not client.has_extn("starttls")
 
 
 def test_wrong_password_is_refused_and_not_logged(receivers: Receivers, relays: Relays) -> None:

@@ -1,0 +1,64 @@
+"""How a start ends that cannot succeed: one clear line, and a status where twistd lets us.
+
+In the foreground the line goes to standard error and the process ends with its own status.
+A daemon has given up its standard error by the time that ports are bound and the spool is
+opened, while twistd's parent process waits to hear how it went: so a copy of standard error
+is kept until the start has succeeded.  twistd's parent always ends with status 1 and adds two
+lines of its own.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.python import log
+
+
+class Launch:
+    """One start; ``twistd`` is what it was told on its command line, None without one."""
+
+    def __init__(self, twistd: Mapping[str, Any] | None) -> None:
+        self._twistd: Mapping[str, Any] = {"nodaemon": True} if twistd is None else twistd
+        self.foreground = bool(self._twistd.get("nodaemon"))
+        self._terminal = -1 if self.foreground else os.dup(2)
+
+    def succeeded(self) -> None:
+        """Let go of the terminal, or of the pipe, that the operator reads."""
+        if self._terminal >= 0:
+            os.close(self._terminal)
+            self._terminal = -1
+
+    def refuse(self, problem: str, status: int) -> NoReturn:
+        """Say what is wrong and end the process."""
+        lines = [f"mta: {line}" for line in problem.splitlines()]
+        self._say(lines)
+        pipe = self._twistd.get("statusPipe")
+        if pipe is not None:
+            for line in lines:
+                log.msg(line)
+            with suppress(OSError):
+                os.write(pipe, b"1 see above")
+        self._remove_pid_file()
+        raise SystemExit(status)
+
+    def _say(self, lines: list[str]) -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        if self._terminal >= 0:
+            with suppress(OSError):  # nobody listens any more
+                os.write(self._terminal, text.encode("utf-8", "replace"))
+            return
+        stream = sys.__stderr__ or sys.stderr  # twistd may have put its log in the place of stderr
+        stream.write(text)
+        stream.flush()
+
+    def _remove_pid_file(self) -> None:
+        """Take away the file that twistd has written for this process, as it would itself."""
+        path = self._twistd.get("pidfile")
+        if not path:
+            return
+        with suppress(OSError):
+            if Path(path).read_text().strip() == str(os.getpid()):
+                Path(path).unlink()
