@@ -39,8 +39,10 @@ def settle(
 ) -> tuple[Settled, ...]:
     """Decide state and next attempt of each recipient of ``entry``.
 
-    ``random`` gives numbers in [0, 1).
+    ``random`` gives numbers in [0, 1).  It is asked once for all of them: what is put off together
+    comes back together, for one transaction.
     """
+    jitter = random()
     given = {outcome.recipient: outcome for outcome in outcomes}
     settled = []
     for recipient in entry.job.recipients:
@@ -52,7 +54,7 @@ def settle(
         elif outcome.verdict is Verdict.FAILED:
             settled.append(Settled(recipient, outcome, State.BOUNCED, 0))
         else:
-            settled.append(_again(entry, recipient, outcome, settings, (now_ms, random)))
+            settled.append(_again(entry, recipient, outcome, settings, (now_ms, jitter)))
     return tuple(settled)
 
 
@@ -61,11 +63,11 @@ def _again(
     recipient: Recipient,
     outcome: Outcome,
     settings: QueueSettings,
-    at: tuple[int, Callable[[], float]],
+    at: tuple[int, float],
 ) -> Settled:
-    now_ms, random = at
+    now_ms, jitter = at
     expires_ms = entry.job.envelope.expires_ms
-    next_ms = next_attempt_ms(settings.retry, recipient.attempts, now_ms, expires_ms, random())
+    next_ms = next_attempt_ms(settings.retry, recipient.attempts, now_ms, expires_ms, jitter)
     if next_ms is None:
         return expired(recipient, outcome)
     return queued(entry, recipient, outcome, settings, (now_ms, next_ms))

@@ -109,6 +109,7 @@ class Stage:
 
     def scheduler(self, node: str = "one", start: bool = True, **settings: Any) -> Scheduler:
         settings.setdefault("retry", RetrySchedule((300, 600, 3600), 0.0))
+        random = settings.pop("random", lambda: 0.5)
         scheduler = Scheduler(
             self.clock,
             self.database,
@@ -118,7 +119,7 @@ class Stage:
             node,
             self.events.append,
             now_ms=self.now_ms,
-            random=lambda: 0.5,
+            random=random,
         )
         if start:
             results: list[Any] = []

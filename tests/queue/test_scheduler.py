@@ -50,6 +50,21 @@ def test_recipients_at_one_destination_go_together(stage):
     ]
 
 
+def test_recipients_put_off_together_come_back_together(stage):
+    """Jitter must not tear them apart: fifty greylisted ones would be fifty connections."""
+    numbers = iter(range(1000))
+    scheduler = stage.scheduler(
+        retry=RetrySchedule((300,), 0.2), random=lambda: next(numbers) * 0.37 % 1
+    )
+    people = [f"u{n}@example.net" for n in range(50)]
+    message_id = stage.accept(scheduler, *people)
+    stage.one().defers("greylisted")
+    assert len({row.next_attempt_ms for row in stage.rows(message_id)}) == 1
+    for _ in range(400):
+        stage.advance(1)
+    assert stage.one().to == people
+
+
 def test_each_recipient_is_settled_by_its_own_outcome(stage):
     """Of three recipients one arrives, one is put off and one bounces."""
     scheduler = stage.scheduler()
