@@ -5,12 +5,14 @@ account.  Nothing that exists is ever touched: all targets are looked at first, 
 later step fails, what was made is taken away again, so that the command can be repeated.
 
 It does not make users, open firewalls or register services; it says what comes next.
+Configuration and certificate stay their maker's: the service needs only to read them.
 """
 
 import os
 import shutil
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +29,7 @@ from mta.admin.passwords import new_password, password_options
 from mta.admin.render import note, say
 from mta.admin.template import configuration
 from mta.auth.passwords import prepare_login
-from mta.mail.address import ascii_domain
+from mta.config.values import full_name
 from mta.spool import accounts, engine
 from mta.tls.selfsigned import self_signed
 
@@ -43,6 +45,7 @@ class Asked:
     generate: bool
     smtps_port: int
     submission_port: int
+    spool: Path | None
     owner: str | None
     non_interactive: bool
 
@@ -56,6 +59,7 @@ class Plan:
     login: str = ""
     smtps_port: int = 465
     submission_port: int = 587
+    elsewhere: Path | None = None  # where the spool shall be, if not beside the configuration
     owner: str | None = None
 
     @property
@@ -76,12 +80,18 @@ class Plan:
     @property
     def spool(self) -> Path:
         """Directory of the queue's database."""
-        return self.directory / "spool"
+        return self.elsewhere or self.directory / "spool"
+
+    @property
+    def database(self) -> Path:
+        """The queue's database."""
+        return self.spool / "mta.sqlite"
 
     @property
     def targets(self) -> tuple[Path, ...]:
-        """All that is made."""
-        return (self.certificate, self.key, self.spool, self.configuration)
+        """All that must not be there; of a directory that was named, only what goes into it."""
+        spool = self.database if self.elsewhere else self.spool
+        return (self.certificate, self.key, spool, self.configuration)
 
 
 @click.command()
@@ -97,7 +107,12 @@ class Plan:
 @click.option("--smtps-port", type=click.IntRange(1, 65535), default=465, show_default=True)
 @click.option("--submission-port", type=click.IntRange(1, 65535), default=587, show_default=True)
 @click.option(
-    "--owner", metavar="USER", help="Give all files to USER, whom the service will run as (root)."
+    "--spool",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the queue's database.  [default: spool, beside the configuration]",
+)
+@click.option(
+    "--owner", metavar="USER", help="Give key and spool to USER, whom the service will run as."
 )
 @click.option("--non-interactive", is_flag=True, help="Ask nothing; what is missing is an error.")
 @pass_invocation
@@ -110,15 +125,16 @@ def init(invocation: Invocation, /, **options: Any) -> None:
     if asked.non_interactive:
         invocation.interactive = lambda: False
     directory = (asked.directory or _default_directory()).absolute()
-    _refuse_what_exists(Plan(directory))
+    spool = asked.spool.absolute() if asked.spool is not None else None
+    _refuse_what_exists(Plan(directory, elsewhere=spool))
+    host_name, login = _host_name(invocation, asked), _login(invocation, asked)
     plan = Plan(
         directory,
-        _host_name(
-            _answer(invocation, asked.host_name, "Host name", "--host-name", socket.getfqdn())
-        ),
-        _login(_answer(invocation, asked.login, "Login of the first account", "--login", "app")),
+        host_name,
+        login,
         asked.smtps_port,
         asked.submission_port,
+        spool,
         asked.owner,
     )
     password = new_password(invocation, asked.password_file, asked.generate)
@@ -130,26 +146,45 @@ def _default_directory() -> Path:
     return Path("/etc/mta") if os.geteuid() == 0 else Path()
 
 
+def _host_name(invocation: Invocation, asked: Asked) -> str:
+    ours = socket.getfqdn()
+    local = "." not in ours or ours.startswith("localhost")
+    guess = None if local else ours  # better none than one that nobody else can look up
+    question = "Host name" if guess else "Host name, such as mail.example.org"
+    given = asked.host_name
+    return _answer(invocation, given, question, "--host-name", guess, _check_host_name)
+
+
+def _login(invocation: Invocation, asked: Asked) -> str:
+    question = "Login of the first account"
+    return _answer(invocation, asked.login, question, "--login", "app", _check_login)
+
+
 def _answer(
-    invocation: Invocation, given: str | None, question: str, option: str, guess: str
+    invocation: Invocation,
+    given: str | None,
+    question: str,
+    option: str,
+    guess: str | None,
+    check: Callable[[str], str],
 ) -> str:
-    """Return what was given, or ask, with ``guess`` offered."""
+    """Return what was given, or ask until it is right, with ``guess`` offered."""
     if given is not None:
-        return given
+        return check(given)
     if not invocation.interactive():
         raise click.UsageError(f"{option} is missing, and there is no terminal to ask on.")
-    typed: str = click.prompt(question, default=guess, err=True)
+    typed: str = click.prompt(question, default=guess, err=True, value_proc=check)
     return typed
 
 
-def _host_name(text: str) -> str:
+def _check_host_name(text: str) -> str:
     try:
-        return ascii_domain(text.strip())
+        return full_name(text.strip())
     except ValueError as error:
         raise click.UsageError(f"Host name: {error}") from error
 
 
-def _login(text: str) -> str:
+def _check_login(text: str) -> str:
     try:
         return prepare_login(text.strip())
     except ValueError as error:
@@ -174,8 +209,11 @@ def _carry_out(plan: Plan, password: str, invocation: Invocation) -> None:
         certificate, key = self_signed(plan.host_name, datetime.now(UTC))
         creation.file(plan.certificate, certificate, 0o644)
         creation.file(plan.key, key, 0o600)
-        creation.directory(plan.spool, 0o700)
-        text = configuration(plan.host_name, plan.smtps_port, plan.submission_port)
+        if not plan.spool.exists():
+            creation.directory(plan.spool, 0o700)
+        creation.made.append(plan.database)
+        url = f"sqlite:///{plan.database if plan.elsewhere else 'spool/mta.sqlite'}"
+        text = configuration(plan.host_name, url, plan.smtps_port, plan.submission_port)
         creation.file(plan.configuration, text.encode(), 0o644)
         url = config.load(plan.configuration, invocation.environ).spool.url
         engine.prepare(url)
@@ -186,12 +224,12 @@ def _carry_out(plan: Plan, password: str, invocation: Invocation) -> None:
         finally:
             opened.dispose()
         if plan.owner is not None:
-            _give(plan, creation.made, plan.owner)
+            _give((plan.key, plan.spool, *plan.spool.glob("mta.sqlite*")), plan.owner)
 
 
-def _give(plan: Plan, made: Sequence[Path], owner: str) -> None:
-    """Make ``owner`` the owner of all that was made."""
-    for path in (*made, *plan.spool.iterdir()):
+def _give(paths: Iterable[Path], owner: str) -> None:
+    """Make ``owner`` the owner of what the service writes, or must alone be able to read."""
+    for path in paths:
         try:
             shutil.chown(path, user=owner)
         except LookupError as error:
@@ -204,7 +242,7 @@ def _tell(plan: Plan, generated: str | None) -> None:
         ("configuration", plan.configuration),
         ("certificate", plan.certificate),
         ("key", plan.key),
-        ("spool", plan.spool),
+        ("spool", plan.database),
     ):
         say(f"made {what:<14} {path}")
     say(f"made {'account':<14} {plan.login}")
@@ -212,9 +250,10 @@ def _tell(plan: Plan, generated: str | None) -> None:
         note("The password is shown this once:")
         say(f"password            {generated}")
     identity = f" --uid {plan.owner}" if plan.owner else ""
+    where = Path(sys.executable).parent
     say()
     say("Next, start the service (SIGTERM stops it, SIGHUP reloads it; without -n it is a daemon):")
-    say(f"  twistd -n{identity} mta --config {plan.configuration}")
+    say(f"  {where}/twistd -n{identity} mta --config {plan.configuration}")
     say("and send a message through it:")
     say(
         f"  swaks --server {plan.host_name} --port {plan.smtps_port} --tls-on-connect"
@@ -222,4 +261,4 @@ def _tell(plan: Plan, generated: str | None) -> None:
         f" --from you@{plan.host_name} --to SOMEBODY@EXAMPLE.ORG"
     )
     say("See what became of it:")
-    say(f"  mta --config {plan.configuration} queue list")
+    say(f"  {where}/mta --config {plan.configuration} queue list")

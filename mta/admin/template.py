@@ -11,7 +11,7 @@ host_name = {host_name}
 
 # The queue.  For several processes or machines: postgresql://USER@HOST/DATABASE
 [spool]
-url = "sqlite:///spool/mta.sqlite"
+url = {url}
 
 # Applications submit here: TLS from the first octet (RFC 8314), after logging in.
 [[listener]]
@@ -35,10 +35,11 @@ key = "key.pem"
 """
 
 
-def configuration(host_name: str, smtps_port: int, submission_port: int) -> str:
+def configuration(host_name: str, url: str, smtps_port: int, submission_port: int) -> str:
     """Return the text of ``mta.toml``; its paths begin at its own directory."""
     return _TEXT.format(
         host_name=json.dumps(host_name),  # a JSON string is a TOML string
+        url=json.dumps(url),
         smtps_port=smtps_port,
         submission_port=submission_port,
     )

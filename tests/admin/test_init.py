@@ -3,6 +3,7 @@
 import os
 import ssl
 import stat
+import sys
 from datetime import UTC
 from pathlib import Path
 
@@ -138,6 +139,60 @@ def test_questions(tmp_path, monkeypatch):
     assert _accepts(_account(tmp_path, "printer"), "secret one")
 
 
+def test_questions_are_asked_again(tmp_path, monkeypatch):
+    """A name that nobody can look up is not offered, and a wrong answer costs no other answer."""
+    monkeypatch.setattr("socket.getfqdn", lambda: "localhost")
+    answers = ["relay", "relay.example.org", "bad\x07login", "app", "secret", "secret"]
+    result = _mta(
+        *("init", "--directory", str(tmp_path)), interactive=True, input="\n".join(answers) + "\n"
+    )
+    assert result.exit_code == 0, result.output
+    assert "Host name, such as mail.example.org: " in result.stderr
+    assert 'must be fully qualified, such as "relay.example.org"' in result.stderr
+    assert config.load(tmp_path / "mta.toml", {}).host_name == "relay.example.org"
+    assert _accepts(_account(tmp_path, "app"), "secret")
+
+
+def test_spool_elsewhere(tmp_path):
+    """--spool puts the queue into another directory, as a read-only /etc wants it."""
+    etc, var = tmp_path / "etc", tmp_path / "var"
+    var.mkdir(mode=0o750)
+    options = ("init", "--directory", str(etc), "--spool", str(var), *_ANSWERS, "--generate")
+    assert _mta(*options).exit_code == 0
+    assert config.load(etc / "mta.toml", {}).spool.url == f"sqlite:///{var}/mta.sqlite"
+    assert not (etc / "spool").exists()
+    for name in ("mta.toml", "certificate.pem", "key.pem"):
+        (etc / name).unlink()
+    result = _mta(*options)
+    assert (result.exit_code, list(etc.iterdir())) == (73, [])
+    assert f"{var}/mta.sqlite" in result.stderr
+    assert stat.S_IMODE(var.stat().st_mode) == 0o750
+
+
+def test_failure_leaves_a_directory_that_was_there(tmp_path):
+    """What a failed run put into a spool directory of others goes, the directory stays."""
+    var = tmp_path / "var"
+    var.mkdir()
+    (var / "mine").write_text("mine")
+    options = ("--directory", str(tmp_path / "etc"), "--spool", str(var), "--owner", "no-such")
+    assert _mta("init", *options, *_ANSWERS, "--generate").exit_code == 67
+    assert [path.name for path in var.iterdir()] == ["mine"]
+    assert not (tmp_path / "etc").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_owner(tmp_path):
+    """The service's user gets key and spool; what it only reads it cannot change."""
+    result = _mta(
+        "init", "--directory", str(tmp_path), *_ANSWERS, "--generate", "--owner", "nobody"
+    )
+    assert result.exit_code == 0, result.output
+    paths = [*tmp_path.iterdir(), tmp_path / "spool" / "mta.sqlite"]
+    given = {path.name for path in paths if path.owner() == "nobody"}
+    assert given == {"key.pem", "spool", "mta.sqlite"}
+    assert f"{Path(sys.executable).parent}/twistd -n --uid nobody mta --config" in result.stdout
+
+
 @pytest.mark.parametrize("missing", ["--host-name", "--login", "password"])
 def test_nobody_to_ask(tmp_path, missing):
     """Without a terminal a missing answer is a usage error naming the option; nothing is made."""
@@ -172,7 +227,8 @@ def test_symbolic_link_in_the_way(tmp_path):
 @pytest.mark.parametrize(
     ("options", "status"),
     [
-        (("--host-name", "two words"), 78),
+        (("--host-name", "two words"), 64),
+        (("--host-name", "relay"), 64),
         (("--login", ""), 64),
         (("--owner", "nobody-of-that-name"), 67),
         (("--smtps-port", "587"), 78),
