@@ -29,8 +29,8 @@ from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 
 _EPILOG = """\
 Exit status: 0 done, 1 nothing matched, 64 wrong usage, 65 bad input, 67 no such account,
-69 spool unusable, 73 a file is in the way, 75 spool busy (try again), 77 permission
-denied, 78 wrong configuration.
+69 spool unusable (status: no service runs), 73 a file is in the way, 75 spool busy (try
+again), 77 permission denied, 78 wrong configuration.
 
 Completion for bash (zsh, fish alike): eval "$(_MTA_COMPLETE=bash_source mta)"
 """

@@ -1,9 +1,11 @@
-"""Whether the files that a configuration names can be used: certificates, keys, secrets.
+"""Whether the files that a configuration names can be used: certificates, keys, secrets, logs.
 
-It builds what the service would build from them, and tells what that raises.
+It builds what the service would build from them, and tells what that raises.  Of what the
+service writes, only the directories are looked at: nothing is made, and who asks need not be
+the user that the service runs as.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,19 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
         served = _try(problems, path, f"certificate[{number}]", ServerCertificates, [files])
         if served is not None:
             doubts += served.warnings
+    problems += _nowhere(settings, path)
     return problems, doubts
+
+
+def _nowhere(settings: Settings, path: Path) -> Iterator[Problem]:
+    """Yield the files that the service could not make, for want of a directory."""
+    written = {"log.text": settings.log.text, "log.json_lines": settings.log.json_lines}
+    url = settings.spool.url
+    if url.startswith("sqlite"):
+        written["spool.url"] = Path(url.partition("://")[2].partition("?")[0][1:])
+    for key, file in written.items():
+        if isinstance(file, Path) and not file.parent.is_dir():
+            yield Problem(path, key, f"there is no directory {file.parent}")
 
 
 def _try(

@@ -103,6 +103,9 @@ def list_(
     now_ms = invocation.now_ms()
     rows = iter(()) if chosen.nothing else _rows(invocation, chosen, now_ms, limit, after)
     shown = _write_json(rows, limit) if as_json else _draw(rows, now_ms, limit)
+    if not shown and not as_json:
+        whole = chosen.everything and after is None
+        note("the queue is empty" if whole else "nothing matches")
     return Exit.DONE if shown or chosen.everything else Exit.NOTHING
 
 
@@ -136,9 +139,7 @@ def _draw(rows: Iterator[QueueRow], now_ms: int, limit: int) -> int:
     while part := list(islice(rows, min(_PAGE, left))):
         table(_COLUMNS, [_cells(row, now_ms) for row in part], head=not shown)
         shown, left, last = shown + len(part), left - len(part), part[-1]
-    if last is None:
-        note("nothing matches")
-    elif next(rows, None) is not None:
+    if last is not None and next(rows, None) is not None:
         place = f"{last.envelope.id}/{last.recipient.number}"
         note(f"{shown} shown, there are more: --after {place}, or --limit 0 for all")
     return shown

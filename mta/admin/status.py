@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from mta.admin import records
+from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_commands import totals
 from mta.admin.render import Column, json_line, moment, say, span, table, visible
@@ -32,8 +33,11 @@ _COLUMNS = (
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @pass_invocation
-def status(invocation: Invocation, as_json: bool) -> None:
-    """Show whether the service runs, and how the queue is."""
+def status(invocation: Invocation, as_json: bool) -> Exit:
+    """Show whether the service runs, and how the queue is.
+
+    Exit status 69 if no service runs that uses this spool.
+    """
     now_ms = invocation.now_ms()
     with invocation.reading() as conn:
         nodes = leases.everyone(conn)
@@ -42,11 +46,13 @@ def status(invocation: Invocation, as_json: bool) -> None:
         active = listing.in_hand(conn)
         everyone = accounts.everyone(conn)
     disabled = sum(one.disabled for one in everyone)
+    running = any(_alive(node, now_ms) for node in nodes)
+    ended = Exit.DONE if running else Exit.UNAVAILABLE
     if as_json:
         summary = {k: v for k, v in records.summary(found).items() if k != "domains"}
         json_line(
             {
-                "running": any(_alive(node, now_ms) for node in nodes),
+                "running": running,
                 "nodes": [_record(node, now_ms) for node in nodes],
                 "queue": {
                     **summary,
@@ -58,14 +64,15 @@ def status(invocation: Invocation, as_json: bool) -> None:
                 "accounts": {"enabled": len(everyone) - disabled, "disabled": disabled},
             }
         )
-        return
+        return ended
     if nodes:
         table(_COLUMNS, [_cells(node, invocation) for node in nodes])
-    if not any(_alive(node, now_ms) for node in nodes):
+    if not running:
         say("no service is running")
     say()
     say(f"{totals(found, now_ms)}; {active} active, {due} due")
     say(f"accounts: {len(everyone) - disabled} enabled, {disabled} disabled")
+    return ended
 
 
 def _alive(node: Node, now_ms: int) -> bool:

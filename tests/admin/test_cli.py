@@ -51,12 +51,12 @@ def test_no_configuration(tmp_path, monkeypatch):
 
 def test_configuration_is_found(local, monkeypatch):
     """It comes from $MTA_CONFIG, or from the working directory; --config wins."""
-    assert _bare("status", environ={"MTA_CONFIG": str(local.config)}).exit_code == 0
+    assert _bare("queue", "list", environ={"MTA_CONFIG": str(local.config)}).exit_code == 0
     environ = {"MTA_CONFIG": "/nowhere/mta.toml"}
-    assert _bare("--config", str(local.config), "status", environ=environ).exit_code == 0
-    assert _bare("status", environ=environ).exit_code == 78
+    assert _bare("--config", str(local.config), "queue", "list", environ=environ).exit_code == 0
+    assert _bare("queue", "list", environ=environ).exit_code == 78
     monkeypatch.chdir(local.directory)
-    assert _bare("status").exit_code == 0
+    assert _bare("queue", "list").exit_code == 0
 
 
 def test_wrong_configuration(local):

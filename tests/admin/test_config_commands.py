@@ -36,6 +36,21 @@ def test_check_files(local):
     }
 
 
+def test_check_directories(local):
+    """A log or a spool that could not be made for want of a directory is found before a start."""
+    text = local.config.read_text()
+    url = next(line for line in text.splitlines() if line.startswith("url = "))
+    text = text.replace(url, 'url = "sqlite:////nowhere/mta.sqlite"')
+    local.config.write_text(text + '[log]\ntext = "/nowhere/mail.log"\njson_lines = "stderr"\n')
+    result = local.run("config", "check", "--json")
+    assert result.exit_code == 78
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {(one["key"], one["text"]) for one in found} == {
+        ("log.text", "there is no directory /nowhere"),
+        ("spool.url", "there is no directory /nowhere"),
+    }
+
+
 def test_check_mistakes(local):
     """Mistakes in the file itself come as JSON objects with file, key and text."""
     local.config.write_text('host_nam = "relay.example.org"\n')

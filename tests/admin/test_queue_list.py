@@ -198,7 +198,9 @@ def test_empty_queue(local):
     """An empty queue is told as such and is no error."""
     assert local.run("queue", "summary").output == "the queue is empty\n"
     result = local.run("queue", "list")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "nothing matches\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "the queue is empty\n")
+    result = local.run("queue", "list", "--state", "held")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "nothing matches\n")
 
 
 def test_show(relay):

@@ -1,21 +1,29 @@
 """``mta status``: who runs, and how the queue is."""
 
+import json
 import os
 import socket
 
 from mta.spool.schema import State
 
 
+def told(local):
+    """Return what ``mta status --json`` says while nothing runs."""
+    result = local.run("status", "--json")
+    assert result.exit_code == 69
+    return json.loads(result.stdout)
+
+
 def test_nothing_runs(local):
-    """Without a lease nothing runs; that is told and is no error."""
+    """Without a lease nothing runs; that is told, and status 69 tells a monitor."""
     result = local.run("status")
     assert (result.output, result.exit_code) == (
         "no service is running\n\n"
         "the queue is empty; 0 active, 0 due\n"
         "accounts: 0 enabled, 0 disabled\n",
-        0,
+        69,
     )
-    (status,) = local.json("status")
+    status = told(local)
     assert (status["running"], status["nodes"]) == (False, [])
 
 
@@ -72,5 +80,4 @@ def test_killed(local):
     os.waitpid(pid, 0)
     local.register(pid=str(pid), host=socket.gethostname())
     assert "dead" in local.run("status").output
-    (status,) = local.json("status")
-    assert status["running"] is False
+    assert told(local)["running"] is False
