@@ -108,7 +108,7 @@ class ActiveSet:
                 self.expire(entry)
             else:
                 domain = entry.job.recipients[0].domain
-                put_off = self.destinations.admit(entry, now_s, domain)
+                put_off = self.destinations.admit(entry, now_s, domain, self.room.free)
                 if put_off is not None:
                     self._ledger.put_off(entry, put_off.wait_s, put_off.why)
 

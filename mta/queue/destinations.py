@@ -9,17 +9,21 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
   is dead, at first for ``dead_min_s``, doubling up to ``dead_max_s``.  Its mail goes back to the
   spool undialled until then; after that one delivery goes first (the probe), and a
   success revives the destination while another fault kills it for longer.
-* **Share.**  A destination has at most ``share`` recipients in memory.  What comes beyond
+* **Share.**  A destination has at most ``share`` recipients in memory, and no more than would
+  still find room: four slow sites with a quarter each would be the whole set.  What comes beyond
   it goes back to the spool, and its domain is named as ``saturated`` (not wanted from the spool)
-  until half of the share is free.  At most ``_DOMAINS`` are remembered (a smarthost may have
+  until half of it is gone.  At most ``_DOMAINS`` are remembered (a smarthost may have
   thousands); mail of further ones goes back for about the time that the destination needs
   for half of its share, so that a huge backlog is not read over and over.
 * **Fairness.**  Destinations take turns.  Of ``total`` deliveries a destination may only
   have as many as are still free (dynamic threshold): ten slow destinations cannot use up all
   of them, and one that has nothing running always finds a place as long as there is one.
+  A delivery that has lasted for ``_SLOW_S`` gives its place away and goes on beside them (at
+  most ``_SLOW_FACTOR`` times ``total`` do): a peer may take minutes for each step (RFC 5321
+  §4.5.3.2), and hundreds of peers that do must not stop the mail to everybody else.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -32,6 +36,9 @@ PUT_OFF_MAX_S = 900.0
 _DOMAINS = 500
 _SCAN = 32  # destinations looked at for one place, so that a turn is cheap with thousands waiting
 _IDLE_S = 60.0  # a healthy destination is forgotten after so long
+_SLOW_S = 10.0  # nearly every delivery takes less
+_SLOW_FACTOR = 4
+_REMEMBERED = 20_000  # destinations with nothing to do that are remembered ill of
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,7 @@ class Destination(Generic[L]):
     deaths: int = 0  # since its last success
     dead_until_s: float = 0.0
     full_since_s: float | None = None
+    full_at: int = 0  # its load when it became full
     done: int = 0  # recipients settled since then
     used_s: float = 0.0
     in_turn: bool = False
@@ -125,11 +133,17 @@ class Destinations(Generic[L]):
     def __init__(self, limits: Limits) -> None:
         """Start with nothing known."""
         self.limits = limits
-        self.running = 0
         self.relieved = False  # set when a full destination has room again; for the owner to reset
         self._remembered = 0
         self._known: dict[str, Destination[L]] = {}
         self._turn: deque[Destination[L]] = deque()
+        self._placed: OrderedDict[L, float] = OrderedDict()  # since when; the oldest first
+        self._slow: set[L] = set()
+
+    @property
+    def running(self) -> int:
+        """How many of the ``total`` places are taken."""
+        return len(self._placed)
 
     def __len__(self) -> int:
         """Count the destinations known."""
@@ -149,11 +163,12 @@ class Destinations(Generic[L]):
         """Return what is known of ``key``."""
         return self._known.get(key)
 
-    def admit(self, item: L, now_s: float, domain: str) -> PutOff | None:
+    def admit(self, item: L, now_s: float, domain: str, free: int | None = None) -> PutOff | None:
         """Let ``item`` wait for its turn, or say why it must go back to the spool.
 
         ``domain`` is the recipients' domain: a full destination remembers what it put off,
-        so that ``saturated`` can name it to the claiming of further mail.
+        so that ``saturated`` can name it to the claiming of further mail.  ``free`` is for how
+        many recipients there is room in memory beside ``item``.
         """
         here = self._known.get(item.destination)
         if here is None:
@@ -163,7 +178,8 @@ class Destinations(Generic[L]):
         here.used_s = now_s
         if here.dead(now_s):
             return PutOff(here.dead_until_s - now_s, here.why)
-        if here.load and here.load + item.weight > self.limits.share:
+        share = self.limits.share if free is None else min(self.limits.share, free)
+        if here.load and here.load + item.weight > share:
             return self._full(here, now_s, domain)
         here.load += item.weight
         here.ready.append(item)
@@ -173,6 +189,7 @@ class Destinations(Generic[L]):
     def _full(self, here: Destination[L], now_s: float, domain: str) -> PutOff:
         if here.full_since_s is None:
             here.full_since_s = now_s
+            here.full_at = min(here.load, self.limits.share)
             here.done = 0
         if domain in here.domains:
             return PutOff(0.0, "")
@@ -192,8 +209,9 @@ class Destinations(Generic[L]):
             else:
                 self._turn.appendleft(here)
 
-    def next(self) -> L | None:
+    def next(self, now_s: float) -> L | None:
         """Take what is to be dialled next; ``finished`` must follow."""
+        self._make_room(now_s)
         turn = self._turn
         free = self.limits.total - self.running
         if free <= 0:
@@ -209,12 +227,21 @@ class Destinations(Generic[L]):
                 continue
             item = here.ready.popleft()
             here.running += 1
-            self.running += 1
+            self._placed[item] = now_s
             if here.ready and here.running < here.window:
                 here.in_turn = True
                 turn.append(here)
             return item
         return None
+
+    def _make_room(self, now_s: float) -> None:
+        """Take their places from the deliveries that last long."""
+        while self._placed and len(self._slow) < _SLOW_FACTOR * self.limits.total:
+            item, since_s = next(iter(self._placed.items()))
+            if now_s - since_s < _SLOW_S:
+                return
+            del self._placed[item]
+            self._slow.add(item)
 
     def finished(
         self, item: L, state: Health, now_s: float, why: str = ""
@@ -222,7 +249,8 @@ class Destinations(Generic[L]):
         """Note how a delivery has ended; return what must go back because the site is dead."""
         here = self._known[item.destination]
         here.running -= 1
-        self.running -= 1
+        if self._placed.pop(item, None) is None:
+            self._slow.discard(item)
         here.used_s = now_s
         here.done += item.weight
         self._lighten(here, item.weight)
@@ -256,7 +284,7 @@ class Destinations(Generic[L]):
 
     def _lighten(self, here: Destination[L], weight: int) -> None:
         here.load -= weight
-        if here.full_since_s is not None and here.load * 2 <= self.limits.share:
+        if here.full_since_s is not None and here.load * 2 <= here.full_at:
             here.full_since_s = None
             self._remembered -= len(here.domains)
             here.domains.clear()
@@ -290,3 +318,6 @@ class Destinations(Generic[L]):
             for key, here in self._known.items()
             if here.load or now_s - here.used_s < (keep_s if here.faults else _IDLE_S)
         }
+        idle = sorted((h.used_s, key) for key, h in self._known.items() if not h.load)
+        for _, key in idle[: max(0, len(idle) - _REMEMBERED)]:
+            del self._known[key]

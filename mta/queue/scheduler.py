@@ -198,7 +198,8 @@ class Scheduler:
         self._ledger.flush()
         if not self._ready():
             return
-        while (entry := self._active.destinations.next()) is not None:
+        now_s = self._clock.seconds()
+        while (entry := self._active.destinations.next(now_s)) is not None:
             self._begin(entry)
         if self._claims.look():
             claim = Deferred.fromCoroutine(self._claims.claim())

@@ -23,7 +23,7 @@ def fill(destinations, key, count, now_s=0.0):
 
 def take(destinations):
     items = []
-    while (item := destinations.next()) is not None:
+    while (item := destinations.next(0.0)) is not None:
         items.append(item)
     return items
 
@@ -81,7 +81,7 @@ def test_a_success_between_faults_keeps_it_alive():
     for _ in range(10):
         for state in (Health.BAD,) * 4 + (Health.GOOD,):
             fill(destinations, "a", 1)
-            destinations.finished(destinations.next(), state, 0.0)
+            destinations.finished(destinations.next(0.0), state, 0.0)
     assert not destinations.get("a").dead(0.0)
 
 
@@ -91,7 +91,7 @@ def test_deaths_grow_longer_and_are_bounded():
     now_s, waits = 0.0, []
     for _ in range(6):
         fill(destinations, "a", 1, now_s)
-        _, put_off = destinations.finished(destinations.next(), Health.BAD, now_s)
+        _, put_off = destinations.finished(destinations.next(0.0), Health.BAD, now_s)
         waits.append(put_off.wait_s)
         now_s += put_off.wait_s
     assert waits == [60, 120, 240, 480, 900, 900]
@@ -138,7 +138,41 @@ def test_slow_destinations_cannot_use_up_all_places():
     held = take(destinations)
     assert len(held) < 200
     fill(destinations, "new", 1)
-    assert destinations.next().destination == "new"
+    assert destinations.next(0.0).destination == "new"
+
+
+def test_hundreds_that_hang_do_not_stop_the_others():
+    """Peers that take minutes for each step use up all places for ten seconds, not for minutes."""
+    destinations = Destinations(Limits(total=200))
+    for number in range(250):
+        fill(destinations, f"tarpit{number}", 1)
+    assert len(take(destinations)) == 200
+    fill(destinations, "good", 5, 9.0)
+    assert destinations.next(9.9) is None
+    begun = []
+    while (item := destinations.next(10.0)) is not None:
+        begun.append(item.destination)
+    assert begun.count("good") == 5
+    assert len(begun) == 55
+
+
+def test_deliveries_that_last_are_bounded_too():
+    """However many peers hang, four times ``total`` hang beside the places, and no more."""
+    destinations = Destinations(Limits(total=10))
+    running = []
+    for number in range(100):
+        fill(destinations, f"tarpit{number}", 1)
+    for turn in range(20):
+        while (item := destinations.next(turn * 10.0)) is not None:
+            running.append(item)
+    assert len(running) == 50
+    for item in running:
+        destinations.finished(item, Health.BAD, 200.0)
+    assert destinations.running == 0
+    for turn in range(20):
+        while destinations.next(200.0 + turn * 10.0) is not None:
+            pass
+    assert destinations.running == 10
 
 
 def test_the_total_is_never_exceeded():
@@ -193,9 +227,9 @@ def test_withdrawn_items_are_gone():
     """What is withdrawn does not get a turn, and its share is free again."""
     destinations = Destinations(Limits(share=4))
     fill(destinations, "a", 4)
-    destinations.next()
+    destinations.next(0.0)
     assert len(destinations.withdraw(lambda item: True)) == 3
-    assert destinations.next() is None
+    assert destinations.next(0.0) is None
     fill(destinations, "a", 3)
 
 
@@ -204,14 +238,27 @@ def test_idle_destinations_are_forgotten_but_not_the_dead():
     destinations = Destinations(Limits(dead_after=1))
     for key, state in (("good", Health.GOOD), ("dead", Health.BAD)):
         fill(destinations, key, 1)
-        destinations.finished(destinations.next(), state, 0.0)
+        destinations.finished(destinations.next(0.0), state, 0.0)
     fill(destinations, "busy", 1)
     destinations.tidy(100.0)
     assert len(destinations) == 2
     assert destinations.get("good") is None
     destinations.tidy(4000.0)
     assert destinations.get("dead") is None
-    assert destinations.next().destination == "busy"
+    assert destinations.next(0.0).destination == "busy"
+
+
+def test_a_queue_of_dead_domains_does_not_fill_the_memory():
+    """A million domains whose DNS fails, each tried once: what is remembered is bounded."""
+    destinations = Destinations(Limits())
+    for number in range(21_000):
+        item = Item(f"random{number}")
+        destinations.admit(item, number / 1000, item.destination)
+        destinations.finished(destinations.next(number / 1000), Health.BAD, number / 1000)
+    destinations.tidy(22.0)
+    assert len(destinations) == 20_000
+    assert destinations.get("random0") is None
+    assert destinations.get("random20999") is not None
 
 
 def outcome(verdict, blame):
@@ -266,7 +313,7 @@ def test_nothing_is_lost_and_no_bound_is_broken(steps):
             if destinations.admit(item, now_s, item.destination) is None:
                 waiting.add(item)
         elif verb == "next":
-            item = destinations.next()
+            item = destinations.next(now_s)
             if item is not None:
                 waiting.remove(item)
                 running.append(item)
@@ -279,7 +326,8 @@ def test_nothing_is_lost_and_no_bound_is_broken(steps):
             waiting -= set(destinations.withdraw(lambda item, key=key: item.destination == key))
         else:
             destinations.tidy(now_s)
-        assert len(running) == destinations.running <= limits.total
+        assert destinations.running <= limits.total
+        assert destinations.running <= len(running) <= 5 * limits.total
         for place in range(4):
             here = destinations.get(f"d{place}")
             if here is not None:
@@ -288,7 +336,7 @@ def test_nothing_is_lost_and_no_bound_is_broken(steps):
                 assert set(here.ready) == {i for i in waiting if i.destination == here.key}
     now_s += 10_000
     for _ in range(1000):
-        item = destinations.next()
+        item = destinations.next(now_s)
         if item is None and not running:
             break
         if item is not None:

@@ -190,6 +190,21 @@ def test_a_full_destination_leaves_room_in_the_active_set(stage):
     assert len(stage.take()) == 5
 
 
+def test_several_full_destinations_leave_room_in_the_active_set(stage):
+    """Four slow sites, each with a quarter of the set to fill, still leave room for a fifth."""
+    scheduler = stage.scheduler(active_recipients=40)
+    for n in range(80):
+        stage.accept(scheduler, f"b@slow{n % 4}.example")
+    for _ in range(5):
+        stage.advance(1)
+    assert scheduler.active < 40
+    assert len(stage.take()) == 20
+    stage.accept(scheduler, "b@fast.example")
+    stage.advance(1)
+    stage.advance(1)
+    assert [attempt.to for attempt in stage.take()] == [["b@fast.example"]]
+
+
 def test_a_dead_destination_is_left_alone_and_a_probe_revives_it(stage):
     """After five faults nothing is dialled; a minute later one goes first, and then the rest."""
     scheduler = stage.scheduler()
