@@ -139,9 +139,8 @@ class Play:
             f"--user {LOGIN}:{stage.password} --mail-from {SENDER} --mail-rcpt ann@{PATIENT} "
             "--upload-file - --crlf\n"
         )
-        self._console.print(
-            f"export MTA_CONFIG={stage.configuration}   # then: mta queue list, mta trace ...\n"
-        )
+        mta = f"{Path(sys.executable).parent / 'mta'} --config {stage.configuration}"
+        self._console.print(f"{mta} queue list\n\n{mta} trace ann@{PATIENT}\n")
         while True:
             await self._pause()
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
-from secrets import token_urlsafe
+from secrets import token_hex
 from socket import AF_INET, SOCK_STREAM, socket
 from typing import IO
 
@@ -118,7 +118,7 @@ class Stage:
 
 def set_stage(directory: Path, world: World) -> Stage:
     """Write configuration, certificate and account for a relay that lives in ``world``."""
-    stage = Stage(directory, _free_port(), token_urlsafe(9))
+    stage = Stage(directory, _free_port(), token_hex(8))
     certificate, key = self_signed("localhost", datetime.now(UTC))
     stage.certificate.write_bytes(certificate)
     _write_private(directory / "key.pem", key)
