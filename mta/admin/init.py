@@ -31,7 +31,6 @@ from mta.admin.template import configuration
 from mta.auth.passwords import prepare_login
 from mta.config.values import full_name
 from mta.spool import accounts, engine
-from mta.tls.selfsigned import self_signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +201,8 @@ def _refuse_what_exists(plan: Plan) -> None:
 
 def _carry_out(plan: Plan, password: str, invocation: Invocation) -> None:
     """Make everything, the configuration last but what needs it."""
+    from mta.tls.selfsigned import self_signed  # noqa: PLC0415 - slow, and only needed here
+
     account = new_account(plan.login, password, invocation.now_ms())
     with all_or_nothing() as creation:
         if not plan.directory.exists():

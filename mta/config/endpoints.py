@@ -10,8 +10,6 @@ import ipaddress
 import re
 from typing import Any
 
-from twisted.internet.endpoints import quoteStringArgument, serverFromString
-
 _PORT = re.compile(r"(\d+)\Z")
 _ADDRESS_AND_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[\d.]+)):(?P<port>\d+)\Z")
 _TCP_PORT = re.compile(r"tcp6?:(?:port=)?(\d+)(?::|\Z)")
@@ -50,17 +48,26 @@ def _written_out(text: str) -> str:
     except ValueError:
         raise ValueError(f'"{text}": {match["six"] or match["four"]} is no IP address') from None
     protocol = "tcp" if address.version == 4 else "tcp6"
-    return f"{protocol}:{match['port']}:interface={quoteStringArgument(str(address))}"
+    interface = str(address).replace(":", r"\:")
+    return f"{protocol}:{match['port']}:interface={interface}"
 
 
 def _check(value: str, written: str) -> None:
+    if written == value:  # not one of our short forms
+        _check_with_twisted(value)
+    port = _TCP_PORT.match(written)
+    if port is not None and int(port[1]) > 65535:
+        raise ValueError(f'"{value}": a port is at most 65535')
+
+
+def _check_with_twisted(value: str) -> None:
+    # Slow to import, and the command line reads the configuration at every run.
+    from twisted.internet.endpoints import serverFromString  # noqa: PLC0415
+
     try:
-        serverFromString(_NO_REACTOR, written)
+        serverFromString(_NO_REACTOR, value)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(
             f'"{value}" is no endpoint ({error}): write "465", "127.0.0.1:465", "[::1]:465"'
             ' or an endpoint string such as "tcp:465"'
         ) from None
-    port = _TCP_PORT.match(written)
-    if port is not None and int(port[1]) > 65535:
-        raise ValueError(f'"{value}": a port is at most 65535')

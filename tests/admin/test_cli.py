@@ -152,3 +152,13 @@ def test_database_commands(local):
 def test_demo_is_registered():
     """The console entry has the demonstration, which the layer below cannot know."""
     assert "demo" in mta.__main__.cli.commands
+
+
+def test_start_is_quick():
+    """What an operator types all day does not load what only the service and set-up need."""
+    slow = {"alembic", "cryptography", "OpenSSL", "twisted.internet.endpoints", "psycopg", "dns"}
+    program = "import sys, mta.__main__; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert slow & set(done.stdout.split()) == set()
