@@ -118,6 +118,17 @@ class ThreadReactor:
         """Keep a call for the thread that waits."""
         self._calls.put((fn, args))
 
+    def callLater(self, delay: float, fn: Callable[..., Any], *args: Any) -> None:
+        """Keep a call for the next turn."""
+        assert delay == 0
+        self._calls.put((fn, args))
+
+    def turn(self) -> None:
+        """Run what is there."""
+        while not self._calls.empty():
+            fn, args = self._calls.get()
+            fn(*args)
+
     def wait(self, deferred: Deferred[Any], seconds: float = 30.0) -> Any:
         """Run what the threads hand over until ``deferred`` has its result; return or raise it."""
         results: list[Any] = []

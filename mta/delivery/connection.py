@@ -31,6 +31,7 @@ from mta.smtp.client import Client, DotStuffing, ServiceClosing, Transaction, Un
 from mta.smtp.replies import Reply
 from mta.smtp.reply_parser import GarbageReply
 from mta.smtp.steps import QUIT, Stage, Step
+from mta.tcp import write_now
 from mta.tls.level import ClientHandshake
 from mta.tls.reasons import tls_reason
 
@@ -267,7 +268,7 @@ class Connection(Protocol):
 
     def _write(self, octets: bytes) -> None:
         assert self.transport is not None
-        self.transport.write(octets)
+        write_now(self.transport, octets)
 
     async def _woken(self) -> None:
         self._check()

@@ -31,6 +31,7 @@ from mta.smtp.events import EndOfData, Event, StartTls
 from mta.smtp.replies import Reply, reply
 from mta.smtp.server import Server, ServerSettings
 from mta.smtp.states import State
+from mta.tcp import write_now
 from mta.tls.level import describe
 
 READ_AHEAD = 64 * 1024  # octets
@@ -243,7 +244,7 @@ class Session(Protocol):
     def _flush(self) -> bool:
         octets = self._core.output()
         if octets and self.transport is not None:
-            self.transport.write(octets)
+            write_now(self.transport, octets)
         return bool(octets)
 
     def _limit_time(self, replied: bool) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -36,6 +36,10 @@ from mta.spool.errors import SpoolFull, SpoolUnavailable, classify
 P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
+
+class Reactor(IReactorFromThreads, IReactorTime):
+    """What ``Database`` asks of the reactor."""
+
 
 PATIENCE_S = 5.0  # how long a write is tried again while the database was well before
 MOST_WAITING = 10_000  # writes; beyond that the writer does not keep up
@@ -59,7 +63,7 @@ class Database:
     """Asynchronous reads and writes of the spool at ``url``."""
 
     def __init__(
-        self, url: str, reactor: IReactorFromThreads, *, readers: int = 2, emit: Emit
+        self, url: str, reactor: Reactor, *, readers: int = 2, emit: Emit
     ) -> None:
         self._reactor = reactor
         self._engine = create_engine(url, connections=1)
@@ -68,6 +72,7 @@ class Database:
         self._file = _SpoolFile.of(url)
         self._readers = ThreadPool(minthreads=0, maxthreads=readers, name="spool reader")
         self._waiting: deque[_Write] = deque()
+        self._waking = False
         self._changed = Condition()
         self._writer: Thread | None = None
         self._open = False
@@ -126,8 +131,20 @@ class Database:
             if len(self._waiting) >= MOST_WAITING:
                 return fail(SpoolUnavailable("too many writes are waiting for the spool"))
             self._waiting.append(write)
-            self._changed.notify()
+        if not self._waking:
+            self._waking = True
+            self._reactor.callLater(0, self._wake)
         return write.deferred
+
+    def _wake(self) -> None:
+        """Wake the writer once for all that this turn of the reactor has brought.
+
+        A writer that is woken by the first write takes it alone, and fights the reactor for
+        the interpreter meanwhile.
+        """
+        self._waking = False
+        with self._changed:
+            self._changed.notify()
 
     def _read(self, fn: Callable[[Connection], T]) -> T:
         try:

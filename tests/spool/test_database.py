@@ -17,6 +17,7 @@ class Gate:
         self._spool = spool
         self._entered, self._open = Event(), Event()
         self._done = spool.database.write(self._work)
+        spool.reactor.turn()
         assert self._entered.wait(10)
 
     def _work(self, _conn):
