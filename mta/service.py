@@ -102,11 +102,14 @@ class Relay(Service):
         gc.freeze()  # what is here now stays: the collector need not look at it ever again
         signal.signal(signal.SIGHUP, self._hangup)
         emit = self._parts.log
-        for warning in self._parts.warnings():
-            emit(Note("warning", "service", warning))
+        self._warn()
         ports = ", ".join(self._parts.places())
         emit(Note("info", "service", f"mta {__version__} started, listening on {ports}"))
         self._reactor.callWhenRunning(notify, f"READY=1\nSTATUS=listening on {ports}")
+
+    def _warn(self) -> None:
+        for warning in self._parts.warnings():
+            self._parts.log(Note("warning", "service", warning))
 
     def _or_end(self, step: Any) -> None:
         try:
@@ -131,6 +134,7 @@ class Relay(Service):
             for name in needs_restart(self._settings, settings):
                 emit(Note("warning", "service", f"{name} has changed: restart to use it"))
             self._settings = settings
+            self._warn()
             emit(Note("info", "service", "configuration and certificates reloaded"))
         notify("READY=1")
 

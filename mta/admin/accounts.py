@@ -29,6 +29,7 @@ def account() -> None:
 def add(invocation: Invocation, login: str, password_file: str | None, generate: bool) -> None:
     """Add an account.  Exit status 73 if there is one of that login."""
     login = _prepared(login)
+    invocation.create_spool()  # the first account may be older than the service
     with invocation.reading() as conn:
         if accounts.get(conn, login) is not None:
             raise _taken(login)

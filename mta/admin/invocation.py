@@ -76,11 +76,29 @@ class Invocation:
         """The settings; ``ConfigError`` with all that is wrong."""
         return config.load(self.path, self.environ)
 
+    def create_spool(self) -> None:
+        """Make a new SQLite spool if there is none, as the service does at its first start."""
+        engine.prepare(self.settings.spool.url)
+
     @cached_property
     def _engine(self) -> Any:
         url = self.settings.spool.url
+        self._refuse_to_create(url)
         engine.prepare(url)
         return engine.create_engine(url)
+
+    def _refuse_to_create(self, url: str) -> None:
+        """See to it that looking at a queue never makes one, in root's name and empty."""
+        parsed = engine.parse(url)
+        if parsed.get_backend_name() != "sqlite":
+            return
+        path = engine.sqlite_path(parsed)
+        if not path.exists() and path.parent.is_dir() and os.access(path.parent, os.X_OK):
+            raise Failure(
+                Exit.UNAVAILABLE,
+                f"spool {path}: the file does not exist; the service makes it at its first start,"
+                " 'mta db upgrade' by hand",
+            )
 
     def reading(self) -> AbstractContextManager[Any]:
         """Open the spool for reading."""

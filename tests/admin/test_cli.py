@@ -162,3 +162,19 @@ def test_start_is_quick():
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
     )
     assert slow & set(done.stdout.split()) == set()
+
+
+def test_looking_at_a_queue_makes_none(tmp_path):
+    """A wrong path is told, and no empty spool in root's name keeps the service from starting."""
+    config = tmp_path / "mta.toml"
+    config.write_text(
+        'host_name = "relay.example.org"\n[[listener]]\nname = "inside"\nendpoint = "2525"\n'
+        'tls = "none"\nauth = "none"\ntrusted_networks = ["127.0.0.0/8"]\n'
+    )
+    for command in (("queue", "list"), ("status",), ("trace", "a@b.example"), ("account", "list")):
+        result = _bare("--config", str(config), *command)
+        assert (result.exit_code, result.stdout) == (69, "")
+        assert f"spool {tmp_path}/mta.sqlite: the file does not exist" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mta.toml"]
+    assert _bare("--config", str(config), "account", "add", "app", "--generate").exit_code == 0
+    assert _bare("--config", str(config), "queue", "list").exit_code == 0
