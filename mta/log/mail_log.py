@@ -29,9 +29,12 @@ class Stamp:
 
     host: str
     dated: bool  # False where the reader dates lines itself: syslog, the journal
+    process: bool = True  # False for syslog, which adds the process id
 
     def __call__(self, program: str, text: str, when: str) -> str:
         """Return the whole line."""
+        if not self.process:
+            return f"mta/{program}: {text}"
         if self.dated:
             return f"{when} {self.host} mta/{program}[{os.getpid()}]: {text}"
         return f"mta/{program}[{os.getpid()}]: {text}"
