@@ -34,6 +34,8 @@ class Reply:
     def to_bytes(self) -> bytes:
         """Return the octets on the wire; the enhanced code stands on every line."""
         prefix = f"{self.enhanced} " if self.enhanced else ""
+        if len(self.lines) == 1:
+            return f"{self.code} {prefix}{self.lines[0]}\r\n".encode()
         last = len(self.lines) - 1
         return "".join(
             f"{self.code}{' ' if number == last else '-'}{prefix}{line}\r\n"
