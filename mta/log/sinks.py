@@ -51,15 +51,20 @@ class FileSink:
             self._lost = 0
 
     def _follow_rotation(self) -> None:
+        """Open what has our name now; where we may not, the renamed file has to do."""
         ours = os.fstat(self._descriptor)
         try:
             there = self._path.stat()
-        except FileNotFoundError:
-            there = None
-        if there is None or (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev):
+            if (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev):
+                return
+        except OSError:
+            pass  # gone, or a directory that we may not look into
+        try:
             fresh = self._open()
-            os.close(self._descriptor)
-            self._descriptor = fresh
+        except OSError:
+            return
+        os.close(self._descriptor)
+        self._descriptor = fresh
 
     def close(self) -> None:
         """Close the file."""
@@ -87,7 +92,9 @@ class StandardErrorSink:
 class TwistdSink:
     """Write to twistd's own log: what "standard error" means for a daemon, which has none."""
 
-    _log = Logger(namespace="mta")
+    def __init__(self) -> None:
+        """Log under the program's name."""
+        self._log = Logger(namespace="mta")
 
     def write(self, lines: list[str]) -> None:
         """Log each line."""
@@ -99,17 +106,33 @@ class TwistdSink:
 
 
 class SyslogSink:
-    """Hand lines to the local syslog daemon under the mail facility."""
+    """Hand lines to the local syslog daemon under the mail facility.
+
+    A line begins with its program, ``mta/smtpd: ``; syslog gets that as the tag and puts the
+    process id behind it, so that the daemon's filters and Postfix's tools find what they know.
+    """
 
     def __init__(self) -> None:
         """Open the log; the daemon need not run yet."""
-        syslog.openlog("mta", syslog.LOG_PID, syslog.LOG_MAIL)
+        self._tag = "mta"
+        syslog.openlog(self._tag, syslog.LOG_PID, syslog.LOG_MAIL)
 
     def write(self, lines: list[str]) -> None:
-        """Send each line at priority info."""
+        """Send each line, at the priority that it says of itself."""
         for line in lines:
-            syslog.syslog(syslog.LOG_INFO, line)
+            tag, colon, text = line.partition(": ")
+            if not colon or not tag.startswith("mta/"):
+                tag, text = "mta", line
+            if tag != self._tag:
+                self._tag = tag
+                syslog.openlog(tag, syslog.LOG_PID, syslog.LOG_MAIL)
+            syslog.syslog(_priority(text), text)
 
     def close(self) -> None:
-        """Close the connection to the daemon."""
-        syslog.closelog()
+        """Leave it open: a process has one, and the next sink may be using it already."""
+
+
+def _priority(text: str) -> int:
+    if text.startswith("error: "):
+        return syslog.LOG_ERR
+    return syslog.LOG_WARNING if text.startswith("warning: ") else syslog.LOG_INFO

@@ -17,7 +17,7 @@ def text_sinks(target: str | Path, *, foreground: bool) -> list[tuple[Sink, Stam
     if target == "none":
         return []
     if target == "syslog":
-        return [(SyslogSink(), Stamp(host, dated=False))]
+        return [(SyslogSink(), Stamp(host, dated=False, process=False))]
     if target != "stderr":
         return [(FileSink(Path(target)), Stamp(host, dated=True))]
     if not foreground:

@@ -5,8 +5,11 @@ know: the queue id at the head of the line, ``to=<...>, relay=..., delay=...,
 delays=a/b/c/d, dsn=..., status=... (reply)``, one line per recipient and attempt.
 
 Trusts nothing that came from outside: whatever is not printable becomes ``?``, so
-that neither a reply nor an address can forge a line (log injection).
-Knowingly not done: reverse DNS names of clients; ``client=`` has the HELO name.
+that neither a reply nor an address can forge a line (log injection).  A client's address
+stands before anything that the client chose: a tool that takes the first ``[...]`` of a line
+for it, as fail2ban does, cannot be made to ban somebody else.
+Knowingly not done: reverse DNS names of clients; like Postfix without them, ``client=`` says
+``unknown``, and what the client called itself stands in ``helo=``.
 """
 
 from collections.abc import Callable
@@ -44,7 +47,18 @@ def lines(event: Event) -> tuple[Line, ...]:
 
 
 def _client(origin: Origin) -> str:
-    return f"{clean(origin.client_name) or 'unknown'}[{origin.client_address}]"
+    return f"unknown[{clean(origin.client_address)}]"
+
+
+def _helo(origin: Origin) -> str:
+    return f" helo=<{clean(origin.client_name)}>" if origin.client_name else ""
+
+
+def _duration(value: float) -> str:
+    """Return seconds with two digits that count, as Postfix does, and never as ``1e+02``."""
+    if value >= 9.95:
+        return f"{value:.0f}"
+    return f"{value:.2g}" if value >= 0.001 else "0"
 
 
 def _accepted(event: Accepted) -> tuple[Line, ...]:
@@ -54,6 +68,8 @@ def _accepted(event: Accepted) -> tuple[Line, ...]:
         return (head,)
     text = f"{envelope.id}: client={_client(origin)}, listener={origin.listener}"
     text += f", proto={origin.protocol}"
+    if origin.client_name:
+        text += f", helo=<{clean(origin.client_name)}>"
     if origin.tls:
         text += f", tls={origin.tls.split(' ', 1)[0]}"
     if origin.login:
@@ -95,9 +111,9 @@ def _attempted(event: Attempted) -> tuple[Line, ...]:
     waited = max(event.total_s - event.queued_s - timing.connect - timing.transmit, 0.0)
     text = (
         f"{event.envelope.id}: to=<{clean(event.recipient.address)}>, relay={_relay(peer)}{use}, "
-        f"delay={event.total_s:.2g}, delays={event.queued_s:.2g}/{waited:.2g}/"
-        f"{timing.connect:.2g}/{timing.transmit:.2g}{_tls(outcome)}, dsn={outcome.enhanced}, "
-        f"status={event.status} ({_said(outcome)})"
+        f"delay={_duration(event.total_s)}, delays={_duration(event.queued_s)}/"
+        f"{_duration(waited)}/{_duration(timing.connect)}/{_duration(timing.transmit)}"
+        f"{_tls(outcome)}, dsn={outcome.enhanced}, status={event.status} ({_said(outcome)})"
     )
     return (("smtp", text),)
 
@@ -134,20 +150,22 @@ def _refused(event: Refused) -> tuple[Line, ...]:
     if event.recipient:
         text += f" to=<{clean(event.recipient)}>"
     login = f" sasl_username={clean(event.origin.login)}" if event.origin.login else ""
-    return (("smtpd", f"{text} listener={event.origin.listener}{login} ({clean(event.reason)})"),)
+    text += f"{_helo(event.origin)} listener={event.origin.listener}{login}"
+    return (("smtpd", f"{text} ({clean(event.reason)})"),)
 
 
 def _authenticated(event: Authenticated) -> tuple[Line, ...]:
     origin = event.origin
-    text = f"client={_client(origin)}, sasl_method={event.mechanism}"
+    text = f"client={_client(origin)}, sasl_method={clean(event.mechanism)}"
     return (("smtpd", f"{text}, sasl_username={clean(origin.login)}"),)
 
 
 def _authentication_failed(event: AuthenticationFailed) -> tuple[Line, ...]:
-    # The shape is a promise to fail2ban filters: see docs/operation.rst.
+    # The shape is a promise to fail2ban filters (docs/operation.rst): what the client has
+    # chosen, its login, comes last.
     text = (
         f"warning: {_client(event.origin)}: SASL {clean(event.mechanism)} authentication failed: "
-        f"sasl_username={clean(event.login)}, reason={event.reason}"
+        f"{event.reason}, sasl_username={clean(event.login)}"
     )
     return (("smtpd", text),)
 

@@ -1,10 +1,35 @@
 """The documents are true of the code: what can be checked, is."""
 
 import re
+import shlex
 from pathlib import Path
+
+import click
+import pytest
+
+from mta.__main__ import cli
+from mta.admin.exits import Exit
+from mta.log.record import record
+from mta.mail.envelope import Envelope, Origin, Recipient
+from mta.mail.events import (
+    Accepted,
+    Attempted,
+    Authenticated,
+    AuthenticationFailed,
+    Disconnected,
+    Finished,
+    LeaseLost,
+    Note,
+    Refused,
+    Reported,
+)
+from mta.mail.outcome import Outcome, Peer, Verdict
+from mta.mail.queue_id import new_queue_id
 
 ROOT = Path(__file__).parents[2]
 INDEX = (ROOT / "docs" / "rfc-index.rst").read_text()
+OPERATION = (ROOT / "docs" / "operation.rst").read_text()
+PAGES = ("README.rst", "docs/operation.rst", "docs/configuration.rst")
 
 
 def test_every_cited_rfc_is_in_the_index() -> None:
@@ -39,3 +64,63 @@ def test_no_module_is_too_long() -> None:
         for path in (ROOT / "mta").rglob("*.py")
     }
     assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def commands(page: str) -> list[list[str]]:
+    """Return the ``mta`` commands that a page shows, as words."""
+    shown = re.findall(r"^    (?:\S+/)?mta ([a-z].*)$", (ROOT / page).read_text(), re.MULTILINE)
+    return [shlex.split(re.split(r"[|#&]", line)[0]) for line in shown]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_can_be_typed_as_they_stand(page: str) -> None:
+    """Each command of the documents exists, with its options and their values."""
+    assert commands(page)
+    for words in commands(page):
+        command, rest = resolved(words)
+        assert command.make_context(command.name, rest).params is not None
+
+
+def resolved(words: list[str]) -> tuple[click.Command, list[str]]:
+    """Return the command that is meant, and what is left for it."""
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words[0])
+        assert found is not None, words
+        command, words = found, words[1:]
+    return command, words
+
+
+def test_every_member_of_a_record_is_explained() -> None:
+    """docs/operation.rst has every type and every member of the JSON log."""
+    origin = Origin("smtps", "192.0.2.7", "app.example", "app7", "ESMTPSA", "TLSv1.3 X")
+    envelope = Envelope(new_queue_id(1), "a@b.example", 1, 2, 3, origin=origin)
+    recipient = Recipient(0, "u@example.org", "example.org", attempts=1)
+    outcome = Outcome(0, Verdict.DEFERRED, 451, "4.7.1", "no", "RCPT", peer=Peer("mx", "::1"))
+    statuses = ("sent", "discarded", "deferred", "bounced", "expired")
+    events = [
+        *(Attempted(envelope, recipient, outcome, status, 1, 2, 3) for status in statuses),
+        Accepted(envelope, (recipient,)),
+        Finished("A"),
+        Reported("A", "B", "failure"),
+        LeaseLost("A", 0, outcome),
+        Refused(origin, "RCPT", "550 no", "because"),
+        Authenticated(origin, "PLAIN"),
+        AuthenticationFailed(origin, "PLAIN", "x", "credentials"),
+        Disconnected(origin, "quit", 1, 2, 3.0),
+        Note("info", "service", "started"),
+    ]
+    records = OPERATION[OPERATION.index("\nRecords\n") :]
+    for event in events:
+        made = record(event, 1)
+        assert re.search(rf"^{made['type']} +\S", records, re.MULTILINE), made["type"]
+        for member in (*made, *made.get("response", {})):
+            assert f"``{member}``" in records or member == "schema", member
+
+
+def test_every_exit_status_is_explained() -> None:
+    """docs/operation.rst has each status that a command can end with."""
+    start = OPERATION.index("Exit statuses of the command line")
+    listed = OPERATION[start : OPERATION.index("\nLogs\n")]
+    wanted = {int(status) for status in Exit} - {Exit.SOFTWARE}
+    assert {int(number) for number in re.findall(r"(?:^|, )(\d+)(?=[, ])", listed, re.M)} >= wanted

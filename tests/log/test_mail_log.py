@@ -4,10 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from twisted.internet.task import Clock
 
+from mta.log import sinks
 from mta.log.mail_log import MailLog, Stamp
-from mta.log.sinks import FileSink
+from mta.log.sinks import FileSink, SyslogSink
 from mta.mail.events import Finished, Note
 
 
@@ -50,6 +52,45 @@ def test_rotation_by_rename_is_followed(tmp_path: Path) -> None:
     sink.close()
     assert (tmp_path / "mail.log.1").read_text() == "one\n"
     assert path.read_text() == "two\n"
+
+
+def test_a_rotation_that_we_may_not_follow_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a new file cannot be made (privileges were dropped), the old one goes on."""
+    path = tmp_path / "mail.log"
+    sink = FileSink(path)
+    sink.write(["one"])
+    path.rename(tmp_path / "mail.log.1")
+
+    def refused() -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sink, "_open", refused)
+    sink.write(["two"])
+    monkeypatch.undo()
+    sink.write(["three"])
+    sink.close()
+    assert (tmp_path / "mail.log.1").read_text() == "one\ntwo\n"
+    assert path.read_text() == "three\n"
+
+
+def test_syslog_gets_the_program_as_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line shows up as mta/smtpd[pid], as Postfix's do, and warnings have their priority."""
+    heard: list[tuple[str, int, str]] = []
+    tags: list[str] = []
+    monkeypatch.setattr(sinks.syslog, "openlog", lambda tag, *_: tags.append(tag))
+    monkeypatch.setattr(
+        sinks.syslog, "syslog", lambda level, text: heard.append((tags[-1], level, text))
+    )
+    log = MailLog(Clock(), [(SyslogSink(), Stamp("relay", dated=False, process=False))])
+    log(Finished("A"))
+    log(Note("warning", "service", "careful: now"))
+    log.close()
+    assert heard == [
+        ("mta/qmgr", sinks.syslog.LOG_INFO, "A: removed"),
+        ("mta/service", sinks.syslog.LOG_WARNING, "warning: careful: now"),
+    ]
 
 
 def test_a_full_disk_is_counted_and_survived() -> None:

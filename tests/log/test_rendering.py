@@ -1,12 +1,20 @@
 """The two renderings of an event."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from mta.log.record import record
 from mta.log.text import lines
 from mta.mail.envelope import Envelope, Origin, Recipient
 from mta.mail.events import (
     Accepted,
     Attempted,
+    Authenticated,
     AuthenticationFailed,
+    Disconnected,
     Note,
     Refused,
     Reported,
@@ -37,8 +45,8 @@ def test_accepted_is_three_lines_with_the_id_first() -> None:
     assert lines(Accepted(ENVELOPE, (RECIPIENT,))) == (
         (
             "smtpd",
-            "1M3V8Y0A00000001: client=app.example[192.0.2.7], listener=smtps, proto=ESMTPSA, "
-            "tls=TLSv1.3, sasl_username=app7",
+            "1M3V8Y0A00000001: client=unknown[192.0.2.7], listener=smtps, proto=ESMTPSA, "
+            "helo=<app.example>, tls=TLSv1.3, sasl_username=app7",
         ),
         ("cleanup", "1M3V8Y0A00000001: message-id=<m@example.com>"),
         ("qmgr", "1M3V8Y0A00000001: from=<a@example.com>, size=2912, nrcpt=1 (queue active)"),
@@ -99,10 +107,60 @@ def test_authentication_failure_has_one_stable_shape() -> None:
     assert lines(event) == (
         (
             "smtpd",
-            "warning: app.example[192.0.2.7]: SASL LOGIN authentication failed: "
-            "sasl_username=root, reason=credentials",
+            "warning: unknown[192.0.2.7]: SASL LOGIN authentication failed: "
+            "credentials, sasl_username=root",
         ),
     )
+
+
+def test_a_client_cannot_have_somebody_else_banned() -> None:
+    """Attack: a HELO name or login that looks like another client's address in the log."""
+    origin = Origin("smtps", "192.0.2.7", "x[203.0.113.9]: SASL PLAIN authentication failed: ")
+    login = "x, reason, unknown[203.0.113.9]: SASL PLAIN authentication failed: credentials"
+    events = [
+        AuthenticationFailed(origin, "PLAIN", login, "credentials"),
+        Refused(origin, "MAIL", "530 5.7.0 no", "not authenticated", "a@b.example", ""),
+        Disconnected(origin, "quit", 0, 3, 1.0),
+        Authenticated(replace(origin, login=login), "PLAIN"),
+    ]
+    for event in events:
+        ((_, text),) = lines(event)
+        assert re.findall(r"\[([^]]*)\]", text)[0] == "192.0.2.7"
+
+
+def test_the_filter_for_fail2ban_in_the_documents_matches() -> None:
+    """docs/operation.rst prints a filter; it finds wrong passwords and nothing else."""
+    document = (Path(__file__).parents[2] / "docs" / "operation.rst").read_text()
+    written = re.search(r"^ *failregex = (.*)$", document, re.MULTILINE)
+    assert written is not None
+    wanted = re.compile(written[1].replace("<HOST>", r"(?P<host>[0-9a-f.:]+)"))
+
+    def found(reason: str) -> "re.Match[str] | None":
+        ((program, text),) = lines(AuthenticationFailed(ORIGIN, "PLAIN", "x, y", reason))
+        return wanted.search(f" relay mta/{program}[17]: {text}")
+
+    matches = [found("credentials"), found("disabled")]
+    assert [match and match["host"] for match in matches] == ["192.0.2.7", "192.0.2.7"]
+    assert found("unavailable") is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.00004, "0"),
+        (0.0123, "0.012"),
+        (1.25, "1.2"),
+        (9.96, "10"),
+        (99.7, "100"),
+        (4e5, "400000"),
+    ],
+)
+def test_delays_are_plain_numbers_however_long(seconds: float, shown: str) -> None:
+    """A message that waited for days has delay=400000, not 4e+05."""
+    outcome = Outcome(0, Verdict.DEFERRED, 0, "4.4.3", "DNS time-out", "DNS", Blame.SITE)
+    event = Attempted(ENVELOPE, RECIPIENT, outcome, "deferred", seconds, seconds, 5)
+    (_, text) = lines(event)[0]
+    assert f" delay={shown}, delays={shown}/0/0/0, " in text
 
 
 def test_record_of_a_deferral() -> None:
