@@ -7,7 +7,7 @@ says what becomes of a message.
 from dataclasses import dataclass
 from enum import StrEnum
 
-DISCARD_DOMAIN = "discard.test"  # discarded by both once it has been accepted
+DEFER_DOMAIN = "defer.test"  # deferred at once, without an attempt over the network
 SINK_DOMAIN = "sink.test"  # to the fast sink, which only counts
 TIMED_DOMAIN = "timed.test"  # to the sink that says how old each message is
 
@@ -36,7 +36,7 @@ class Scenario(StrEnum):
     @property
     def domain(self) -> str:
         """Whither the messages of throughput runs go."""
-        return SINK_DOMAIN if self is Scenario.RELAY else DISCARD_DOMAIN
+        return SINK_DOMAIN if self is Scenario.RELAY else DEFER_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)

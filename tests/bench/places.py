@@ -1,10 +1,13 @@
 """Where a run keeps its things: one temporary directory, a certificate, the sinks' ports."""
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from net import HOST
 
 from mta.tls.selfsigned import self_signed
 
@@ -19,6 +22,9 @@ class Places:
         self._count = 0
         self._keep = keep
         self.sink_port, self.timed_port = ports
+        self._dead = socket.socket()  # bound and not listening: who connects is refused
+        self._dead.bind((HOST, 0))
+        self.dead_port = self._dead.getsockname()[1]
         self.certificate, self.key = self._root / "certificate.pem", self._root / "key.pem"
         certificate, key = self_signed("localhost", datetime.now(UTC))
         self.certificate.write_bytes(certificate)
@@ -39,6 +45,7 @@ class Places:
 
     def close(self) -> Path | None:
         """Remove everything; return the directory if it is kept."""
+        self._dead.close()
         if self._keep:
             return self._root
         shutil.rmtree(self._root)

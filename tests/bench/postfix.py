@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import measure
-from cells import DISCARD_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN
+from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN
 from net import HOST, free_ports, wait_for_port
 from places import Places
 
@@ -47,7 +47,8 @@ cyrus_sasl_config_path = {directory}/sasl
 smtpd_sasl_path = smtpd
 smtpd_sasl_local_domain = postfix.test
 smtpd_sasl_security_options = noanonymous
-transport_maps = inline:{{ {{ {discard} = discard: }}, {{ {sink} = smtp:[{host}]:{sink_port} }},
+defer_transports = deferred
+transport_maps = inline:{{ {{ {defer} = deferred: }}, {{ {sink} = smtp:[{host}]:{sink_port} }},
   {{ {timed} = smtp:[{host}]:{timed_port} }} }}
 """
 
@@ -71,6 +72,7 @@ proxymap unix - - n - - proxymap
 proxywrite unix - - n - 1 proxymap
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
+deferred unix - - n - - smtp
 showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
@@ -145,7 +147,7 @@ class Postfix:
             "daemons": self._postconf("daemon_directory"),
             "certificate": self._places.certificate,
             "key": self._places.key,
-            "discard": DISCARD_DOMAIN,
+            "defer": DEFER_DOMAIN,
             "sink": SINK_DOMAIN,
             "timed": TIMED_DOMAIN,
             "sink_port": self._places.sink_port,

@@ -1,8 +1,8 @@
 """Our service, as an installation has it: the twistd plugin, a configuration file, SQLite.
 
 Only what a bench needs differs from the defaults: ports, routes, the two listeners and a
-message size that lets 50 MB in.  The log goes to a file, as Postfix's does.  Where only
-accepting is measured, both servers discard what they have accepted.
+message size that lets 50 MB in.  The log goes to a file, as Postfix's does.  What is to be
+deferred has a smarthost that is down: a few refused connections, then it is put off.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import measure
-from cells import DISCARD_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN
+from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN
 from net import HOST, NotUp, free_ports, wait_for_port
 from places import Places
 from postgresql import PostgreSQL
@@ -43,9 +43,9 @@ certificate = "{certificate}"
 key = "{key}"
 
 [[route]]
-name = "discard"
-recipient_domains = ["{discard}"]
-discard = true
+name = "dead"
+recipient_domains = ["{defer}"]
+smarthost = {{ host = "{host}", port = {dead_port}, tls = "none" }}
 
 [[route]]
 name = "sink"
@@ -144,9 +144,10 @@ class Relay:
             tls_port=self.tls_port,
             certificate=self._places.certificate,
             key=self._places.key,
-            discard=DISCARD_DOMAIN,
+            defer=DEFER_DOMAIN,
             sink=SINK_DOMAIN,
             timed=TIMED_DOMAIN,
+            dead_port=self._places.dead_port,
             sink_port=self._places.sink_port,
             timed_port=self._places.timed_port,
             directory=self._directory,
