@@ -30,7 +30,7 @@ from mta.spool.errors import SpoolUnavailable, SpoolUnusable, classify, one_line
 from mta.spool.schema import REVISION
 
 BUSY_S = 2.0  # how long one statement waits for another process's lock
-_UPGRADE = "run `mta db upgrade --config FILE`"
+_UPGRADE = "run `mta db upgrade` (--config FILE goes before db)"
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
