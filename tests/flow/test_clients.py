@@ -147,7 +147,7 @@ postlog unix-dgram n - n - 1 postlogd
 @pytest.fixture
 def postfix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """A private Postfix that takes mail for there.test into one mailbox file."""
-    import pwd  # noqa: PLC0415 - only where there is a Postfix to run
+    import pwd
 
     home = Path(f"/tmp/mta-postfix-{os.getpid()}")
     owner = pwd.getpwnam("postfix")
