@@ -61,6 +61,8 @@ class Play:
         self._world: World = open_world(reactor, directory)
         self._stage: Stage = set_stage(directory, self._world)
         self._narrator = Narrator(console, directory / "mail.jsonl")
+        # A signal ends the reactor and with it the scenes: the service must not outlive them.
+        reactor.addSystemEventTrigger("before", "shutdown", deferToThread, self._stage.stop)
 
     async def act(self) -> None:
         """All scenes in their order."""

@@ -109,10 +109,11 @@ class Stage:
 
         twistd ends by the signal that it was stopped with, once all is done.
         """
-        if self.process is None:
+        process, self.process = self.process, None
+        if process is None:
             return 0
-        self.process.terminate()
-        status = self.process.wait(20)
+        process.terminate()
+        status = process.wait(20)
         return 0 if status == -signal.SIGTERM else status
 
 

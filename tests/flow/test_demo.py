@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def paste(text: str) -> Path:
     return Path(found[0])
 
 
+def runs(words: str) -> bool:
+    """Tell whether a process has ``words`` in its command line."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            if words.encode() in path.read_bytes():
+                return True
+    return False
+
+
 def test_every_scene_is_shown_and_what_it_prints_works(tmp_path: Path) -> None:
     """All scenes come as plain lines; the printed commands send and trace; Ctrl-C ends it."""
     output = tmp_path / "output"
@@ -45,3 +55,4 @@ def test_every_scene_is_shown_and_what_it_prints_works(tmp_path: Path) -> None:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(30) == 0
     assert not directory.exists()
+    assert not runs(str(directory)), "the service has outlived the demonstration"
