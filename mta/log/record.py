@@ -18,7 +18,6 @@ from mta.mail.events import (
     Finished,
     LeaseLost,
     Note,
-    Operated,
     Refused,
     Reported,
 )
@@ -166,16 +165,6 @@ def _disconnected(event: Disconnected) -> Record:
     }
 
 
-def _operated(event: Operated) -> Record:
-    return {
-        "type": "Operation",
-        "id": event.id,
-        "number": event.recipient,
-        "verb": event.verb,
-        "who": event.who,
-    }
-
-
 def _note(event: Note) -> Record:
     return {"type": "Note", "level": event.level, "part": event.part, "text": event.text}
 
@@ -190,6 +179,5 @@ _RENDER: dict[type, Callable[..., Record]] = {
     Authenticated: _authenticated,
     AuthenticationFailed: _authentication_failed,
     Disconnected: _disconnected,
-    Operated: _operated,
     Note: _note,
 }

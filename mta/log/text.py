@@ -25,7 +25,6 @@ from mta.mail.events import (
     Finished,
     LeaseLost,
     Note,
-    Operated,
     Refused,
     Reported,
 )
@@ -178,11 +177,6 @@ def _disconnected(event: Disconnected) -> tuple[Line, ...]:
     return (("smtpd", text),)
 
 
-def _operated(event: Operated) -> tuple[Line, ...]:
-    which = "" if event.recipient is None else f" recipient {event.recipient}"
-    return (("admin", f"{event.id}: {clean(event.verb)}{which} by {clean(event.who)}"),)
-
-
 def _note(event: Note) -> tuple[Line, ...]:
     level = "" if event.level == "info" else f"{event.level}: "
     return ((event.part, level + clean(event.text)),)
@@ -198,6 +192,5 @@ _RENDER: dict[type, Callable[..., tuple[Line, ...]]] = {
     Authenticated: _authenticated,
     AuthenticationFailed: _authentication_failed,
     Disconnected: _disconnected,
-    Operated: _operated,
     Note: _note,
 }

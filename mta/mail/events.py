@@ -100,16 +100,6 @@ class Disconnected:
 
 
 @dataclass(frozen=True, slots=True)
-class Operated:
-    """An operator's verb was carried out on a recipient, or on all (``recipient`` None)."""
-
-    id: str
-    recipient: int | None
-    verb: str
-    who: str
-
-
-@dataclass(frozen=True, slots=True)
 class Note:
     """Something about the service itself: started, reloaded, the database is away, ..."""
 
@@ -128,7 +118,6 @@ Event: TypeAlias = (
     | Authenticated
     | AuthenticationFailed
     | Disconnected
-    | Operated
     | Note
 )
 
