@@ -29,6 +29,7 @@ from mta.config.settings import Settings
 from mta.launch import Launch
 from mta.mail.events import Note
 from mta.parts import Parts, StartFailed, build, needs_restart
+from mta.process import prepare
 from mta.readiness import notify, reloading
 from mta.tls.certificates import CertificateUnusable
 
@@ -48,6 +49,7 @@ def makeService(options: Options) -> "Relay":
     """Read the configuration and return the service; called by ``twistd``."""
     from twisted.internet import reactor  # noqa: PLC0415 - twistd has chosen it by now
 
+    prepare(reactor)
     vars(udp)["log"] = _SilentLog()
     path = Path(str(options["config"])).absolute()
     launch = Launch(options.parent)

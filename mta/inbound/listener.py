@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-from mta.inbound.reception import Credentials, Reception, Writes
+from mta.inbound.reception import Credentials, Reception, Writes, wall_ms
 from mta.inbound.session import SHUTDOWN, Session
 from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
 from mta.mail.envelope import Origin
@@ -92,7 +92,7 @@ class SessionFactory(Factory):
 class Inbound:
     """All listeners of the service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names every part it joins
         self,
         reactor: IReactorTime,
         settings: InboundSettings,
@@ -102,10 +102,11 @@ class Inbound:
         accounts: Credentials | None,
         certificates: ServerCertificates | None,
         emit: Emit,
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
-            reactor, settings, database, handover, accounts, certificates, emit
+            reactor, settings, database, handover, accounts, certificates, emit, now_ms
         )
         self._factories: list[SessionFactory] = []
         self._ended: Deferred[None] | None = None

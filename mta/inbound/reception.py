@@ -1,5 +1,6 @@
 """What all sessions of the process share: the doors to the rest of the program."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,6 +36,11 @@ class Credentials(Protocol):
         """Give the canonical login."""
 
 
+def wall_ms() -> int:
+    """Milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(slots=True)
 class Reception:
     """Made once; ``settings`` is replaced by a reload."""
@@ -46,9 +52,6 @@ class Reception:
     accounts: Credentials | None
     certificates: ServerCertificates | None
     emit: Emit
+    now_ms: Callable[[], int] = wall_ms  # for what is written down; waits go by ``clock``
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping
-
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch, UTC."""
-        return int(self.clock.seconds() * 1000)

@@ -199,6 +199,7 @@ class World:
     def __init__(self, spool=None):
         self.clock = Clock()
         self.clock.advance(1_764_028_800.0)  # 2025-11-25 00:00:00 UTC
+        self.wall_ms = 0  # added to what the clock says
         self.spool = MemorySpool() if spool is None else spool
         self.queue = Queue()
         self.accounts = Book()
@@ -216,6 +217,7 @@ class World:
             accounts=self.accounts,
             certificates=Certificates(),
             emit=self.events.append,
+            now_ms=lambda: self.wall_ms + int(self.clock.seconds() * 1000),
         )
 
     def limit(self, **limits):
