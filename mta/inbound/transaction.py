@@ -32,6 +32,7 @@ from mta.spool.body import StoredBody
 from mta.spool.errors import SpoolFull, SpoolUnavailable
 
 _CHUNK = intake.CHUNK_SIZE - 4 * 1024  # our own lines come on top of the first
+_SMALL = 1024  # pieces below it are joined
 _EARLY_CHUNK = 64 * 1024  # while memory is short; the longest header that is scanned whole
 
 OK_RCPT = reply(250, "2.1.5", "Ok")
@@ -122,7 +123,12 @@ class Transaction:
             self._reception.emit(Note("warning", "inbound", text))
 
     def _keep(self, data: bytes) -> None:
-        self._pieces.append(data)
+        # A client that sends an octet or two in each TLS record would else hold thirty times
+        # the memory that is counted.
+        if self._pieces and len(self._pieces[-1]) < _SMALL:
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(data)
         self._held += len(data)
         self._reception.held += len(data)
 

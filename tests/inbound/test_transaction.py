@@ -1,5 +1,7 @@
 """What is stored of a message, what is added to it, and what happens when storing fails."""
 
+import tracemalloc
+
 import pytest
 
 from mta.inbound.transaction import _CHUNK
@@ -250,3 +252,34 @@ def test_bare_postmaster_gets_a_domain(world):
     """``<postmaster>`` is somebody in particular by the time it is stored."""
     submit(world.connect(), b"x\r\n", START.replace(b"b@example.com", b"PostMaster"))
     assert world.spool.accepted[0].recipients[0].address == "PostMaster@relay.example.net"
+
+
+def test_pieces_of_two_octets_weigh_what_they_hold(world):
+    """Attack: one TLS record for every two octets; a Python object for each would be megabytes."""
+    client = world.connect()
+    client.say(START)
+    tracemalloc.start()
+    for _ in range(60_000):
+        client.session.dataReceived(bytes(bytearray(b"xy")))  # an object of its own each time
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1_000_000
+    assert client.say(b"\r\n.\r\n").startswith(b"250 ")
+    assert world.spool.accepted[0].chunks[0].endswith(b"\r\n" + b"xy" * 60_000 + b"\r\n")
+
+
+def test_waits_do_not_follow_the_wall_clock(world):
+    """A clock set back an hour is seen in what is written down and in nothing else."""
+    client = world.connect()
+    client.say(START)
+    world.wall_ms -= 3_600_000
+    assert client.say(b"x\r\n.\r\n").startswith(b"250 ")
+    submit(world.connect(), b"later\r\n")
+    assert [item.envelope.created_ms for item in world.spool.accepted] == [
+        1_764_028_800_000,
+        1_764_025_200_000,
+    ]
+    world.clock.advance(299)
+    assert client.read() == b""
+    world.clock.advance(2)
+    assert client.read() == b"421 4.4.2 Timeout; closing\r\n"
