@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from mta.spool.database import Database
@@ -112,16 +113,23 @@ class ThreadReactor:
     """As much of a reactor as ``Database`` needs: what threads hand over waits to be run."""
 
     def __init__(self) -> None:
+        self.clock = Clock()
         self._calls: Queue[tuple[Callable[..., Any], tuple[Any, ...]]] = Queue()
 
     def callFromThread(self, fn: Callable[..., Any], *args: Any) -> None:
         """Keep a call for the thread that waits."""
         self._calls.put((fn, args))
 
-    def callLater(self, delay: float, fn: Callable[..., Any], *args: Any) -> None:
-        """Keep a call for the next turn."""
-        assert delay == 0
+    def seconds(self) -> float:
+        """Say how far ``clock`` was moved by hand."""
+        return self.clock.seconds()
+
+    def callLater(self, delay: float, fn: Callable[..., Any], *args: Any) -> Any:
+        """Keep a call for the next turn, or until ``clock`` is advanced."""
+        if delay:
+            return self.clock.callLater(delay, fn, *args)
         self._calls.put((fn, args))
+        return None
 
     def turn(self) -> None:
         """Run what is there."""

@@ -8,7 +8,9 @@ transaction is rolled back and each write runs alone, so that one that cannot su
 not fail its neighbours.
 
 While the database is away each write is told so (``SpoolUnavailable``) after a bounded
-time; when it is back the next write finds it.  A cancelled Deferred does not stop the write.
+time; when it is back the next write finds it.  Where it does not even fail, whoever waits is
+told so as well (``unanswered``); what the writer had begun may then still happen, what it had
+not will not.  A cancelled Deferred does not stop the write.
 
 What it knowingly does not do: keep the order of writes that wait at the same moment.
 """
@@ -22,7 +24,7 @@ from time import monotonic, sleep
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
@@ -32,10 +34,12 @@ from mta.mail.events import Emit
 from mta.spool.availability import Availability
 from mta.spool.engine import create_engine, parse, reading, sqlite_path
 from mta.spool.errors import SpoolFull, SpoolUnavailable, classify
+from mta.spool.unanswered import ANSWER_S, Unanswered, silence
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
+
 
 class Reactor(IReactorFromThreads, IReactorTime):
     """What ``Database`` asks of the reactor."""
@@ -62,9 +66,7 @@ _Answer: TypeAlias = tuple[Deferred[Any], Any]  # the value is a Failure if it f
 class Database:
     """Asynchronous reads and writes of the spool at ``url``."""
 
-    def __init__(
-        self, url: str, reactor: Reactor, *, readers: int = 2, emit: Emit
-    ) -> None:
+    def __init__(self, url: str, reactor: Reactor, *, readers: int = 2, emit: Emit) -> None:
         self._reactor = reactor
         self._engine = create_engine(url, connections=1)
         self._writing = self._engine.execution_options(writing=True)
@@ -72,6 +74,7 @@ class Database:
         self._file = _SpoolFile.of(url)
         self._readers = ThreadPool(minthreads=0, maxthreads=readers, name="spool reader")
         self._waiting: deque[_Write] = deque()
+        self._unanswered = Unanswered(reactor, self._silent)
         self._waking = False
         self._changed = Condition()
         self._writer: Thread | None = None
@@ -117,9 +120,10 @@ class Database:
         """Run ``fn(conn, *args)`` in a reading transaction, in one of the reading threads."""
         if not self._open:
             return fail(SpoolUnavailable("the spool is closed"))
-        return deferToThreadPool(
+        reading = deferToThreadPool(
             self._reactor, self._readers, self._read, lambda conn: fn(conn, *args, **kwargs)
         )
+        return reading.addTimeout(ANSWER_S, self._reactor, _unread)
 
     def _enqueue(
         self, fn: Callable[..., Any], args: tuple[Any, ...], together: bool
@@ -131,6 +135,7 @@ class Database:
             if len(self._waiting) >= MOST_WAITING:
                 return fail(SpoolUnavailable("too many writes are waiting for the spool"))
             self._waiting.append(write)
+        self._unanswered.add(write.deferred)
         if not self._waking:
             self._waking = True
             self._reactor.callLater(0, self._wake)
@@ -159,11 +164,25 @@ class Database:
         """The writer thread."""
         while batch := self._next_batch():
             answers = self._commit(batch, monotonic() + PATIENCE_S)
-            self._reactor.callFromThread(_answer, answers)
+            self._reactor.callFromThread(self._answer, answers)
         self._readers.stop()
         self._engine.dispose()
         self._reading.dispose()
-        self._reactor.callFromThread(self._stopped.callback, None)
+        self._reactor.callFromThread(self._ended)
+
+    def _answer(self, answers: Sequence[_Answer]) -> None:
+        for deferred, result in answers:
+            self._unanswered.answer(deferred, result)
+
+    def _silent(self, those: set[Deferred[Any]], why: SpoolUnavailable) -> None:
+        """Nobody waits for ``those`` any more: what has not been begun is not to be done."""
+        with self._changed:
+            self._waiting = deque(one for one in self._waiting if one.deferred not in those)
+        self._availability.failed(why)
+
+    def _ended(self) -> None:
+        self._unanswered.stop()
+        self._stopped.callback(None)
 
     def _next_batch(self) -> list[_Write]:
         """Wait for work; return none at the end."""
@@ -292,9 +311,7 @@ def _failed(batch: Sequence[_Write], error: Exception) -> list[_Answer]:
     return [(write.deferred, Failure(error)) for write in batch]
 
 
-def _answer(answers: Sequence[_Answer]) -> None:
-    for deferred, result in answers:
-        if isinstance(result, Failure):
-            deferred.errback(result)
-        else:
-            deferred.callback(result)
+def _unread(result: Any, _seconds: float) -> Any:
+    if isinstance(result, Failure) and result.check(CancelledError):
+        raise silence()
+    return result

@@ -101,6 +101,56 @@ def test_cancelled_write_is_finished(spool, gate, mail, table):
     assert table.rows("SELECT count(*) FROM messages") == [(2,)]
 
 
+def test_a_frozen_database_keeps_nobody_waiting(spool, gate, mail, table):
+    """Attack: a server that is stopped, a disk that hangs: no error ever comes; 60 s, then 451."""
+    late = spool.database.write_together(intake.accept, mail.intake())
+    spool.reactor.clock.advance(59.0)
+    recent = spool.database.write_together(intake.accept, mail.intake())
+    assert not late.called
+    spool.reactor.clock.advance(1.0)
+    with pytest.raises(SpoolUnavailable, match="not answered for 60 s"):
+        spool.wait(late)
+    assert not recent.called
+    with pytest.raises(SpoolUnavailable, match="not answered"):
+        gate.open()  # what the writer had in hand is late as well
+    spool.wait(recent)
+    assert table.rows("SELECT count(*) FROM messages") == [(1,)]  # the late one was not begun
+    spool.reactor.turn()
+    notes = [event.text for event in spool.events]
+    assert notes[0] == "the database is away: the database has not answered for 60 s"
+    assert notes[1].startswith("the database is back")
+
+
+def test_a_write_that_was_begun_and_given_up_may_still_happen(spool, mail, table):
+    """Its answer comes too late for anybody and is dropped; the next write goes on as usual."""
+    entered, opened = Event(), Event()
+
+    def work(conn):
+        entered.set()
+        assert opened.wait(10)
+        intake.accept(conn, [mail.intake()])
+
+    begun = spool.database.write(work)
+    spool.reactor.turn()
+    assert entered.wait(10)
+    spool.reactor.clock.advance(60.0)
+    with pytest.raises(SpoolUnavailable, match="not answered"):
+        spool.wait(begun)
+    opened.set()
+    spool.wait(spool.database.write(leases.wake))
+    assert table.rows("SELECT count(*) FROM messages") == [(1,)]
+
+
+def test_a_frozen_database_keeps_no_reader_waiting(spool):
+    """The same for reading: log-ins, bodies, polling."""
+    opened = Event()
+    reading = spool.database.read(lambda _conn: opened.wait(10))
+    spool.reactor.clock.advance(60.0)
+    with pytest.raises(SpoolUnavailable, match="not answered"):
+        spool.wait(reading)
+    opened.set()
+
+
 def test_bounded_queue(spool, gate, monkeypatch):
     """When the writer does not keep up, new writes are refused instead of piling up."""
     monkeypatch.setattr(database_module, "MOST_WAITING", 3)
