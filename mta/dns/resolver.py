@@ -34,6 +34,7 @@ from mta.dns.wire import (
 )
 
 _STAND_BACK_S = 30.0
+_CACHED_RECORDS = 100  # of one answer: ten thousand with 64 KiB each would be gigabytes
 
 
 class Resolver:
@@ -101,7 +102,8 @@ class Resolver:
             if target in asked or len(asked) > MAX_ALIASES:
                 raise DnsTemporary(f"{name} {rdtype}: a loop of aliases")
             asked.add(target)
-        self._cache.put((name, rdtype), found, found.ttl)
+        if isinstance(found, Absent) or len(found.records) <= _CACHED_RECORDS:
+            self._cache.put((name, rdtype), found, found.ttl)
         return found
 
     async def _ask(self, name: str, rdtype: str) -> Finding:

@@ -504,3 +504,14 @@ def test_no_servers(net):
         Resolver(net, [])
     with pytest.raises(ValueError, match=r"ns\.example"):
         Resolver(net, [("ns.example", 53)])
+
+
+@pytest.mark.parametrize(("count", "look_ups"), [(100, 1), (101, 2)])
+def test_huge_answers_are_used_and_not_kept(net, resolver, outcome, count, look_ups):
+    """Attack: a zone with thousands of names, each with 64 KiB of records, to fill the cache."""
+    name = "huge.example.com"
+    responder = net.serve({name: [("A", f"10.0.{n // 256}.{n % 256}") for n in range(count)]})
+    ask = resolver()
+    for _ in range(2):
+        assert len(outcome(ask.lookup(name, "A")).texts) == count
+    assert len(responder.asked) == 2 * look_ups  # by UDP, and by TCP
