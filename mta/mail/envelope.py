@@ -35,7 +35,7 @@ class Envelope:
     sender: str  # "" is the null sender (RFC 5321 §4.5.5)
     size: int  # octets as stored: CRLF line ends, our trace lines included, not dot-stuffed
     created_ms: int
-    expires_ms: int  # no attempt begins after this moment
+    expires_ms: int  # no attempt is planned after this moment
     eight_bit: bool = False  # octets above 127 do occur in the content
     kind: MessageKind = MessageKind.MAIL
     message_id: str = ""  # content of the Message-ID header field, with its angle brackets

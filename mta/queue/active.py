@@ -96,16 +96,14 @@ class ActiveSet:
         self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body, token: str
     ) -> None:
         """Let claimed mail in, or put it back where it cannot stay."""
-        now_ms, now_s = self._now_ms(), self._clock.seconds()
+        now_s = self._clock.seconds()
         some = entries(envelope, recipients, body, token, self._destination)
         self.room.octets += some[0].charge.octets
         for entry in some:
             self.room.take(entry.weight)
             self._entries.add(entry)
             if self.closed or token != self._lease.token:
-                self._ledger.give_back(entry, now_ms)
-            elif now_ms >= envelope.expires_ms:
-                self.expire(entry)
+                self._ledger.give_back(entry, self._now_ms())
             else:
                 domain = entry.job.recipients[0].domain
                 put_off = self.destinations.admit(entry, now_s, domain, self.room.free)
@@ -119,10 +117,6 @@ class ActiveSet:
         if put_off is not None:
             for one in drained:
                 self._ledger.put_off(one, put_off.wait_s, put_off.why)
-
-    def expire(self, entry: Entry) -> None:
-        """Give up ``entry``, whose time is over."""
-        self._ledger.expire(entry, self.destinations.why(entry.destination))
 
     def give_back(self, wanted: Callable[[Entry], bool]) -> None:
         """Return what is ``wanted`` of what waits for its turn, due at once."""

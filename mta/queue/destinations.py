@@ -154,11 +154,6 @@ class Destinations(Generic[L]):
         for here in self._known.values():
             here.dead_until_s = 0.0
 
-    def why(self, key: str) -> str:
-        """Return the last fault of ``key`` since its last success, in words, or ""."""
-        here = self._known.get(key)
-        return here.why if here is not None else ""
-
     def get(self, key: str) -> Destination[L] | None:
         """Return what is known of ``key``."""
         return self._known.get(key)

@@ -152,14 +152,16 @@ class Ledger:
     def put_off(self, entry: Entry, wait_s: float, why: str) -> None:
         """Return ``entry`` undialled for ``wait_s`` seconds, because of its destination.
 
-        Where its time is over, or its sender must be told that it is late, that is
-        recorded instead.  ``why`` is the site's last fault, "" if there is none.
+        Where its time is over and its site is dead, or its sender must be told that it is
+        late, that is recorded instead.  ``why`` is the site's last fault, "" if there is none.
         """
         now_ms, envelope = self._now_ms(), entry.job.envelope
-        at_ms = min(now_ms + int(wait_s * 1000), envelope.expires_ms)
+        at_ms = now_ms + int(wait_s * 1000)
+        if now_ms < envelope.expires_ms:
+            at_ms = min(at_ms, envelope.expires_ms)
         warn_s = None if unreported(entry) else self.settings.delay_warning_s
-        if now_ms >= envelope.expires_ms:
-            self.expire(entry, why)
+        if why and now_ms >= envelope.expires_ms:
+            self._expire(entry, why)
         elif any(
             warning_due(envelope.created_ms, now_ms, warn_s, warned=one.warned)
             for one in entry.job.recipients
@@ -179,11 +181,11 @@ class Ledger:
         else:
             self.give_back(entry, at_ms)
 
-    def expire(self, entry: Entry, why: str = "") -> None:
-        """Give up what may not be attempted any more."""
+    def _expire(self, entry: Entry, why: str) -> None:
+        """Give up what waits for a site that is dead and whose time is over."""
         again = any(one.attempts > 1 for one in entry.job.recipients)
         text = f"its time was over before {'another' if again else 'an'} attempt could be made"
-        made = deferred(entry.job.recipients, "4.4.7", f"{text}: {why}" if why else text)
+        made = deferred(entry.job.recipients, "4.4.7", f"{text}: {why}")
         pairs = zip(entry.job.recipients, made, strict=True)
         self.settle(entry, tuple(expired(one, outcome) for one, outcome in pairs))
 

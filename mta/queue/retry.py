@@ -4,11 +4,13 @@ A recipient's attempts walk along the steps of the schedule; the last step repea
 the message expires.  Jitter spreads what failed together, so that a site that comes back
 is not met by everything at once.
 
-The end: no attempt begins after ``expires_ms`` (``mail.envelope.Envelope``).  If the next
+The end: no attempt is planned after ``expires_ms`` (``mail.envelope.Envelope``).  If the next
 step would lead beyond it, there is one last attempt shortly before it, provided that at
 least half of the step lies between; otherwise the recipient expires at once.  A sender
 who was promised five days gets a last try near the end of the fifth day and not silence
 for the last four hours; and nobody is tried twice in a row only because time runs out.
+What could not be tried in its time, because the service was down, or an operator held it, or
+the clock was wrong, is tried once more all the same: that is no reason to return it.
 """
 
 from dataclasses import dataclass

@@ -214,10 +214,6 @@ class Scheduler:
     def _begin(self, entry: Entry) -> None:
         """Deliver ``entry``: its turn has come."""
         entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
-        if entry.began_ms >= entry.job.envelope.expires_ms:
-            self._active.ended(entry, Health.UNKNOWN)
-            self._active.expire(entry)
-            return
         try:
             attempt = self._attempt(entry.job)
         except Exception:

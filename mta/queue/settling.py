@@ -97,9 +97,11 @@ def expired(recipient: Recipient, outcome: Outcome) -> Settled:
 
 
 def due_at_once(settled: tuple[Settled, ...], now_ms: int) -> tuple[Settled, ...]:
-    """Let what was put off be due at once: we broke it off ourselves, the site is not at fault."""
+    """Let what was put off or given up be due at once: we broke it off, no site is at fault."""
     return tuple(
-        replace(one, next_attempt_ms=now_ms) if one.state is State.QUEUED else one
+        replace(one, state=State.QUEUED, next_attempt_ms=now_ms, cause="")
+        if one.state in (State.QUEUED, State.EXPIRED)
+        else one
         for one in settled
     )
 

@@ -234,6 +234,20 @@ def test_stop_cancels_what_does_not_end(stage):
     assert (row.enhanced, row.text) == ("4.3.2", "the service is stopping")
 
 
+def test_stopping_in_the_last_attempt_expires_nothing(stage):
+    """The attempt that we break off ourselves is not the one that a message is given up after."""
+    scheduler = stage.scheduler()
+    message_id = stage.accept(scheduler, "b@example.net", expires_s=100)
+    stage.advance(90)
+    stopped = scheduler.stop(5)
+    for _ in range(200):
+        stage.advance(0.1)
+    assert stopped.called
+    assert stage.one().cancelled
+    assert stage.states(message_id)[0][0] == "queued"
+    assert stage.reports(message_id) == []
+
+
 def test_stop_ends_although_the_spool_is_away(stage):
     """Every wait of the stop is bounded, and what could not be written is said."""
     scheduler = stage.scheduler()

@@ -244,15 +244,40 @@ def test_what_a_site_says_about_recipients_does_not_kill_it(stage):
 
 
 @pytest.mark.parametrize("sender", ["a@example.org", ""])
-def test_time_that_has_run_out_expires_without_an_attempt(stage, sender):
-    """No attempt begins after expiry; the sender is told once, the null sender never."""
+def test_time_that_has_run_out_is_no_reason_not_to_try(stage, sender):
+    """After an outage of our own of a week, or a clock that was wrong, mail gets its last try.
+
+    Only when that fails is it given up; the sender is told once, the null sender never.
+    """
     message_id = stage.accept(None, "b@example.net", sender=sender, expires_s=100)
+    other = stage.accept(None, "c@example.com", sender=sender, expires_s=100)
     stage.advance(101)
     stage.scheduler()
+    first, second = stage.take()
+    first.defers()
+    second.delivers()
+    stage.advance(0)
     assert [one.job.envelope.sender for one in stage.take()] == ([""] if sender else [])
     assert stage.states(message_id)[0][0] == "expired"
+    assert stage.states(other)[0][0] == "delivered"
     assert len(stage.reports(message_id)) == (1 if sender else 0)
     assert stage.seen(Attempted)[0].status == "expired"
+
+
+def test_a_full_destination_expires_nothing(stage):
+    """Too much mail for a site that works is no fault of the mail that waits."""
+    scheduler = stage.scheduler(active_recipients=8)
+    for _ in range(3):
+        stage.accept(scheduler, "b@busy.example")
+    late = stage.accept(None, "b@busy.example", expires_s=5)
+    for _ in range(10):
+        stage.advance(1)
+    assert stage.states(late)[0][0] == "queued"
+    for _ in range(5):
+        for attempt in stage.take():
+            attempt.delivers()
+        stage.advance(1)
+    assert stage.states(late)[0][0] == "delivered"
 
 
 def test_expiry_gives_exactly_one_report(stage):
