@@ -19,7 +19,15 @@ from mta.mail import events
 from mta.mail.envelope import Origin
 from mta.mail.headers import protocol_keyword
 from mta.smtp.commands import Mail, Rcpt
-from mta.smtp.events import Content, Data, EndOfData, Event, Rejected
+from mta.smtp.events import (
+    Content,
+    Data,
+    EndOfChunk,
+    EndOfData,
+    Event,
+    Forget,
+    Rejected,
+)
 from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import Claim
 from mta.smtp.server import Server
@@ -58,7 +66,9 @@ class Dialogue:
             Rcpt: self._rcpt,
             Data: self._data,
             Content: self._content,
+            EndOfChunk: self._end_of_chunk,
             EndOfData: self._end_of_data,
+            Forget: self._forget,
             Claim: self._authenticate,
             Rejected: self._rejected,
         }
@@ -67,8 +77,8 @@ class Dialogue:
         """Answer an event of the core."""
         return self._answers[type(event)](event)
 
-    def origin(self) -> Origin:
-        """Return what is known of the client."""
+    def origin(self, *, utf8: bool = False) -> Origin:
+        """Return what is known of the client; ``utf8``: it sends a message with SMTPUTF8."""
         core = self._core
         return Origin(
             listener=self._listener.name,
@@ -76,7 +86,10 @@ class Dialogue:
             client_name=core.client_name,
             login=self.login,
             protocol=protocol_keyword(
-                extended=core.extended, secure=core.secure, authenticated=bool(self.login)
+                extended=core.extended,
+                secure=core.secure,
+                authenticated=bool(self.login),
+                utf8=utf8,
             ),
             tls=self.tls,
         )
@@ -94,8 +107,8 @@ class Dialogue:
         self._transaction = Transaction(
             self._reception,
             self._settings,
-            self.origin(),
-            mail.sender,
+            self.origin(utf8=mail.utf8),
+            mail,
             submission=self._listener.submission or bool(self.login),
         )
         return OK_MAIL
@@ -124,6 +137,20 @@ class Dialogue:
     def _content(self, content: Content) -> Later | None:
         assert self._transaction is not None
         return self._transaction.take(content.data)
+
+    async def _end_of_chunk(self, end: EndOfChunk) -> Reply:
+        """RFC 3030 §2: each chunk is answered; after a refusal nothing of the message is left."""
+        transaction = self._transaction
+        assert transaction is not None
+        refusal = await transaction.end_chunk(end)
+        if refusal is not None:
+            self._transaction = None
+            return refusal
+        return reply(250, "2.0.0", f"Ok: {end.octets} octets so far")
+
+    async def _forget(self, forget: Forget) -> Reply:
+        await self.abandon()
+        return forget.reply
 
     async def _end_of_data(self, end: EndOfData) -> Reply:
         transaction = self._transaction

@@ -18,8 +18,8 @@ from mta.inbound.session import SHUTDOWN, Session
 from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
 from mta.mail.envelope import Origin
 from mta.mail.events import Emit, Refused
+from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import Reply, reply
-from mta.smtp.server import ServerSettings
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
 
@@ -183,6 +183,7 @@ def _core_settings(reception: Reception, listener: ListenerSettings) -> ServerSe
     return ServerSettings(
         host_name=reception.settings.host_name,
         message_size=limits.message_size,
+        recipients=limits.recipients,
         starttls=listener.tls is TlsMode.STARTTLS,
         auth=listener.auth is not AuthMode.NONE,
         errors=limits.errors,

@@ -28,9 +28,10 @@ from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings, TlsMode
 from mta.mail.events import Disconnected
 from mta.smtp.events import EndOfData, Event, StartTls
+from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import Reply, reply
-from mta.smtp.server import Server, ServerSettings
-from mta.smtp.states import State
+from mta.smtp.server import Server
+from mta.smtp.states import IN_CONTENT, State
 from mta.tcp import write_now
 from mta.tls.level import describe
 
@@ -133,7 +134,7 @@ class Session(Protocol):
         """The service stops: who is idle goes now, a message in progress may be finished."""
         if self._handshaking:
             self.abort()
-        elif not self._answering and self._core.state is not State.CONTENT:
+        elif not self._answering and self._core.state not in IN_CONTENT:
             self._core.close(SHUTDOWN, "shutdown")
             self._work()
 
@@ -212,7 +213,7 @@ class Session(Protocol):
             self._core.proceed()
         else:
             self._core.answer(answer)
-        if self._reception.closing and self._core.state is not State.CONTENT:
+        if self._reception.closing and self._core.state not in IN_CONTENT:
             self._core.close(SHUTDOWN, "shutdown")
         self._work()
 
@@ -251,7 +252,7 @@ class Session(Protocol):
         received, self._received = self._received, 0
         if self._answering:
             self._patience.suspend()
-        elif self._core.state is State.CONTENT:
+        elif self._core.state in IN_CONTENT:  # chunks are no way to hold a session for ever
             self._patience.content(received)
         elif replied or self._patience.suspended:
             self._patience.command()

@@ -25,7 +25,8 @@ from mta.mail.address import domain_of
 from mta.mail.envelope import Body, Envelope, MemoryBody, Origin, Recipient
 from mta.mail.events import Accepted, Note, Refused
 from mta.mail.queue_id import new_queue_id
-from mta.smtp.events import EndOfData
+from mta.smtp.commands import Mail
+from mta.smtp.events import EndOfChunk, EndOfData
 from mta.smtp.replies import Reply, reply
 from mta.spool import intake
 from mta.spool.body import StoredBody
@@ -54,7 +55,7 @@ class Transaction:
         reception: Reception,
         settings: InboundSettings,
         origin: Origin,
-        sender: str,
+        mail: Mail,
         *,
         submission: bool,
     ) -> None:
@@ -63,7 +64,8 @@ class Transaction:
         self._settings = settings
         self._origin = origin
         self._submission = submission
-        self.sender = sender
+        self._mail = mail
+        self.sender = mail.sender
         self._recipients: dict[str, str] = {}  # address -> domain; a second RCPT is the first
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
@@ -73,6 +75,7 @@ class Transaction:
         self._stored = 0  # chunks in the spool
         self._touched = False  # there may be chunks in the spool
         self._message_id = ""
+        self._utf8_header = self._tls_not_required = False
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
@@ -93,6 +96,18 @@ class Transaction:
             return self._store_then_keep(data)
         self._keep(data)
         return None
+
+    async def end_chunk(self, end: EndOfChunk) -> Reply | None:
+        """A chunk is complete (RFC 3030 §2); a refusal is the end of the whole message."""
+        if end.refusal is None and end.data:
+            storing = self.take(end.data)
+            if storing is not None:
+                await storing
+        refusal = end.refusal or self._failure
+        if refusal is not None:
+            await self.abandon()
+            self._refused(refusal)
+        return refusal
 
     async def finish(self, end: EndOfData) -> Reply:
         """The message is complete: accept it or not."""
@@ -171,6 +186,8 @@ class Transaction:
         if header.hops >= self._settings.limits.hops:
             self._failure = TOO_MANY_HOPS
         self._message_id = header.message_id
+        self._utf8_header = header.utf8
+        self._tls_not_required = header.tls_not_required
         host_name = self._settings.host_name
         only = next(iter(self._recipients)) if len(self._recipients) == 1 else ""
         lines = headers.received(self._origin, host_name, self._id, only, self._created_ms)
@@ -223,6 +240,10 @@ class Transaction:
             created_ms=self._created_ms,
             expires_ms=self._created_ms + self._settings.expiry_ms,
             eight_bit=eight_bit,
+            binary=self._mail.binary,
+            utf8=self._mail.utf8 and self._utf8_header,
+            require_tls=self._mail.require_tls,
+            tls_not_required=self._tls_not_required and not self._mail.require_tls,
             message_id=self._message_id,
             origin=self._origin,
         )

@@ -37,6 +37,10 @@ class Envelope:
     created_ms: int
     expires_ms: int  # no attempt is planned after this moment
     eight_bit: bool = False  # octets above 127 do occur in the content
+    binary: bool = False  # it came as BINARYMIME (RFC 3030 §3) and can only leave so
+    utf8: bool = False  # it came with SMTPUTF8, and its header is not ASCII (RFC 6531 §3.4)
+    require_tls: bool = False  # REQUIRETLS (RFC 8689): nobody may get it without verified TLS
+    tls_not_required: bool = False  # TLS-Required: No (RFC 8689 §3), and not REQUIRETLS
     kind: MessageKind = MessageKind.MAIL
     message_id: str = ""  # content of the Message-ID header field, with its angle brackets
     origin: Origin = Origin()

@@ -34,6 +34,8 @@ class Header:
     has_date: bool
     has_message_id: bool
     message_id: str  # with its angle brackets; "" if it is missing or not one
+    utf8: bool  # octets above 127 are in it (RFC 6532)
+    tls_not_required: bool  # TLS-Required: No (RFC 8689 §3)
 
 
 def scan(block: bytes) -> Header:
@@ -50,6 +52,8 @@ def scan(block: bytes) -> Header:
         has_date=_find(lowered, b"date") >= 0,
         has_message_id=at >= 0,
         message_id=_message_id(block, at - 2, end) if at >= 0 else "",
+        utf8=not lowered.isascii(),
+        tls_not_required=_tls_not_required(lowered),
     )
 
 
@@ -83,19 +87,28 @@ def _message_id(block: bytes, at: int, end: int) -> str:
     return found[1].decode("utf-8", "replace") if found is not None else ""
 
 
+def _tls_not_required(lowered: bytes) -> bool:
+    """Tell whether ``TLS-Required: No`` is there, once and with no other value."""
+    at = _find(lowered, b"tls-required")
+    if at < 0 or _find(lowered, b"tls-required", at) >= 0:
+        return False
+    return lowered[at : lowered.find(b"\r\n", at)].strip() == b"no"
+
+
 def received(
     origin: Origin, host_name: str, queue_id: str, recipient: str, created_ms: int
 ) -> bytes:
     """Return a ``Received:`` field (RFC 5321 §4.4), its CRLF included.
 
     ``recipient`` is ``""`` unless the message has exactly one: with more of them the
-    field would tell each about the others (RFC 5321 §7.2).
+    field would tell each about the others (RFC 5321 §7.2).  Beyond ASCII it is left out: the
+    message might leave without SMTPUTF8.
     """
     name = _UNSAFE_IN_NAME.sub("?", origin.client_name) or "unknown"
     address = _UNSAFE_IN_NAME.sub("?", origin.client_address)
     literal = f"IPv6:{address}" if ":" in address else address or "unknown"
     tls = f" ({_UNSAFE_IN_COMMENT.sub('?', origin.tls)})" if origin.tls else ""
-    to = f"for <{recipient}>" if recipient else ""
+    to = f"for <{recipient}>" if recipient and recipient.isascii() else ""
     return (
         f"Received: from {name} ([{literal}])\r\n"
         f"\tby {host_name} with {origin.protocol}{tls}\r\n"
@@ -104,11 +117,15 @@ def received(
     ).encode("ascii", "replace")
 
 
-def protocol_keyword(*, extended: bool, secure: bool, authenticated: bool) -> str:
-    """Return the ``with`` keyword (RFC 3848)."""
+def protocol_keyword(
+    *, extended: bool, secure: bool, authenticated: bool, utf8: bool = False
+) -> str:
+    """Return the ``with`` keyword (RFC 3848; RFC 6531 §4.3 for SMTPUTF8)."""
     if not extended:
         return "SMTP"
-    return "ESMTP" + ("S" if secure else "") + ("A" if authenticated else "")
+    return (
+        ("UTF8SMTP" if utf8 else "ESMTP") + ("S" if secure else "") + ("A" if authenticated else "")
+    )
 
 
 def date(now_ms: int) -> str:

@@ -1,14 +1,20 @@
 """Command lines to values (RFC 5321 §4.1.1, and the parameters of the extensions).
 
-A line has already been found to be printable ASCII when it comes here, so that nothing
-that is parsed can hold CR, LF, NUL or another control character.
+A line has already been found to be printable when it comes here, so that nothing that is parsed
+can hold CR, LF, NUL or another control character; beyond ASCII are at most addresses.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
 
 from mta.mail.address import domain_of
 from mta.smtp import grammar
+from mta.smtp.content import too_big
 from mta.smtp.replies import Reply, reply
+
+T = TypeVar("T", "Mail", "Rcpt")
 
 MAX_PARAMETERS = 16
 MAX_HELLO_NAME = 255
@@ -29,6 +35,9 @@ class Mail:
     sender: str  # "" is the null sender
     size: int | None = None  # what the client announces (RFC 1870), octets
     eight_bit: bool = False  # BODY=8BITMIME (RFC 6152)
+    binary: bool = False  # BODY=BINARYMIME (RFC 3030 §3)
+    utf8: bool = False  # SMTPUTF8 (RFC 6531 §3.4)
+    require_tls: bool = False  # REQUIRETLS (RFC 8689 §2)
 
 
 @dataclass(slots=True)
@@ -38,42 +47,124 @@ class Rcpt:
     recipient: str  # as the client wrote it; "postmaster" may have no domain
 
 
+@dataclass(frozen=True, slots=True)
+class Bdat:
+    """BDAT: a chunk follows (RFC 3030 §2)."""
+
+    size: int  # octets
+    last: bool
+    refusal: Reply | None = None  # to be said behind the chunk
+
+
 def parse_mail(argument: str, *, extended: bool) -> Mail:
     """Parse what follows ``MAIL``.  Raises ``CommandError``."""
     sender, words = _path(argument, "FROM:", "5.1.7")
     mail = Mail(sender)
     if words:
-        for keyword, value in _parameters(words, extended=extended).items():
-            _mail_parameter(mail, keyword, value)
+        _apply(mail, "MAIL", words, _MAIL_PARAMETERS, extended=extended)
+    _require_utf8(sender, allowed=mail.utf8)
     return mail
 
 
-def _mail_parameter(mail: Mail, keyword: str, value: str) -> None:
-    if keyword == "SIZE":
-        if not value.isdigit() or len(value) > 20:
-            raise CommandError(reply(501, "5.5.4", "SIZE must be a number of octets"))
-        mail.size = int(value)
-    elif keyword == "BODY":
-        if value.upper() not in ("7BIT", "8BITMIME"):
-            raise CommandError(reply(501, "5.5.4", "BODY must be 7BIT or 8BITMIME"))
-        mail.eight_bit = value.upper() == "8BITMIME"
-    elif keyword == "AUTH":
-        # RFC 4954 §5: whoever offers AUTH accepts this.  What it says is believed from nobody,
-        # which is what "<>" would mean to the next hop.
-        if not value or not grammar.is_xtext(value):
-            raise CommandError(reply(501, "5.5.4", "AUTH must be an address in xtext, or <>"))
-    else:
-        raise CommandError(_unknown_parameter("MAIL", keyword))
+def _size(mail: Mail, value: str) -> None:
+    if not value.isdigit() or len(value) > 20:
+        raise CommandError(reply(501, "5.5.4", "SIZE must be a number of octets"))
+    mail.size = int(value)
 
 
-def parse_rcpt(argument: str, *, extended: bool) -> Rcpt:
-    """Parse what follows ``RCPT``.  Raises ``CommandError``."""
+def _body(mail: Mail, value: str) -> None:
+    body = value.upper()
+    if body not in ("7BIT", "8BITMIME", "BINARYMIME"):
+        raise CommandError(reply(501, "5.5.4", "BODY must be 7BIT, 8BITMIME or BINARYMIME"))
+    mail.eight_bit = body == "8BITMIME"
+    mail.binary = body == "BINARYMIME"
+
+
+def _auth(mail: Mail, value: str) -> None:
+    # RFC 4954 §5: whoever offers AUTH accepts this.  What it says is believed from nobody,
+    # which is what "<>" would mean to the next hop.
+    if not value or not grammar.is_xtext(value):
+        raise CommandError(reply(501, "5.5.4", "AUTH must be an address in xtext, or <>"))
+
+
+def _smtputf8(mail: Mail, value: str) -> None:
+    _no_value("SMTPUTF8", value)
+    mail.utf8 = True
+
+
+def _requiretls(mail: Mail, value: str) -> None:
+    _no_value("REQUIRETLS", value)
+    mail.require_tls = True
+
+
+def _no_value(keyword: str, value: str) -> None:
+    if value:
+        raise CommandError(reply(501, "5.5.4", f"{keyword} takes no value"))
+
+
+# keyword -> what it does to the command; it may raise ``CommandError``
+_MAIL_PARAMETERS: Mapping[str, Callable[[Mail, str], None]] = MappingProxyType(
+    {
+        "SIZE": _size,
+        "BODY": _body,
+        "AUTH": _auth,
+        "SMTPUTF8": _smtputf8,
+        "REQUIRETLS": _requiretls,
+    }
+)
+_RCPT_PARAMETERS: Mapping[str, Callable[[Rcpt, str], None]] = MappingProxyType({})
+
+
+def parse_rcpt(argument: str, *, extended: bool, utf8: bool = False) -> Rcpt:
+    """Parse what follows ``RCPT``; ``utf8``: MAIL had SMTPUTF8.  Raises ``CommandError``."""
     recipient, words = _path(argument, "TO:", "5.1.3")
     if not recipient:
         raise CommandError(reply(501, "5.1.3", "The null address can't be a recipient"))
-    for keyword in _parameters(words, extended=extended) if words else ():
-        raise CommandError(_unknown_parameter("RCPT", keyword))
-    return Rcpt(recipient)
+    rcpt = Rcpt(recipient)
+    if words:
+        _apply(rcpt, "RCPT", words, _RCPT_PARAMETERS, extended=extended)
+    _require_utf8(recipient, allowed=utf8)
+    return rcpt
+
+
+def _apply(
+    command: T,
+    verb: str,
+    words: str,
+    known: Mapping[str, Callable[[T, str], None]],
+    *,
+    extended: bool,
+) -> None:
+    """Let each parameter do to ``command`` what the table says."""
+    for keyword, value in _parameters(words, extended=extended).items():
+        action = known.get(keyword)
+        if action is None:
+            raise CommandError(_unknown_parameter(verb, keyword))
+        action(command, value)
+
+
+def _require_utf8(address: str, *, allowed: bool) -> None:
+    """RFC 6531 §3.5: an address beyond ASCII needs the parameter, even in its domain alone."""
+    if not (allowed or address.isascii()):
+        raise CommandError(
+            reply(553, "5.6.7", "An address beyond ASCII needs the SMTPUTF8 parameter at MAIL")
+        )
+
+
+def parse_bdat(argument: str) -> Bdat:
+    """Parse what follows ``BDAT``.
+
+    Raises ``CommandError`` where it is not known how many octets follow, and thus not where the
+    next command begins.  ``Bdat.refusal`` is what is wrong otherwise.
+    """
+    size, _, rest = argument.strip(" ").partition(" ")
+    if not (size.isascii() and size.isdigit()) or len(size) > 20:
+        raise CommandError(
+            reply(501, "5.5.4", "BDAT must be followed by a number of octets; closing")
+        )
+    rest = rest.strip(" ").upper()
+    wrong = None if rest in ("", "LAST") else reply(501, "5.5.4", "Only LAST may follow the number")
+    return Bdat(int(size), rest == "LAST", wrong)
 
 
 def _path(argument: str, keyword: str, enhanced: str) -> tuple[str, str]:
@@ -120,6 +211,22 @@ def parse_hello(verb: str, argument: str) -> str:
             reply(501, "5.5.4", f"{verb} must be followed by your host name or address literal")
         )
     return name
+
+
+def check_mail(mail: Mail, *, message_size: int, secure: bool) -> None:
+    """Refuse what is not offered at this moment."""
+    if mail.size is not None and mail.size > message_size:
+        raise CommandError(too_big(message_size))
+    if mail.require_tls and not secure:  # RFC 8689 §4.1
+        raise CommandError(reply(555, "5.5.4", "REQUIRETLS is only possible inside TLS"))
+
+
+def check_vrfy(argument: str) -> None:
+    """Refuse VRFY without an address, or beyond ASCII without SMTPUTF8 (RFC 6531 §3.7.4.2)."""
+    if not argument.strip(" "):
+        raise CommandError(reply(501, "5.5.4", "VRFY must be followed by an address"))
+    if not argument.isascii() and not argument.upper().endswith(" SMTPUTF8"):
+        raise CommandError(reply(553, "5.6.7", "Beyond ASCII, VRFY needs SMTPUTF8 behind it"))
 
 
 def no_argument(verb: str, argument: str) -> None:

@@ -10,7 +10,8 @@ from mta.smtp.sasl import Claim
 
 @dataclass(slots=True)
 class Data:
-    """DATA; a positive answer is a 354."""
+    """DATA; a positive answer is a 354.  Or the first BDAT, which does not get to hear it: a
+    refusal is said when the chunk has been swallowed (RFC 3030 §2)."""
 
 
 @dataclass(slots=True)
@@ -30,6 +31,25 @@ class EndOfData:
 
 
 @dataclass(slots=True)
+class EndOfChunk:
+    """The last piece of a chunk, more chunks may follow (RFC 3030 §2).
+
+    After a negative answer nothing of the message is left.
+    """
+
+    data: bytes
+    refusal: Reply | None
+    octets: int  # of the message so far
+
+
+@dataclass(slots=True)
+class Forget:
+    """RSET or EHLO between two chunks: nothing of the message is left; ``reply`` is the answer."""
+
+    reply: Reply
+
+
+@dataclass(slots=True)
 class StartTls:
     """STARTTLS; after a positive answer TLS begins and ``secured`` is called."""
 
@@ -42,4 +62,6 @@ class Rejected:
     reply: Reply
 
 
-Event: TypeAlias = Mail | Rcpt | Data | Content | EndOfData | StartTls | Claim | Rejected
+Event: TypeAlias = (
+    Mail | Rcpt | Data | Content | EndOfChunk | EndOfData | Forget | StartTls | Claim | Rejected
+)

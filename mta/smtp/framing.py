@@ -3,7 +3,8 @@
 One buffer for both, because a pipelining client sends both in one packet.  A command
 line ends with CRLF; a lone LF is an error that is told at once.  Content ends with
 CRLF.CRLF **and nothing else**: a relay that takes LF.LF or CR.CR for the end lets a sender
-smuggle a second message past the next one (CVE-2023-51764 and its many sisters).
+smuggle a second message past the next one (CVE-2023-51764 and its many sisters).  A chunk
+(RFC 3030 §2) ends where its command said, whatever is in it: no dot means anything there.
 
 Content is never looked at line by line: the terminator, the stuffed dots and what is
 forbidden are looked for in blocks, with the searches that CPython has in C.
@@ -53,6 +54,7 @@ class Incoming:
         self._at = 0  # what lies before is used
         self._overlong = False  # in a line that is being thrown away
         self._begun = False  # in content: the first octets have been looked at
+        self._chunk = 0  # octets of the chunk that are still to come
 
     def append(self, data: bytes) -> None:
         """Take octets from the wire."""
@@ -130,6 +132,18 @@ class Incoming:
             return None
         data = block[:used] if keep else block
         return self._use(used, _unstuffed(data) if dot >= 0 else data, last=False)
+
+    def begin_chunk(self, size: int) -> None:
+        """From here on, ``size`` octets are a chunk (RFC 3030 §2)."""
+        self._chunk = size
+
+    def chunk(self) -> Piece | None:
+        """Return the next piece of the chunk, as it is, or None while there is none."""
+        data = self._data[self._at : self._at + min(self._chunk, BLOCK)]
+        if not data and self._chunk:
+            return None
+        self._chunk -= len(data)
+        return self._use(len(data), data, last=self._chunk == 0)
 
     def _use(self, used: int, data: bytes, *, last: bool) -> Piece:
         self._used(self._at + used)

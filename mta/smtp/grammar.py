@@ -1,13 +1,16 @@
 """The syntax of addresses and parameters on the wire (RFC 5321 §4.1.2, §4.1.3).
 
-Functions take ASCII text and a place to begin, and return what they found and the place
+Functions take text and a place to begin, and return what they found and the place
 behind it; ``GrammarError`` says what is wrong in words for the client.  Every one is linear
 in the length of its text, and a line is bounded (``framing``).
 
 Departures: an underscore passes in domain names, because hosts with one exist (Postfix
 lets it pass as well); a local part may have up to 255 octets instead of the 64 that
 everybody must be able to take (RFC 5321 §4.5.3.1: "no limits" is the aim, and bounce
-addresses with a hash in them need more).  Does not do: UTF-8 (RFC 6531).
+addresses with a hash in them need more).
+
+Characters beyond ASCII pass in local parts and domains (RFC 6531 §3.3); whether they may is
+for ``commands`` to say, and what is no domain name in IDNA for ``mail.address``.
 """
 
 import ipaddress
@@ -18,10 +21,11 @@ MAX_DOMAIN = 255  # RFC 5321 §4.5.3.1.2
 
 # Atom "." Atom ...; Atom = 1*atext (RFC 5322 §3.2.3).  A dot is no atext: no backtracking.
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_DOT_STRING = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*")
+_UTEXT = _ATEXT.replace("-]", "\x80-\U0010ffff-]")  # RFC 6531 §3.3, UTF8-non-ascii
+_DOT_STRING = re.compile(rf"{_UTEXT}(?:\.{_UTEXT})*")
 # Quoted-string = DQUOTE *(qtextSMTP / "\" %d32-126) DQUOTE
-_QUOTED_STRING = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')
-_DOMAIN_CHARACTERS = re.compile(r"[A-Za-z0-9._-]+")
+_QUOTED_STRING = re.compile(r'"(?:[ !#-\[\]-~\x80-\U0010ffff]|\\[ -~])*"')
+_DOMAIN_CHARACTERS = re.compile(r"[A-Za-z0-9._\x80-\U0010ffff-]+")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 # esmtp-param = esmtp-keyword ["=" esmtp-value]
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
@@ -75,7 +79,7 @@ def _local_part(text: str, at: int) -> int:
         raise GrammarError(
             "the quoted local part is not closed" if quoted else "the local part is not valid"
         )
-    if found.end() - at > MAX_LOCAL_PART:
+    if _octets(found[0]) > MAX_LOCAL_PART:
         raise GrammarError(f"the local part has more than {MAX_LOCAL_PART} octets")
     return found.end()
 
@@ -91,11 +95,16 @@ def _host(text: str, at: int) -> int:
     return found.end()
 
 
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
+
+
 def _check_domain(domain: str) -> None:
-    if len(domain) > MAX_DOMAIN:
+    if _octets(domain) > MAX_DOMAIN:
         raise GrammarError(f"the domain has more than {MAX_DOMAIN} octets")
     for label in domain.split("."):
-        if _LABEL.fullmatch(label) is None:
+        # What is beyond ASCII is judged as a whole, by IDNA's rules
+        if _LABEL.fullmatch(label) is None and (label.isascii() or not label):
             raise GrammarError("the domain is not valid")
 
 

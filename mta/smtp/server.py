@@ -10,27 +10,34 @@ answered here (HELP, syntax, wrong order, ...); whatever needs a decision is an 
 SECURITY.  The end of data is CRLF.CRLF alone; content with a lone CR, LF or NUL is
 swallowed to its end and refused (smuggling).  What is pipelined behind STARTTLS is never
 executed and ends the session (RFC 3207 §6, CVE-2011-0411).  No AUTH in the clear, in a
-transaction, or twice (RFC 4954 §4).  Commands are printable ASCII or refused.
+transaction, or twice (RFC 4954 §4).  Commands are printable, and ASCII but for addresses, or
+refused.  The octets that BDAT announces are swallowed whatever becomes of it, so that content
+is never taken for commands; when their number is not clear the session ends (RFC 3030 §2).
 
 Bounded: lines and pieces by ``framing``; the rest by the caller, who stops reading
-while ``pending`` is large.  Does not do: time (no clock), SMTPUTF8, CHUNKING.
+while ``pending`` is large.  Does not do: time (no clock).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from mta.smtp import sasl
+from mta.smtp import refusals, sasl
+from mta.smtp.arrival import Arrival, Endless, Swallowed, Swallowing
 from mta.smtp.commands import (
+    Bdat,
     CommandError,
+    Mail,
+    check_mail,
+    check_vrfy,
     no_argument,
+    parse_bdat,
     parse_hello,
     parse_mail,
     parse_rcpt,
 )
-from mta.smtp.content import Inspection, too_big
-from mta.smtp.events import Content, Data, EndOfData, Event, Rejected, StartTls
-from mta.smtp.extensions import offer
+from mta.smtp.content import endless, too_big
+from mta.smtp.events import Data, EndOfChunk, Event, Forget, Rejected, StartTls
+from mta.smtp.extensions import ServerSettings, offer
 from mta.smtp.framing import (
     AUTH_LINE,
     COMMAND_LINE,
@@ -41,31 +48,9 @@ from mta.smtp.framing import (
 from mta.smtp.replies import Reply, reply
 from mta.smtp.states import NEXT, State, out_of_order
 
-
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """What the core needs to know."""
-
-    host_name: str
-    message_size: int = 50 * 1024 * 1024  # octets, as they are counted for SIZE
-    starttls: bool = False  # there is a certificate
-    auth: bool = False  # there are accounts
-    errors: int = 20
-    idle_commands: int = 100
-
-
-# Known, and not done here: 502, not 500 (RFC 5321 §4.2.4).
-_NOT_HERE = frozenset({"EXPN", "TURN", "ETRN", "ATRN", "BDAT", "SEND", "SOML", "SAML", "BURL"})
-
 _OK = reply(250, "2.0.0", "Ok")
 _DONE = Rejected("", _OK)  # never leaves this module: answered here, go on
-_CONTENT = "content"  # asked about, beside the verbs
-_HELP = reply(
-    214,
-    "2.0.0",
-    "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS AUTH",
-    "See RFC 5321; the answer to EHLO says what is possible now",
-)
+_CONTENT, _CHUNK = "content", "chunk"  # asked about, beside the verbs
 
 
 class Server:
@@ -86,7 +71,10 @@ class Server:
         self._exchange: sasl.Exchange | None = None
         self._errors = 0
         self._idle = 0
-        self._inspection = Inspection(settings.message_size)
+        self._begun = Mail("")  # of the transaction
+        self._arrival: Arrival | Swallowing = Arrival(self._incoming, settings.message_size)
+        self._bdat = Bdat(0, last=False)  # the last one
+        self._chunks_failed = False  # what was pipelined behind is no further error
 
     @property
     def pending(self) -> int:
@@ -129,7 +117,10 @@ class Server:
     def next_event(self) -> Event | None:
         """Return the next event, or None: more octets, or an answer, must come first."""
         while not self._asked and self.state is not State.CLOSED:
-            event = self._content() if self.state is State.CONTENT else self._line()
+            if self.state is State.CONTENT or self.state is State.CHUNK:
+                event = self._content()
+            else:
+                event = self._line()
             if event is None:
                 return None
             if event is not _DONE:
@@ -141,11 +132,17 @@ class Server:
         verb, self._asked = self._asked, ""
         if not verb:
             raise RuntimeError("there is nothing to answer")
+        if verb == "BDAT":  # to ``Data``; what is said comes behind the chunk
+            self._begin_chunk(None if answer.positive else answer)
+            return
         self._say(answer)
         if verb == _CONTENT:
             self.state = State.READY
             if answer.positive:
                 self._errors = self._idle = 0
+        elif verb == _CHUNK:
+            self.state = State.CHUNKS if answer.positive else State.READY
+            self._chunks_failed = not answer.positive
         elif answer.positive:
             self._advance(verb)
         if answer.permanent:
@@ -157,9 +154,11 @@ class Server:
 
     def _advance(self, verb: str) -> None:
         self.state = NEXT[verb][self.state]
-        if verb == "DATA":
-            self._incoming.begin_content()
-            self._inspection = Inspection(self._settings.message_size)
+        if verb == "MAIL":
+            self._chunks_failed = False
+        elif verb == "DATA":
+            self._arrival = arrival = Arrival(self._incoming, self._settings.message_size)
+            arrival.begin_data()
         elif verb == "AUTH":
             self.authenticated = True
         elif verb == "STARTTLS":
@@ -184,18 +183,18 @@ class Server:
         return Rejected(verb, answer)
 
     def _content(self) -> Event | None:
-        piece = self._incoming.content()
-        if piece is None:
+        event = self._arrival.next()
+        if event is None:
             return None
-        inspection = self._inspection
-        data = piece.data if inspection.accepts(piece.data) else b""
-        if piece.last:
-            return self._ask(_CONTENT, EndOfData(data, inspection.refusal, inspection.eight_bit))
-        if data:
-            return self._ask(_CONTENT, Content(data))
-        if inspection.refusal is not None and inspection.endless:
-            return self._reject_and_close("DATA", inspection.refusal, "endless message")
-        return _DONE
+        if isinstance(event, Endless):
+            return self._reject_and_close("DATA", event.reply, "endless message")
+        if isinstance(event, Swallowed):
+            self.state = State.READY if self.client_name else State.CONNECTED
+            if self._chunks_failed:
+                return self._idle_answer(event.reply)
+            self._chunks_failed = True
+            return self._reject("BDAT", event.reply)
+        return self._ask(_CHUNK if isinstance(event, EndOfChunk) else _CONTENT, event)
 
     def _line(self) -> Event | None:
         limit = AUTH_LINE if self.state is State.RESPONSE else COMMAND_LINE
@@ -206,8 +205,7 @@ class Server:
             return self._reject("", reply(500, "5.5.2", "The line is too long"))
         except BareLineFeed:
             # To go on would be to guess where commands end.  Postfix closes as well.
-            answer = reply(521, "5.5.2", "Bare LF: commands must end with CR LF; closing")
-            return self._reject_and_close("", answer, "bare LF")
+            return self._reject_and_close("", refusals.BARE_LF, "bare LF")
         if line is None:
             return None
         if self.state is State.RESPONSE:
@@ -216,15 +214,17 @@ class Server:
         return self._command(line)
 
     def _command(self, line: bytes) -> Event:
-        text = line.decode("latin-1")
+        text = line.decode("utf-8", "surrogateescape")
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
         if not (text.isascii() and text.isprintable()):
-            return self._reject(verb if verb in NEXT else "", _unprintable(verb, text))
+            refusal = refusals.unprintable(verb, text)
+            if refusal is not None:
+                return self._reject(verb if verb in NEXT else "", refusal)
         states = NEXT.get(verb)
         if states is None:
-            return self._reject("", _unknown(verb))
-        if self.state not in states:
+            return self._reject("", refusals.unknown(verb))
+        if self.state not in states and verb != "BDAT":  # whose octets come all the same
             return self._reject(verb, out_of_order(verb, self.state))
         try:
             return _ACTIONS[verb](self, argument)
@@ -247,57 +247,74 @@ class Server:
         return event
 
     def _ehlo(self, argument: str) -> Event:
-        self._hello("EHLO", argument)
-        settings = self._settings
-        return self._idle_answer(
-            offer(
-                settings.host_name,
-                settings.message_size,
-                starttls=settings.starttls and not self.secure,
-                auth=settings.auth and self.secure,
-            )
-        )
+        return self._hello("EHLO", argument, offer(self._settings, secure=self.secure))
 
     def _helo(self, argument: str) -> Event:
-        self._hello("HELO", argument)
-        return self._idle_answer(reply(250, "", self._settings.host_name))
+        return self._hello("HELO", argument, reply(250, "", self._settings.host_name))
 
-    def _hello(self, verb: str, argument: str) -> None:
+    def _hello(self, verb: str, argument: str, answer: Reply) -> Event:
         self.client_name = parse_hello(verb, argument)
         self.extended = verb == "EHLO"
+        return self._reset(verb, answer)
+
+    def _reset(self, verb: str, answer: Reply) -> Event:
+        """Nothing is left of a transaction (RFC 5321 §4.1.1.5, §4.1.4)."""
+        if self.state is State.CHUNKS:
+            return self._ask(verb, Forget(answer))
         self.state = NEXT[verb][self.state]
+        return self._idle_answer(answer)
 
     def _mail(self, argument: str) -> Event:
         mail = parse_mail(argument, extended=self.extended)
-        if mail.size is not None and mail.size > self._settings.message_size:
-            raise CommandError(too_big(self._settings.message_size))
+        check_mail(mail, message_size=self._settings.message_size, secure=self.secure)
+        self._begun = mail
         return self._ask("MAIL", mail)
 
     def _rcpt(self, argument: str) -> Event:
-        return self._ask("RCPT", parse_rcpt(argument, extended=self.extended))
+        rcpt = parse_rcpt(argument, extended=self.extended, utf8=self._begun.utf8)
+        return self._ask("RCPT", rcpt)
 
     def _data(self, argument: str) -> Event:
         no_argument("DATA", argument)
+        if self._begun.binary:  # RFC 3030 §3
+            raise CommandError(reply(503, "5.5.1", "BODY=BINARYMIME goes with BDAT, not with DATA"))
         return self._ask("DATA", Data())
+
+    def _chunk(self, argument: str) -> Event:
+        try:
+            self._bdat = bdat = parse_bdat(argument)
+        except CommandError as error:
+            return self._reject_and_close("BDAT", error.reply, "unclear BDAT")
+        if bdat.size > endless(self._settings.message_size):
+            answer = too_big(self._settings.message_size)
+            return self._reject_and_close("BDAT", answer, "endless message")
+        before = self.state
+        if before is State.CHUNKS:
+            return self._begin_chunk(None)
+        if before is State.RECIPIENTS and self.extended:
+            mail, size = self._begun, self._settings.message_size
+            self._arrival = Arrival(self._incoming, size, binary=mail.binary)
+            return self._ask("BDAT", Data())
+        self.state = State.CHUNK
+        answer = out_of_order("BDAT", before if self.extended else State.CONNECTED)
+        self._arrival = Swallowing(self._incoming, bdat.size, answer)
+        return _DONE
+
+    def _begin_chunk(self, refusal: Reply | None) -> Event:
+        """Take a chunk, or only swallow it; an answer to it waits until it has come."""
+        bdat, arrival = self._bdat, self._arrival
+        assert isinstance(arrival, Arrival)
+        arrival.begin_chunk(bdat.size, last=bdat.last, refusal=refusal or bdat.refusal)
+        self.state = State.CHUNK
+        return _DONE
 
     def _rset(self, argument: str) -> Event:
         no_argument("RSET", argument)
-        self.state = NEXT["RSET"][self.state]
-        return self._idle_answer(_OK)
-
-    def _noop(self, argument: str) -> Event:
-        return self._idle_answer(_OK)
-
-    def _help(self, argument: str) -> Event:
-        return self._idle_answer(_HELP)
+        return self._reset("RSET", _OK)
 
     def _vrfy(self, argument: str) -> Event:
-        if not argument.strip(" "):
-            raise CommandError(reply(501, "5.5.4", "VRFY must be followed by an address"))
-        # RFC 5321 §7.3: an honest "cannot say", whoever asks.
-        return self._idle_answer(
-            reply(252, "2.0.0", "Cannot verify the address, but will try to deliver to it")
-        )
+        check_vrfy(argument)
+        return self._idle_answer(refusals.CANNOT_VERIFY)
 
     def _quit(self, argument: str) -> Event:
         no_argument("QUIT", argument)
@@ -361,20 +378,6 @@ class Server:
             self.state = State.READY
 
 
-def _unprintable(verb: str, text: str) -> Reply:
-    if text.isascii():
-        return reply(500, "5.5.2", "The command has a control character in it")
-    if verb in ("MAIL", "RCPT"):
-        return reply(553, "5.6.7", "Addresses must be ASCII here; SMTPUTF8 is not offered")
-    return reply(500, "5.5.2", "The command is not ASCII")
-
-
-def _unknown(verb: str) -> Reply:
-    if verb in _NOT_HERE:
-        return reply(502, "5.5.1", f"{verb} is not implemented here")
-    return reply(500, "5.5.1", "Command not known; HELP lists what is")
-
-
 _ACTIONS: Mapping[str, Callable[[Server, str], Event]] = MappingProxyType(
     {
         "EHLO": Server._ehlo,
@@ -382,10 +385,11 @@ _ACTIONS: Mapping[str, Callable[[Server, str], Event]] = MappingProxyType(
         "MAIL": Server._mail,
         "RCPT": Server._rcpt,
         "DATA": Server._data,
+        "BDAT": Server._chunk,
         "RSET": Server._rset,
-        "NOOP": Server._noop,
+        "NOOP": lambda core, _: core._idle_answer(_OK),
         "VRFY": Server._vrfy,
-        "HELP": Server._help,
+        "HELP": lambda core, _: core._idle_answer(refusals.HELP),
         "AUTH": Server._auth,
         "STARTTLS": Server._starttls,
         "QUIT": Server._quit,

@@ -18,6 +18,8 @@ class State(Enum):
     SENDER = auto()  # MAIL was accepted
     RECIPIENTS = auto()  # and one RCPT at least
     CONTENT = auto()  # after 354
+    CHUNK = auto()  # after BDAT, until its octets have come
+    CHUNKS = auto()  # a chunk was accepted, others are to follow
     RESPONSE = auto()  # after 334
     CLOSED = auto()  # nothing is read any more
 
@@ -26,7 +28,10 @@ def _stays(*states: State) -> Mapping[State, State]:
     return MappingProxyType({state: state for state in states})
 
 
-_ANY = (State.CONNECTED, State.READY, State.SENDER, State.RECIPIENTS)
+IN_CONTENT = frozenset({State.CONTENT, State.CHUNK, State.CHUNKS})
+"""The message itself is arriving."""
+
+_ANY = (State.CONNECTED, State.READY, State.SENDER, State.RECIPIENTS, State.CHUNKS)
 _HELLO = MappingProxyType(dict.fromkeys(_ANY, State.READY))
 
 # verb -> state it may come in -> state after a positive answer.
@@ -39,12 +44,16 @@ NEXT: Mapping[str, Mapping[State, State]] = MappingProxyType(
             {State.SENDER: State.RECIPIENTS, State.RECIPIENTS: State.RECIPIENTS}
         ),
         "DATA": MappingProxyType({State.RECIPIENTS: State.CONTENT}),
+        "BDAT": MappingProxyType(
+            {State.RECIPIENTS: State.CHUNK, State.CHUNKS: State.CHUNK}  # RFC 3030 §2
+        ),
         "RSET": MappingProxyType(
             {
                 State.CONNECTED: State.CONNECTED,
                 State.READY: State.READY,
                 State.SENDER: State.READY,
                 State.RECIPIENTS: State.READY,
+                State.CHUNKS: State.READY,
             }
         ),
         "AUTH": MappingProxyType({State.READY: State.READY}),
@@ -65,6 +74,13 @@ _OUT_OF_ORDER = MappingProxyType(
         (State.RECIPIENTS, "MAIL"): "There is a sender already; RSET begins anew",
         (State.SENDER, "AUTH"): "AUTH is not possible within a transaction",
         (State.RECIPIENTS, "AUTH"): "AUTH is not possible within a transaction",
+        (State.CONNECTED, "BDAT"): "Send EHLO first",
+        (State.READY, "BDAT"): "No message is being sent, or its transaction has failed",
+        (State.CHUNKS, "MAIL"): "A message is being sent; RSET begins anew",
+        (State.CHUNKS, "RCPT"): "A message is being sent; RSET begins anew",
+        (State.CHUNKS, "DATA"): "BDAT and DATA can't be mixed in a transaction; RSET begins anew",
+        (State.CHUNKS, "AUTH"): "AUTH is not possible within a transaction",
+        (State.CHUNKS, "STARTTLS"): "STARTTLS is not possible within a transaction",
         (State.SENDER, "STARTTLS"): "STARTTLS is not possible within a transaction",
         (State.RECIPIENTS, "STARTTLS"): "STARTTLS is not possible within a transaction",
     }
@@ -73,6 +89,6 @@ _OUT_OF_ORDER = MappingProxyType(
 
 def out_of_order(verb: str, state: State) -> Reply:
     """Return the answer to a command that may not come in ``state``."""
-    if verb == "DATA" and state is State.SENDER:
+    if verb in ("DATA", "BDAT") and state is State.SENDER:
         return reply(554, "5.5.1", "No valid recipients; send RCPT first")
     return reply(503, "5.5.1", _OUT_OF_ORDER.get((state, verb), "Send MAIL first"))

@@ -159,6 +159,10 @@ def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
         origin.protocol,
         origin.tls,
         item.stored + len(item.chunks),
+        envelope.binary,
+        envelope.utf8,
+        envelope.require_tls,
+        envelope.tls_not_required,
     )
 
 

@@ -24,6 +24,10 @@ ENVELOPE = [
     messages.c.protocol,
     messages.c.tls,
     messages.c.chunks,
+    messages.c.binary,
+    messages.c.utf8,
+    messages.c.require_tls,
+    messages.c.tls_not_required,
 ]
 """Columns that ``envelope`` reads; ``chunks`` goes with them for whoever wants the body."""
 
@@ -46,6 +50,10 @@ def envelope(row: Row[Any]) -> Envelope:
         created_ms=row.created_ms,
         expires_ms=row.expires_ms,
         eight_bit=bool(row.eight_bit),
+        binary=bool(row.binary),
+        utf8=bool(row.utf8),
+        require_tls=bool(row.require_tls),
+        tls_not_required=bool(row.tls_not_required),
         kind=MessageKind(row.kind),
         message_id=row.header_id,
         origin=Origin(

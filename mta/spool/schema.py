@@ -29,6 +29,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     func,
     text,
 )
@@ -74,6 +75,11 @@ def _text(name: str, **options: Any) -> Column[str]:
     return Column(name, Text, nullable=False, **options)
 
 
+def _flag(name: str) -> Column[bool]:
+    """What most messages have not; a program of before the column need not know it."""
+    return Column(name, Boolean, nullable=False, server_default=false())
+
+
 messages = Table(
     "messages",
     metadata,
@@ -94,6 +100,10 @@ messages = Table(
     _text("protocol"),
     _text("tls"),
     Column("chunks", Integer, nullable=False),
+    _flag("binary"),
+    _flag("utf8"),
+    _flag("require_tls"),
+    _flag("tls_not_required"),
     CheckConstraint("kind IN ('mail', 'dsn')", name="kind"),
     sqlite_with_rowid=False,
 )
@@ -236,5 +246,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0001"
+REVISION = "0002"
 """The revision of the migrations that leads to these tables."""

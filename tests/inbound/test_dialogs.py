@@ -46,7 +46,7 @@ def parse(text):
             if turns[-1].expected or len(turns) == 1:
                 turns.append(Turn())
             turns[-1].sent += octets(rest.encode())
-        elif symbol in ("<-", "<~"):
+        elif symbol in ("<-", "<~", "<+"):
             turns[-1].expected.append((symbol, rest))
         else:
             assert symbol == "#", line
@@ -116,12 +116,16 @@ def check(client, dialog, said):
     assert client.closed is closed
     if closed:
         expected.remove(("<-", "[closed]"))
-    for (symbol, text), line in zip(expected, lines, strict=False):
+    for symbol, text in expected:
+        assert lines, (symbol, text)
+        line = lines.pop(0)
         if symbol == "<-":
             assert line == text
         else:
             assert re.fullmatch(text, line), (text, line)
-    assert len(lines) == len(expected), lines[len(expected) :] or expected[len(lines) :]
+        while symbol == "<+" and lines and re.fullmatch(text, lines[0]):
+            lines.pop(0)
+    assert lines == []
 
 
 @pytest.mark.parametrize("way", [whole, octet_by_octet, one_packet], ids=lambda way: way.__name__)

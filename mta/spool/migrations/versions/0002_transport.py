@@ -1,0 +1,25 @@
+"""What a message asks of every hop: BINARYMIME, SMTPUTF8, REQUIRETLS, TLS-Required: No."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+_FLAGS = ("binary", "utf8", "require_tls", "tls_not_required")
+
+
+def upgrade() -> None:
+    """Go forward: an older program that still runs leaves the new columns at their default."""
+    for name in _FLAGS:
+        column = sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false())
+        op.add_column("messages", column)
+
+
+def downgrade() -> None:
+    """Go back."""
+    with op.batch_alter_table("messages") as table:
+        for name in _FLAGS:
+            table.drop_column(name)
