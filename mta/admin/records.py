@@ -103,6 +103,7 @@ def _envelope(envelope: Envelope) -> dict[str, Any]:
         "size": envelope.size,
         "message_id": envelope.message_id,
         "login": envelope.origin.login,
+        "requires": list(envelope.requirements),
         "created_ms": envelope.created_ms,
         "expires_ms": envelope.expires_ms,
     }

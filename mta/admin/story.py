@@ -80,6 +80,7 @@ class Story:
                 ("from", address(envelope.sender)),
                 ("size", f"{octets(envelope.size)} ({envelope.size} octets)"),
                 ("message-id", v(envelope.message_id)),
+                ("requires", ", ".join(envelope.requirements)),
                 *more,
                 ("report about", self._trace.parent or ""),
                 ("reports", ", ".join(self._trace.reports)),

@@ -133,7 +133,7 @@ def _unreadable(settings: Settings) -> Iterator[Problem]:
 
 def _target(route: RouteSection) -> Target:
     if route.mx is not None:
-        return Mx(route.mx.port, route.mx.tls)
+        return Mx(route.mx.port, route.mx.tls, route.mx.waivable)
     if route.smarthost is not None:
         return _smarthost(route.smarthost)
     if route.error is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from mta.config.fields import one_secret, set_one
 from mta.config.secret import Secret
@@ -23,6 +23,11 @@ class MxTarget(Section):
         "may",
         description="may: STARTTLS where it works; encrypt: TLS, whoever the peer is; verify: its"
         " certificate must verify; none: never.",
+    )
+    waivable: StrictBool = Field(
+        False,
+        description='Messages that say "TLS-Required: No" (RFC 8689) go on where encrypt or verify'
+        " would hold them up.",
     )
 
 

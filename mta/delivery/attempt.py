@@ -13,8 +13,9 @@ better, that is a permanent failure.
 A host that certainly has no address is passed over, and a permanent failure if there was no
 other; unless it is a smarthost, where the fault is in our configuration.
 
-*Message*, seen from here (larger than the peer takes, or 8-bit where the peer does not
-have 8BITMIME): the next host may be able; if the last one is not either, a permanent failure.
+*Message*, seen from here (larger than the peer takes, or 8-bit, BINARYMIME, SMTPUTF8 or
+REQUIRETLS where the peer does not have that): the next host may be able; if the last one is not
+either, a permanent failure.
 
 *Message*, said by the peer: a 5xx to MAIL, DATA or the end of data fails everybody in the
 transaction at once, for every host of a site should say the same.  A 4xx to MAIL or DATA: the
@@ -155,11 +156,21 @@ class Attempt:
         """The site takes nothing now: ``those`` (all that are left) go on to the next host."""
         self._site_fails(self.left.values() if those is None else those, trouble, contact)
 
-    def unable(self, why: Unable, contact: Contact) -> None:
-        """This host cannot take the message; perhaps the next one can."""
+    def unable(
+        self, why: Unable, contact: Contact, those: Iterable[Recipient] | None = None
+    ) -> None:
+        """This host cannot take the message, or not to ``those``; perhaps the next one can."""
         reply = Reply(0, why.enhanced, (why.text,))
-        for number in self.left:
+        for recipient in self.left.values() if those is None else those:
+            number = recipient.number
             self._remember(contact.outcome(number, Verdict.FAILED, reply, "MAIL", Blame.MESSAGE))
+
+    def impossible(self, why: Unable) -> None:
+        """No host whatever could take the message."""
+        for number in list(self.left):
+            self._settle(
+                Outcome(number, Verdict.FAILED, 0, why.enhanced, why.text, "route", Blame.MESSAGE)
+            )
 
     def unsendable(self, those: Iterable[Recipient], enhanced: str, text: str) -> None:
         """The sender's (5.1.7) or a recipient's (5.1.3) address cannot stand in a command."""

@@ -104,17 +104,22 @@ class Connection(Protocol):
             await self._woken()
         self.tls = handshake.result(self.transport)
 
-    async def transact(self, mail: bytes, recipients: list[bytes], body: Body) -> Transaction:
-        """Send one message.  On ``Trouble``, ``client.transaction`` says how far it came."""
+    async def transact(
+        self, mail: bytes, recipients: list[bytes], body: Body, *, chunked: bool = False
+    ) -> Transaction:
+        """Send one message.  On ``Trouble``, ``client.transaction`` says how far it came.
+
+        ``chunked``: with BDAT instead of DATA (RFC 3030).
+        """
         self.client.transaction = None
         self._check()
         self._bound = self._clock.seconds() + self._timeouts.total
         self.uses += 1
-        transaction = self.client.begin(mail, recipients)
+        transaction = self.client.begin(mail, recipients, chunked=chunked)
         self._flush()
         await self._answered()
         if self.client.body_due:
-            await self._send_body(body)
+            await (self._send_chunks(body) if chunked else self._send_body(body))
             await self._answered()
         return transaction
 
@@ -164,6 +169,23 @@ class Connection(Protocol):
             await self._stream(body, stuffing)
         self._check()
         self.client.body_sent()
+
+    async def _send_chunks(self, body: Body) -> None:
+        """Send each chunk when the one before has been taken: one is in memory at most."""
+        last = max(body.count - 1, 0)
+        for number in range(last + 1):
+            self._deadline = None  # it is not the peer who is waited for
+            chunk = await body.chunk(number) if body.count else b""
+            self._check()
+            mark = b" LAST" if number == last else b""
+            self._write(b"BDAT %d%s\r\n%s" % (len(chunk), mark, chunk))
+            if number == last:
+                self.client.body_sent()
+                return
+            self.client.chunk_sent()
+            await self._answered()
+            if not self.client.body_due:
+                return
 
     async def _stream(self, body: Body, stuffing: DotStuffing) -> None:
         assert self.transport is not None

@@ -6,13 +6,14 @@ is the scheduler's: each job uses one connection at a time.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from mta.delivery.attempt import Attempt, Contact
+from mta.delivery.attempt import Attempt, Contact, Unable
 from mta.delivery.connection import Connection
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
@@ -22,7 +23,7 @@ from mta.delivery.settings import DeliverySettings
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
-from mta.mail.envelope import Job, Recipient
+from mta.mail.envelope import Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
 from mta.tls.level import ClientTls
@@ -85,7 +86,8 @@ class Delivery:
                     outcomes += _refused(route.target, recipients)
                 case Mx() | Smarthost():
                     attempt = Attempt(recipients)
-                    await self._send(attempt, job, route.target, domain, settings)
+                    target = for_message(route.target, job.envelope)
+                    await self._send(attempt, job, target, domain, settings)
                     outcomes += attempt.outcomes()
         return outcomes
 
@@ -98,6 +100,9 @@ class Delivery:
         settings: DeliverySettings,
     ) -> None:
         try:
+            if job.envelope.require_tls and isinstance(target, Mx):
+                attempt.impossible(unproved(domain))
+                return
             message = prepare(attempt, job.envelope, job.body)
             walk = _Walk(self, attempt, message, settings)
             for host in (await self._hosts(target, domain))[: settings.max_hosts]:
@@ -147,9 +152,19 @@ class _Walk:
         self._attempt = attempt
         self._message = message
         self._settings = settings
+        self._those: list[Recipient] | None = None  # whom it is about now, if not about all
+        self._not_asked: list[Recipient] = []  # there was no room for them on a connection
 
     async def visit(self, site: Site) -> None:
-        """Try one host: a connection that waits for work, or its addresses in turn."""
+        """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
+        self._those, self._not_asked = None, []
+        await self._connect(site)
+        while self._not_asked and self._seconds() <= self._until:
+            self._those, self._not_asked = self._not_asked, []
+            await self._connect(site)
+
+    async def _connect(self, site: Site) -> None:
+        """Use a connection that waits for work, or the host's addresses in turn."""
         while (connection := self._pool.take(site)) is not None:
             if await self._talk(connection, site, 0.0):
                 return
@@ -177,10 +192,12 @@ class _Walk:
         uses = connection.uses
         try:
             limit = self._settings.recipients_per_transaction
-            alive = await session.send(self._attempt, self._message, limit)
+            alive = await session.send(self._attempt, self._message, limit, self._those)
         except BaseException:
             connection.abort()
             raise
+        if alive:
+            self._not_asked = session.not_asked
         self._pool.park(site, connection, self._settings)
         self.sessions += alive and connection.uses > uses
         return alive
@@ -195,6 +212,26 @@ class _Walk:
 
     def _since(self, began: float) -> float:
         return float(self._seconds() - began)
+
+
+def for_message(target: Mx | Smarthost, envelope: Envelope) -> Mx | Smarthost:
+    """Return ``target`` as it holds for one message: ``TLS-Required: No`` (RFC 8689 §3)."""
+    if envelope.tls_not_required and isinstance(target, Mx) and target.waivable:
+        return replace(target, tls="may" if target.tls in ("encrypt", "verify") else target.tls)
+    return target
+
+
+def unproved(domain: str) -> Unable:
+    """Return why REQUIRETLS excludes mail exchangers (RFC 8689 §4.2.1).
+
+    A certificate that verifies is not enough: neither DNSSEC nor MTA-STS is there to prove that
+    the name it is for is a mail exchanger of ``domain`` at all.
+    """
+    text = (
+        f"REQUIRETLS: nothing proves which hosts take mail for {domain} (neither DNSSEC nor "
+        "MTA-STS is used here); only a smarthost can take such a message"
+    )
+    return Unable("5.7.30", text)
 
 
 def literal_address(domain: str) -> str:

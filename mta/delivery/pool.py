@@ -39,7 +39,8 @@ class Pool:
 
     def park(self, site: Site, connection: Connection, settings: DeliverySettings) -> None:
         """Keep ``connection`` for the next message, if it is fit for one; else dismiss it."""
-        worn = connection.uses >= settings.messages_per_connection
+        most = connection.client.extensions.limits.mails or settings.messages_per_connection
+        worn = connection.uses >= min(most, settings.messages_per_connection)
         unwanted = worn or self._stopping or settings.idle_s <= 0
         if unwanted or not connection.alive:
             self.dismiss(connection)

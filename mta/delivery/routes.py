@@ -18,11 +18,13 @@ class Mx:
     """To the mail exchangers of the recipient's domain (RFC 5321 §5.1).
 
     ``tls``: "may" uses STARTTLS where it works and records how well; "encrypt" insists on
-    TLS, whoever the peer is; "verify" insists on a certificate that verifies.
+    TLS, whoever the peer is; "verify" insists on a certificate that verifies.  With
+    ``waivable`` a message that says ``TLS-Required: No`` (RFC 8689 §3) is not insisted for.
     """
 
     port: int = 25
     tls: MxTls = "may"
+    waivable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

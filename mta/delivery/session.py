@@ -1,10 +1,16 @@
 """One message on one connection: as many transactions as its recipients need.
 
 What the peer's announcements forbid is not tried: a message larger than it takes (RFC 1870),
-or 8-bit content where it does not have 8BITMIME (RFC 6152; converting would break signatures).
+8-bit or binary content where it does not have 8BITMIME (RFC 6152) or BINARYMIME (RFC 3030;
+converting would break signatures), letters beyond ASCII where it does not have SMTPUTF8
+(RFC 6531), or anything that may only go encrypted from end to end where it does not promise
+to go on so (RFC 8689).  What the peer says of its limits (RFC 9422) is kept to.
+
+An address with such letters in its domain alone goes out with A-labels, which name the same
+domain, and needs no SMTPUTF8; so does a message whose header and addresses are ASCII.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mta.delivery.attempt import Attempt, Contact, Unable, proves_dead
@@ -13,17 +19,32 @@ from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import Body, Envelope, Recipient
-from mta.mail.outcome import Peer, Timing
+from mta.mail.outcome import Peer, Timing, Tls, TlsLevel
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
 
-def unable(envelope: Envelope, extensions: Extensions) -> Unable | None:
+def unable(envelope: Envelope, extensions: Extensions, tls: Tls) -> Unable | None:
     """Return why a peer with ``extensions`` cannot take the message, or None."""
+    if envelope.require_tls:
+        why = insecure(extensions, tls)
+        if why is not None:
+            return why
     if extensions.size and envelope.size > extensions.size:
         text = f"message of {envelope.size} octets is larger than the {extensions.size} allowed"
         return Unable("5.3.4", text)
-    if envelope.eight_bit and not extensions.eight_bit_mime:
+    if envelope.binary and not extensions.binary_mime:
+        return Unable("5.6.3", "message is BINARYMIME and the host does not offer BINARYMIME")
+    if envelope.eight_bit and not envelope.binary and not extensions.eight_bit_mime:
         return Unable("5.6.3", "message is 8-bit and the host does not offer 8BITMIME")
+    return None
+
+
+def insecure(extensions: Extensions, tls: Tls) -> Unable | None:
+    """Return why a host that is known to be the right one can't take REQUIRETLS (RFC 8689 §4.2)."""
+    if tls.level is not TlsLevel.VERIFIED:
+        return Unable("5.7.30", "REQUIRETLS: the connection is not TLS with a verified certificate")
+    if not extensions.require_tls:
+        return Unable("5.7.30", "REQUIRETLS: the host does not offer REQUIRETLS")
     return None
 
 
@@ -35,31 +56,82 @@ class Message:
     sender: str
     rcpt_lines: dict[int, bytes]  # by the recipient's number
     body: Body
+    utf8_sender: bool  # in the local part: nobody gets it without SMTPUTF8
+    utf8: frozenset[int]  # numbers of recipients that need it for their own address
+
+    def needs_utf8(self, recipients: Iterable[Recipient]) -> dict[Unable, list[Recipient]]:
+        """Return who of ``recipients`` can only be reached with SMTPUTF8, and why."""
+        if not (self.utf8 or self.utf8_sender or self.envelope.utf8):
+            return {}
+        need: dict[Unable, list[Recipient]] = {}
+        for recipient in recipients:
+            if recipient.number in self.utf8 or self.utf8_sender:
+                need.setdefault(_NO_UTF8_ADDRESS, []).append(recipient)
+            elif self.envelope.utf8:
+                need.setdefault(_NO_UTF8_HEADER, []).append(recipient)
+        return need
+
+
+# RFC 6531 §3.5
+_NO_UTF8_ADDRESS = Unable(
+    "5.6.7", "an address has letters beyond ASCII and the host does not offer SMTPUTF8"
+)
+_NO_UTF8_HEADER = Unable(
+    "5.6.9", "the header has letters beyond ASCII and the host does not offer SMTPUTF8"
+)
 
 
 def prepare(attempt: Attempt, envelope: Envelope, body: Body) -> Message:
     """Make the message; addresses that cannot stand in a command are settled here."""
-    sender, lines = envelope.sender, {}
+    sender, lines, utf8 = envelope.sender, {}, set()
+    utf8_sender = False
     try:
         if not sender.isascii():
-            sender = _with_domain(sender, domain_of(sender))
-        mail_line(sender, 0, False, Extensions())
+            sender, utf8_sender = _on_the_wire(sender, domain_of(sender))
+        mail_line(sender, 0, False, Extensions(), utf8=utf8_sender)
     except ValueError as error:
         attempt.unsendable(attempt.left.values(), "5.1.7", str(error))
     for recipient in list(attempt.left.values()):
-        address = recipient.address
+        address, beyond = recipient.address, False
         if not address.isascii():
-            address = _with_domain(address, recipient.domain)
+            address, beyond = _on_the_wire(address, recipient.domain)
         try:
-            lines[recipient.number] = rcpt_line(address)
+            lines[recipient.number] = rcpt_line(address, utf8=beyond)
         except ValueError as error:
             attempt.unsendable([recipient], "5.1.3", str(error))
-    return Message(envelope, sender, lines, body)
+        if beyond:
+            utf8.add(recipient.number)
+    return Message(envelope, sender, lines, body, utf8_sender, frozenset(utf8))
 
 
-def _with_domain(address: str, domain: str) -> str:
-    """An internationalised domain travels as A-labels (RFC 5891 §4)."""
-    return f"{split(address)[0]}@{domain}"
+def _on_the_wire(address: str, domain: str) -> tuple[str, bool]:
+    """Return an address that is not ASCII as it travels, and whether that takes SMTPUTF8.
+
+    If its domain alone is internationalised it travels as A-labels (RFC 5891 §4).
+    """
+    local = split(address)[0]
+    return (f"{local}@{domain}", False) if local.isascii() else (address, True)
+
+
+def _batch(
+    waiting: Sequence[Recipient], most: int, domains: int
+) -> tuple[list[Recipient], list[Recipient]]:
+    """Divide ``waiting`` into those of the next transaction and the others.
+
+    ``most`` recipients of ``domains`` different domains at most, 0 for any number.
+    """
+    if not domains:
+        return list(waiting[:most]), list(waiting[most:])
+    batch: list[Recipient] = []
+    others: list[Recipient] = []
+    seen: set[str] = set()
+    for recipient in waiting:
+        if len(batch) < most and (recipient.domain in seen or len(seen) < domains):
+            seen.add(recipient.domain)
+            batch.append(recipient)
+        else:
+            others.append(recipient)
+    return batch, others
 
 
 class Session:
@@ -77,22 +149,62 @@ class Session:
         self._site = site
         self._seconds = seconds
         self._connect_s = connect_s
+        self.not_asked: list[Recipient] = []  # the peer takes no more on this connection
 
-    async def send(self, attempt: Attempt, message: Message, limit: int) -> bool:
-        """Send to all who are left, ``limit`` at a time.
+    async def send(
+        self,
+        attempt: Attempt,
+        message: Message,
+        limit: int,
+        those: Sequence[Recipient] | None = None,
+    ) -> bool:
+        """Send to ``those`` (all who are left), ``limit`` at a time.
 
         False if the connection turns out to have been dead before: nothing has happened then.
         """
-        extensions = self._connection.client.extensions
-        envelope = message.envelope
-        why = unable(envelope, extensions)
+        connection = self._connection
+        extensions = connection.client.extensions
+        why = unable(message.envelope, extensions, connection.tls)
         if why is not None:
             attempt.unable(why, self._contact(0.0))
             return True
-        mail = mail_line(message.sender, envelope.size, envelope.eight_bit, extensions)
-        waiting = list(attempt.left.values())
+        waiting = list(attempt.left.values() if those is None else those)
+        need_utf8 = message.needs_utf8(waiting)
+        if need_utf8 and not extensions.smtp_utf8:
+            for reason, recipients in need_utf8.items():
+                attempt.unable(reason, self._contact(0.0), recipients)
+                waiting = [one for one in waiting if one not in recipients]
+            need_utf8 = {}
+        mail = self._mail(message, utf8=bool(need_utf8))
+        return await self._all(attempt, message, mail, waiting, limit)
+
+    def _mail(self, message: Message, *, utf8: bool) -> bytes:
+        envelope = message.envelope
+        return mail_line(
+            message.sender,
+            envelope.size,
+            envelope.eight_bit,
+            self._connection.client.extensions,
+            utf8=utf8,
+            binary=envelope.binary,
+            more=b" REQUIRETLS" if envelope.require_tls else b"",
+        )
+
+    async def _all(
+        self,
+        attempt: Attempt,
+        message: Message,
+        mail: bytes,
+        waiting: list[Recipient],
+        limit: int,
+    ) -> bool:
+        limits = self._connection.client.extensions.limits
+        most = min(limit, limits.recipients or limit)
         while waiting:
-            batch, waiting = waiting[:limit], waiting[limit:]
+            if limits.mails and self._connection.uses >= limits.mails:
+                self.not_asked = waiting
+                return True
+            batch, waiting = _batch(waiting, most, limits.domains)
             try:
                 await self._transaction(attempt, mail, batch, message)
             except Trouble as trouble:
@@ -110,7 +222,9 @@ class Session:
         began = self._seconds()
         lines = [message.rcpt_lines[recipient.number] for recipient in batch]
         try:
-            transaction = await self._connection.transact(mail, lines, message.body)
+            transaction = await self._connection.transact(
+                mail, lines, message.body, chunked=message.envelope.binary
+            )
         except Trouble as trouble:
             if not self._was_dead(trouble):
                 contact = self._contact(self._seconds() - began)

@@ -35,6 +35,7 @@ _NAMES = {
     Stage.MAIL: "mail",
     Stage.RCPT: "rcpt",
     Stage.DATA: "data_initiation",
+    Stage.BDAT: "data_termination",
     Stage.END_OF_DATA: "data_termination",
     Stage.QUIT: "quit",
 }

@@ -62,6 +62,7 @@ def _envelope(envelope: Envelope) -> Record:
         "kind": envelope.kind,
         "message_id": envelope.message_id,
         "login": envelope.origin.login,
+        "requires": list(envelope.requirements),
     }
 
 

@@ -69,6 +69,8 @@ def _accepted(event: Accepted) -> tuple[Line, ...]:
     text += f", proto={origin.protocol}"
     if origin.client_name:
         text += f", helo=<{clean(origin.client_name)}>"
+    if envelope.requirements:
+        text += f", requires={'/'.join(envelope.requirements)}"
     if origin.tls:
         text += f", tls={origin.tls.split(' ', 1)[0]}"
     if origin.login:

@@ -2,13 +2,14 @@
 
 A report is a ``multipart/report`` (RFC 6522) of three parts: words for the sender, the same
 facts as fields (RFC 3464), and the header of the message that it is about, or all of it.
-Every octet of it is ASCII, whatever the peer or the message said, so that any mail server takes it.
+Every octet of it is ASCII, whatever the peer or the message said, so that any mail server takes
+it; unless its reader's own address is not: then it needs SMTPUTF8 anyhow, and has the forms of
+RFC 6533 in UTF-8.
 
 Nothing from outside is trusted: replies, addresses and header fields are cut, and whatever
 is not printable in them, line ends first of all, becomes a space before it gets into a field.
 
-Knowingly absent: the extensions that let a sender ask for reports (RFC 3461), and reports in
-UTF-8 (RFC 6533); an address beyond ASCII is written in the latter's ASCII form.
+Knowingly absent: the extensions that let a sender ask for reports (RFC 3461).
 """
 
 import binascii
@@ -31,6 +32,7 @@ from mta.mail.status import advice, of_class, words
 _REPLY_LIMIT = 800  # characters of a reply that are passed on
 _LINE_LIMIT = 998  # octets, RFC 5322 §2.1.1
 _HEADER_LIMIT = 64 * 1024
+_EIGHT_BIT = "Content-Transfer-Encoding: 8bit\r\n"
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>\Z")
 
 
@@ -58,6 +60,11 @@ class Report:
     header: bytes = b""  # of the original message; b"" if it could not be read
     whole: bytes | None = None  # the original message, where it is to be returned
 
+    @property
+    def utf8(self) -> bool:
+        """Whether it can only be sent with SMTPUTF8, and may thus be in UTF-8 (RFC 6533)."""
+        return not split(self.to)[0].isascii()
+
 
 def header_of(chunk: bytes) -> bytes:
     """Return the header at the beginning of a message, cut at a line end if it is very long."""
@@ -76,16 +83,17 @@ def compose(report: Report) -> bytes:
     if report.whole is not None and _plain(report.whole):
         parts.append(b"Content-Type: message/rfc822\r\n\r\n" + report.whole)
     elif report.header:
-        parts.append(_encoded("text/rfc822-headers", report.header))
+        parts.append(_header_part(report))
     boundary = _boundary(report.id, parts)
-    top = "".join(_field(name, value) for name, value in _top_fields(report))
+    top = "".join(_field(name, value, utf8=report.utf8) for name, value in _top_fields(report))
+    top += _EIGHT_BIT if report.utf8 else ""
     top += (
         "MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n"
         f' boundary="{boundary}"\r\n\r\n'
     )
     delimiter = f"\r\n--{boundary}".encode("ascii")
     body = b"".join(delimiter + b"\r\n" + part for part in parts)
-    return top.encode("ascii") + body.removeprefix(b"\r\n") + delimiter + b"--\r\n"
+    return top.encode("utf-8") + body.removeprefix(b"\r\n") + delimiter + b"--\r\n"
 
 
 def _top_fields(report: Report) -> Iterator[tuple[str, str]]:
@@ -103,7 +111,7 @@ def _top_fields(report: Report) -> Iterator[tuple[str, str]]:
 def _to(address: str) -> str:
     local, domain = split(address)
     if not local.isascii():
-        return "undisclosed-recipients:;"
+        return f"<{address}>"
     return f"<{local}@{ascii_domain(domain)}>" if domain else f"<{local}>"
 
 
@@ -208,13 +216,24 @@ def _original_subject(header: bytes) -> str:
         return _printable(str(raw), 200)
 
 
+def _header_part(report: Report) -> bytes:
+    if not (report.utf8 or report.original.utf8) or report.header.isascii():
+        return _encoded("text/rfc822-headers", report.header)
+    if report.utf8 and _plain(report.header, utf8=True):
+        top = f"Content-Type: message/global-headers\r\n{_EIGHT_BIT}\r\n"
+        return top.encode("ascii") + report.header
+    return _encoded("message/global-headers", report.header, charset=False)  # RFC 6533 §6.3
+
+
 def _status_part(report: Report) -> bytes:
-    lines = [_field(name, value) for name, value in _message_fields(report)]
+    utf8 = report.utf8
+    lines = [_field(name, value, utf8=utf8) for name, value in _message_fields(report)]
     for notice in report.notices:
         lines.append("\r\n")
-        lines += [_field(name, value) for name, value in _recipient_fields(report, notice)]
-    text = "Content-Type: message/delivery-status\r\n\r\n" + "".join(lines)
-    return text.encode("ascii")
+        fields = _recipient_fields(report, notice)
+        lines += [_field(name, value, utf8=utf8) for name, value in fields]
+    kind = f"global-delivery-status\r\n{_EIGHT_BIT}" if utf8 else "delivery-status\r\n"
+    return f"Content-Type: message/{kind}\r\n{''.join(lines)}".encode()
 
 
 def _message_fields(report: Report) -> Iterator[tuple[str, str]]:
@@ -227,7 +246,7 @@ def _message_fields(report: Report) -> Iterator[tuple[str, str]]:
 def _recipient_fields(report: Report, notice: Notice) -> Iterator[tuple[str, str]]:
     """RFC 3464 §2.3."""
     outcome = notice.outcome
-    yield "Final-Recipient", _typed_address(notice.recipient.address)
+    yield "Final-Recipient", _typed_address(notice.recipient.address, utf8=report.utf8)
     yield "Action", "delayed" if report.delayed else "failed"
     yield "Status", _status(report, notice)
     if outcome.remote and outcome.peer is not None:
@@ -247,18 +266,24 @@ def _status(report: Report, notice: Notice) -> str:
     return of_class(notice.outcome.enhanced, "4" if report.delayed else "5")
 
 
-def _typed_address(address: str) -> str:
+def _typed_address(address: str, *, utf8: bool) -> str:
     if address.isascii():
         return f"rfc822; {address}"
+    if utf8:
+        return f"utf-8; {address}"
     escaped = "".join(
         f"\\x{{{ord(char):X}}}" if ord(char) > 126 or char in "\\+=" else char for char in address
     )
     return f"utf-8; {escaped}"  # RFC 6533 §3, utf-8-addr-xtext
 
 
-def _field(name: str, value: str) -> str:
+def _field(name: str, value: str, *, utf8: bool = False) -> str:
     """Return a header field, folded; this is where nothing can break out of its line."""
-    safe = _printable(value, 2 * _REPLY_LIMIT).encode("ascii", "backslashreplace").decode("ascii")
+    safe = _printable(value, 2 * _REPLY_LIMIT)
+    if not utf8:
+        safe = safe.encode("ascii", "backslashreplace").decode("ascii")
+    else:  # what a peer has sent that is no character goes out as what it was shown as
+        safe = safe.encode("utf-8", "backslashreplace").decode("utf-8")
     lines = wrap(
         safe[: _LINE_LIMIT - 50],
         76,
@@ -281,22 +306,22 @@ def _date(at_ms: int) -> str:
     return format_datetime(datetime.fromtimestamp(at_ms / 1000, UTC).replace(microsecond=0))
 
 
-def _plain(data: bytes) -> bool:
-    """Tell whether ``data`` may stand in a message as it is (7bit, RFC 2045 §2.7)."""
-    if not data.isascii() or b"\0" in data:
+def _plain(data: bytes, *, utf8: bool = False) -> bool:
+    """Tell whether ``data`` may stand in a message as it is (7bit or 8bit, RFC 2045 §2.7, §2.8)."""
+    if not (utf8 or data.isascii()) or b"\0" in data:
         return False
     if data.count(b"\n") != data.count(b"\r\n") or data.count(b"\r") != data.count(b"\r\n"):
         return False
     return all(len(line) <= _LINE_LIMIT for line in data.split(b"\r\n"))
 
 
-def _encoded(content_type: str, data: bytes) -> bytes:
-    """Return a part of text, quoted-printable where it cannot stand as it is."""
+def _encoded(content_type: str, data: bytes, *, charset: bool = True) -> bytes:
+    """Return a part, quoted-printable where it cannot stand as it is."""
     if _plain(data):
         return f"Content-Type: {content_type}; charset=us-ascii\r\n\r\n".encode("ascii") + data
     quoted = binascii.b2a_qp(data.replace(b"\r\n", b"\n"), istext=True)
     return (
-        f"Content-Type: {content_type}; charset=utf-8\r\n"
+        f"Content-Type: {content_type}{'; charset=utf-8' if charset else ''}\r\n"
         "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
     ).encode("ascii") + quoted.replace(b"\r", b"=0D").replace(b"\n", b"\r\n")
 

@@ -45,6 +45,19 @@ class Envelope:
     message_id: str = ""  # content of the Message-ID header field, with its angle brackets
     origin: Origin = Origin()
 
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What it asks of every hop, by the names of the extensions; as a rule nothing."""
+        if not (self.binary or self.utf8 or self.require_tls or self.tls_not_required):
+            return ()
+        flags = {
+            "BINARYMIME": self.binary,
+            "SMTPUTF8": self.utf8,
+            "REQUIRETLS": self.require_tls,
+            "TLS-Required:No": self.tls_not_required,
+        }
+        return tuple(name for name, set_ in flags.items() if set_)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipient:

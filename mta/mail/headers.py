@@ -92,7 +92,7 @@ def _tls_not_required(lowered: bytes) -> bool:
     at = _find(lowered, b"tls-required")
     if at < 0 or _find(lowered, b"tls-required", at) >= 0:
         return False
-    return lowered[at : lowered.find(b"\r\n", at)].strip() == b"no"
+    return lowered[at:].partition(b"\r\n")[0].strip() == b"no"
 
 
 def received(

@@ -46,6 +46,7 @@ _WORDS = {
     "6.1": "The recipient's mail server does not take content of this kind.",
     "6.3": "The content would have had to be converted, and could not be.",
     "6.7": "The recipient's mail server does not take addresses with letters beyond ASCII.",
+    "6.9": "The recipient's mail server does not take headers with letters beyond ASCII.",
     "7.0": "The recipient's mail server refused the message by its rules.",
     "7.1": "The recipient's mail server does not accept this message from this sender.",
     "7.2": "The sender may not write to this mailing list.",
@@ -56,6 +57,7 @@ _WORDS = {
     "7.25": "The name of our server could not be confirmed.",
     "7.26": "The message passed none of the checks of its sender's domain.",
     "7.27": "The sender's domain declares that it takes no mail.",
+    "7.30": "The message may only travel encrypted to proved servers; there is no such way.",
 }
 _SUBJECTS = {
     "1": "There is something wrong with an address.",
@@ -99,6 +101,9 @@ _ADVICE = {
     "3": "Send the message again later; the recipient's organisation has to act.",
     "4": "Send the message again later, and check that the address is right.",
     "6": "Send the message in another form: fewer or other attachments, plain text.",
+    "6.7": "Write from and to addresses without letters beyond ASCII, if there are such.",
+    "6.9": "Send the message without letters beyond ASCII in subject, names and addresses.",
+    "7.30": "Send the message without demanding TLS (REQUIRETLS), if its content allows that.",
     "7": "Ask the recipient in another way, or show this report to your postmaster.",
 }
 

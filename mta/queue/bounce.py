@@ -6,6 +6,9 @@ sender (RFC 5321 §4.5.5, §6.1): that is what keeps reports from chasing each o
 postmaster may have copies: of "failure" and "delay" reports, and of "double" failures, those of
 reports themselves; a copy that fails is never reported to the postmaster again.
 
+A report about a message with REQUIRETLS has its header only, and goes with REQUIRETLS itself
+(RFC 8689 §5).
+
 A report enters unclaimed and due at once, in the transaction that records the outcome;
 the scheduler is kicked after its commit.
 """
@@ -94,6 +97,7 @@ def _report(
     now_ms, to, delayed, copy = about
     report_id = new_queue_id(now_ms)
     whole = original.size <= settings.return_whole_octets and original.size == len(chunk)
+    whole = whole and not original.require_tls  # RFC 8689 §5: as with RET=HDRS
     content = dsn.compose(
         dsn.Report(
             report_id,
@@ -116,6 +120,9 @@ def _report(
         now_ms + int(settings.expiry_s * 1000),
         kind=MessageKind.DSN,
         message_id=f"<{report_id}@{settings.host_name}>",
+        eight_bit=not content.isascii(),
+        utf8=not dsn.header_of(content).isascii(),
+        require_tls=original.require_tls,
         origin=Origin(),
     )
     kind = "postmaster copy" if copy else "delay" if delayed else "failure"

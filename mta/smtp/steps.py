@@ -5,7 +5,7 @@ Addresses are checked here once more, whoever let them in: none can end its comm
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -24,6 +24,7 @@ class Stage(Enum):
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
+    BDAT = "BDAT"  # a chunk that is not the last
     END_OF_DATA = "end of data"
     QUIT = "QUIT"
 
@@ -38,12 +39,25 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server takes (RFC 9422); 0 where it does not say."""
+
+    mails: int = 0  # MAILMAX: transactions of one connection
+    recipients: int = 0  # RCPTMAX: of one transaction
+    domains: int = 0  # RCPTDOMAINMAX: different ones among the recipients of one transaction
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Extensions:
     """What the server announced in its answer to EHLO (RFC 5321 §4.1.1.1)."""
 
     keywords: frozenset[str] = frozenset()
     size: int = 0  # RFC 1870: the largest message in octets, 0 if it does not say
     auth: frozenset[str] = frozenset()
+    limits: Limits = NO_LIMITS
 
     @property
     def pipelining(self) -> bool:
@@ -54,6 +68,21 @@ class Extensions:
     def eight_bit_mime(self) -> bool:
         """RFC 6152."""
         return "8BITMIME" in self.keywords
+
+    @property
+    def binary_mime(self) -> bool:
+        """RFC 3030 §3, which goes with BDAT only."""
+        return {"BINARYMIME", "CHUNKING"} <= self.keywords
+
+    @property
+    def smtp_utf8(self) -> bool:
+        """RFC 6531."""
+        return "SMTPUTF8" in self.keywords
+
+    @property
+    def require_tls(self) -> bool:
+        """RFC 8689."""
+        return "REQUIRETLS" in self.keywords
 
     @property
     def starttls(self) -> bool:
@@ -71,6 +100,7 @@ def parse_extensions(reply: Reply) -> Extensions:
     keywords = set()
     size = 0
     auth: set[str] = set()
+    limits = NO_LIMITS
     for line in reply.lines[1:]:
         # Some old servers announce "AUTH=LOGIN", so that old clients see it
         words = line.upper().replace("AUTH=", "AUTH ", 1).split()
@@ -81,7 +111,19 @@ def parse_extensions(reply: Reply) -> Extensions:
             auth.update(words[1:])
         elif words[0] == "SIZE" and len(words) > 1 and re.fullmatch("[0-9]{1,20}", words[1]):
             size = int(words[1])
-    return Extensions(frozenset(keywords), size, frozenset(auth))
+        elif words[0] == "LIMITS":
+            limits = _limits(words[1:])
+    return Extensions(frozenset(keywords), size, frozenset(auth), limits=limits)
+
+
+def _limits(words: Sequence[str]) -> Limits:
+    """Read ``NAME=value`` ...; unknown names and what is no number above 0 are passed over."""
+    known = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if re.fullmatch("[0-9]{1,6}", value):
+            known[name] = int(value)
+    return Limits(known.get("MAILMAX", 0), known.get("RCPTMAX", 0), known.get("RCPTDOMAINMAX", 0))
 
 
 class UnsafeAddress(ValueError):
@@ -95,27 +137,44 @@ _PATH = re.compile(
 )
 
 
-def _path(address: str) -> bytes:
-    if _PATH.fullmatch(address) is None or not address.isascii():
+def _path(address: str, *, utf8: bool) -> bytes:
+    if _PATH.fullmatch(address) is None or not (utf8 or address.isascii()):
         raise UnsafeAddress(f"{address!a} cannot be sent in an SMTP command")
-    return b"<" + address.encode("ascii") + b">"
+    return b"<" + address.encode("utf-8") + b">"
 
 
-def mail_line(sender: str, size: int, eight_bit: bool, extensions: Extensions) -> bytes:
-    """Return the MAIL command; ``sender`` "" is the null sender.  Raises ``UnsafeAddress``."""
-    line = b"MAIL FROM:" + _path(sender)
+def mail_line(
+    sender: str,
+    size: int,
+    eight_bit: bool,
+    extensions: Extensions,
+    *,
+    utf8: bool = False,
+    binary: bool = False,
+    more: bytes = b"",
+) -> bytes:
+    """Return the MAIL command; ``sender`` "" is the null sender.  Raises ``UnsafeAddress``.
+
+    ``utf8``: with SMTPUTF8 (RFC 6531 §3.4); ``binary``: BINARYMIME (RFC 3030 §3);
+    ``more``: further parameters, as they stand.
+    """
+    line = b"MAIL FROM:" + _path(sender, utf8=utf8)
     if extensions.announces_size:
         line += b" SIZE=%d" % size
-    if eight_bit and extensions.eight_bit_mime:
+    if binary:
+        line += b" BODY=BINARYMIME"
+    elif eight_bit and extensions.eight_bit_mime:
         line += b" BODY=8BITMIME"
-    return line + b"\r\n"
+    if utf8:
+        line += b" SMTPUTF8"
+    return line + more + b"\r\n"
 
 
-def rcpt_line(recipient: str) -> bytes:
-    """Return the RCPT command.  Raises ``UnsafeAddress``."""
+def rcpt_line(recipient: str, *, utf8: bool = False) -> bytes:
+    """Return the RCPT command; ``utf8``: MAIL has SMTPUTF8.  Raises ``UnsafeAddress``."""
     if not recipient:
         raise UnsafeAddress("a recipient without an address")
-    return b"RCPT TO:" + _path(recipient) + b"\r\n"
+    return b"RCPT TO:" + _path(recipient, utf8=utf8) + b"\r\n"
 
 
 def hello(host_name: str, *, extended: bool = True) -> Step:

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Answer] = {
     "MAIL": b"250 2.1.0 Ok\r\n",
     "RCPT": b"250 2.1.5 Ok\r\n",
     "DATA": b"354 Go on\r\n",
+    "BDAT": b"250 2.0.0 Chunk\r\n",
     "end of data": b"250 2.0.0 Taken\r\n",
     "QUIT": b"221 2.0.0 Bye\r\n",
 }
@@ -89,6 +90,9 @@ class Wire(StringTransport):
         self.closed: str | None = None
         self._input = b""
         self._in_data = False
+        self._chunk = 0
+        self._last_chunk = False
+        self._chunks = b""
         self._stalled = False
         self._sender: bytes | None = None
         self._rcpts: list[bytes] = []
@@ -130,6 +134,9 @@ class Wire(StringTransport):
             if self._in_data:
                 if not self._body():
                     return
+            elif self._last_chunk or self._chunk:
+                if not self._chunk_body():
+                    return
             else:
                 line, end, rest = self._input.partition(b"\r\n")
                 if not end:
@@ -143,7 +150,23 @@ class Wire(StringTransport):
         if not end:
             return False
         self._input, self._in_data = rest, False
-        message = (content + b"\r\n").replace(b"\r\n..", b"\r\n.")[2:]
+        self._taken((content + b"\r\n").replace(b"\r\n..", b"\r\n.")[2:])
+        return True
+
+    def _chunk_body(self) -> bool:
+        """RFC 3030: so many octets as were announced, none of them stuffed."""
+        if len(self._input) < self._chunk:
+            return False
+        self._chunks += self._input[: self._chunk]
+        self._input, self._chunk = self._input[self._chunk :], 0
+        if self._last_chunk:
+            self._last_chunk = False
+            self._taken(self._chunks)
+        else:
+            self._reply(self.host.answer("BDAT", b""))
+        return True
+
+    def _taken(self, message: bytes) -> None:
         answer = self.host.answer("end of data", b"")
         if isinstance(answer, bytes) and answer.startswith(b"250"):
             self.host.messages.append(message)
@@ -151,17 +174,19 @@ class Wire(StringTransport):
         self._sender = None
         self.commands.append("end of data")
         self._reply(answer)
-        return True
 
     def _command(self, line: bytes) -> None:
         verb = line.split(b" ")[0].decode("latin-1").upper()
         self.commands.append(verb)
+        if verb == "BDAT":
+            self._chunk, self._last_chunk = int(line.split()[1]), line.endswith(b" LAST")
+            return
         answer = self.host.answer(verb, line)
         if self.host.strict and self._out_of_order(verb):
             answer = b"503 5.5.1 Bad sequence\r\n"
         good = isinstance(answer, bytes) and answer[:1] in b"23"
         if verb == "MAIL" and good:
-            self._sender, self._rcpts = line, []
+            self._sender, self._rcpts, self._chunks = line, [], b""
         elif verb == "RSET":
             self._sender = None
         elif verb == "RCPT" and good:

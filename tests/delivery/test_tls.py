@@ -126,6 +126,9 @@ JOB = Job(
 )
 
 
+SECRET = replace(JOB, envelope=replace(JOB.envelope, require_tls=True))
+
+
 class DeliveryOverTls(TestCase):
     """The client against a server on a loopback socket."""
 
@@ -169,6 +172,45 @@ class DeliveryOverTls(TestCase):
             [b"EHLO", b"STARTTLS", b"EHLO", b"MAIL"],
         )
         self.assertEqual((self.again.peer.use, self.again.peer.tls), (2, outcome.peer.tls))
+
+    async def test_requiretls_to_a_verified_smarthost(self) -> None:
+        """RFC 8689 §4.2.1: verified TLS and a host that offers it; it is passed on with MAIL."""
+        offer = b"250-mx.test\r\n250-STARTTLS\r\n250 REQUIRETLS\r\n"
+        await self.listen(say={b"EHLO": offer})
+        outcome = await self.deliver(lambda port: Smarthost(HOST, port, "starttls"), job=SECRET)
+        self.assertEqual((outcome.verdict, outcome.enhanced), (Verdict.DELIVERED, "2.0.0"))
+        self.assertEqual(outcome.peer.tls.level, TlsLevel.VERIFIED)
+        (connection,) = self.server.connections
+        self.assertIn(b"MAIL FROM:<a@here.test> REQUIRETLS", connection.log)
+
+    async def test_requiretls_where_it_is_not_offered(self) -> None:
+        """A verified smarthost that does not promise to go on so gets nothing: 5.7.30."""
+        await self.listen()
+        outcome = await self.deliver(lambda port: Smarthost(HOST, port, "starttls"), job=SECRET)
+        self.assertEqual((outcome.verdict, outcome.enhanced), (Verdict.FAILED, "5.7.30"))
+        self.assertEqual(self.server.messages, 0)
+
+    async def test_attack_requiretls_offered_in_the_clear_only(self) -> None:
+        """Attack: what is put into EHLO's answer in the clear is forgotten (RFC 3207 §4.2)."""
+
+        def hello(server: Server, line: bytes) -> None:
+            more = b"" if server.secure else b"250-REQUIRETLS\r\n250-LIMITS MAILMAX=1\r\n"
+            server.transport.write(b"250-mx.test\r\n" + more + b"250 STARTTLS\r\n")
+
+        await self.listen(say={b"EHLO": hello})
+        outcome = await self.deliver(lambda port: Smarthost(HOST, port, "starttls"), job=SECRET)
+        self.assertEqual((outcome.verdict, outcome.enhanced), (Verdict.FAILED, "5.7.30"))
+
+    async def test_limits_are_read_again_after_starttls(self) -> None:
+        """RFC 9422 §4: what was said of limits before STARTTLS does not count any more."""
+
+        def hello(server: Server, line: bytes) -> None:
+            limits = b"" if server.secure else b"250-LIMITS MAILMAX=1\r\n"
+            server.transport.write(b"250-mx.test\r\n" + limits + b"250 STARTTLS\r\n")
+
+        await self.listen(say={b"EHLO": hello})
+        await self.deliver(Mx)
+        self.assertEqual((len(self.server.connections), self.again.peer.use), (1, 2))
 
     async def test_unverified_is_recorded(self) -> None:
         """Opportunistic: a wrong certificate is recorded, and better than no encryption."""

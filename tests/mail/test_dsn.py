@@ -269,10 +269,32 @@ def test_words_beyond_ascii():
 
 def test_an_address_beyond_ascii():
     """RFC 6533 §3: the ASCII form of an internationalised address."""
-    message, _, status, _ = parts(report(notice(address="bøb@example.net"), to="ånn@example.org"))
+    message, _, status, _ = parts(report(notice(address="bøb@example.net")))
     assert fields(status)[1]["Final-Recipient"] == "utf-8; b\\x{F8}b@example.net"
     assert message["Subject"] == "Not delivered: your message to one recipient"
-    assert compose(report(to="ånn@example.org")).isascii()
+
+
+def test_a_report_for_a_reader_beyond_ascii():
+    """RFC 6533 §4, §6: in UTF-8, with the types of its own, as its transport must be anyhow."""
+    header = "Subject: Grüße\r\n".encode()
+    made = report(notice(address="bøb@example.net"), to="ånn@bücher.example", header=header)
+    content = compose(made).decode()
+    assert "To: <ånn@bücher.example>\r\n" in content
+    assert "Content-Type: message/global-delivery-status\r\n" in content
+    assert "\r\nFinal-Recipient: utf-8; bøb@example.net\r\n" in content
+    assert "Content-Type: message/global-headers\r\n" in content
+    assert "\r\n\r\nSubject: Grüße\r\n" in content
+    assert content.count("Content-Transfer-Encoding: 8bit\r\n") == 3
+
+
+def test_the_header_of_a_message_with_smtputf8_for_a_reader_in_ascii():
+    """RFC 6533 §6.3: message/global-headers, encoded for a transport of 7 bits."""
+    header = "Subject: Grüße\r\n".encode()
+    made = report(header=header, original=replace(ENVELOPE, utf8=True))
+    assert compose(made).isascii()
+    content = compose(made)
+    assert b"message/global-headers\r\nContent-Transfer-Encoding: quoted-printable" in content
+    assert b"Subject: Gr=C3=BC=C3=9Fe" in content
 
 
 @given(st.text(max_size=3000), st.binary(max_size=3000), st.text(min_size=1, max_size=400))

@@ -139,3 +139,42 @@ def test_missing_fields():
     assert missing_fields(scan(b"hello\r\n"), "h", "ID", 0) == (
         b"Date: Thu, 1 Jan 1970 00:00:00 +0000\r\nMessage-ID: <ID@h>\r\n\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (b"TLS-Required: No\r\n", True),
+        (b"A: b\r\ntls-required:\tno \r\n\r\n", True),
+        (b"TLS-Required: Yes\r\n", False),
+        (b"TLS-Required: No\r\nTLS-Required: No\r\n", False),
+        (b"TLS-Required: No, really\r\n", False),
+        (b"A: b\r\n\r\nTLS-Required: No\r\n", False),
+        (b"X-TLS-Required: No\r\n", False),
+        (b"TLS-Required: No", True),
+    ],
+)
+def test_tls_required_no(header, said):
+    """RFC 8689 §3: one field with that one value, in the header and not in the text."""
+    assert scan(header).tls_not_required is said
+
+
+def test_utf8_in_the_header_is_seen():
+    """RFC 6532: in the header, not in the text behind it."""
+    assert scan("Subject: Gr\u00fc\u00dfe\r\n\r\n".encode()).utf8
+    assert not scan("Subject: hi\r\n\r\nGr\u00fc\u00dfe\r\n".encode()).utf8
+
+
+@pytest.mark.parametrize(
+    ("secure", "authenticated", "keyword"),
+    [
+        (False, False, "UTF8SMTP"),
+        (True, False, "UTF8SMTPS"),
+        (False, True, "UTF8SMTPA"),
+        (True, True, "UTF8SMTPSA"),
+    ],
+)
+def test_keywords_of_smtputf8(secure, authenticated, keyword):
+    """RFC 6531 §4.3: messages that came with SMTPUTF8 have ``with`` keywords of their own."""
+    made = protocol_keyword(extended=True, secure=secure, authenticated=authenticated, utf8=True)
+    assert made == keyword

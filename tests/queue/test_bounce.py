@@ -1,5 +1,6 @@
 """Which reports are made, and for whom."""
 
+from dataclasses import replace
 from email import policy
 from email.parser import BytesParser
 
@@ -137,3 +138,23 @@ def test_a_header_that_cannot_be_read_does_not_stop_the_report(error):
     result = []
     Deferred.fromCoroutine(first_chunk(Broken())).addCallback(result.append)
     assert result == [b""]
+
+
+def test_reports_about_requiretls_are_redacted_and_go_with_it():
+    """RFC 8689 §5: the header only comes back, and only over ways that are as safe."""
+    whole = settings(return_whole_octets=1000)
+    original = replace(envelope(), require_tls=True)
+    (report,) = reports(original, (settled(0, State.BOUNCED),), CHUNK, whole, NOW_MS)
+    assert report.intake.envelope.require_tls
+    assert b"Subject: hi" in report.intake.chunks[0]
+    assert b"\r\nbody\r\n" not in report.intake.chunks[0]
+    (plain,) = reports(envelope(), (settled(0, State.BOUNCED),), CHUNK, whole, NOW_MS)
+    assert b"\r\nbody\r\n" in plain.intake.chunks[0]
+    assert not plain.intake.envelope.require_tls
+
+
+def test_report_to_a_sender_beyond_ascii_needs_smtputf8():
+    """A report whose reader's address is UTF-8 is itself a message for SMTPUTF8 (RFC 6533)."""
+    original = envelope(sender="\u00e4nn@example.org")
+    (report,) = reports(original, (settled(0, State.BOUNCED),), CHUNK, settings(), NOW_MS)
+    assert (report.intake.envelope.utf8, report.intake.envelope.eight_bit) == (True, True)

@@ -169,3 +169,18 @@ def test_content_comes_in_bounded_pieces():
 def test_bare_line_ends(data, bare):
     """CR and LF only count as a pair, in this order."""
     assert has_bare_line_end(data) is bare
+
+
+@given(st.binary(max_size=60), st.binary(max_size=20), st.lists(st.integers(0, 200), max_size=12))
+def test_a_chunk_is_counted_however_it_is_split(data, rest, cuts):
+    """RFC 3030 §2: exactly as many octets as announced, and not one of what follows."""
+    incoming = Incoming()
+    incoming.begin_chunk(len(data))
+    got, ended = b"", False
+    for piece in split(data + rest, cuts):
+        incoming.append(piece)
+        while not ended and (part := incoming.chunk()) is not None:
+            got, ended = got + part.data, part.last
+    ended = ended or (incoming.chunk() is not None)
+    assert (got, ended) == (data, True)
+    assert incoming._data[incoming._at :] == rest

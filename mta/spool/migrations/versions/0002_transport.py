@@ -14,8 +14,9 @@ _FLAGS = ("binary", "utf8", "require_tls", "tls_not_required")
 def upgrade() -> None:
     """Go forward: an older program that still runs leaves the new columns at their default."""
     for name in _FLAGS:
-        column = sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false())
-        op.add_column("messages", column)
+        op.add_column(
+            "messages", sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false())
+        )
 
 
 def downgrade() -> None:

@@ -1,0 +1,142 @@
+"""ESMTP extensions from end to end: smtplib submits, aiosmtpd receives."""
+
+import json
+import smtplib
+from collections.abc import Callable
+from email.message import EmailMessage
+
+import pytest
+from receiver import Receiver
+from relay_process import Relay, eventually
+
+pytestmark = pytest.mark.flow
+
+Receivers = Callable[..., Receiver]
+Relays = Callable[..., Relay]
+
+
+def utf8_message() -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"] = "jörg@home.test", "用户@there.test"
+    message["Subject"] = "Grüße"
+    message.set_content("Hello.\n")
+    return message
+
+
+def test_smtputf8_from_smtplib_to_aiosmtpd(receivers: Receivers, relays: Relays) -> None:
+    """Addresses and header arrive in UTF-8 as they were sent, and the trace shows them."""
+    receiver = receivers(enable_SMTPUTF8=True)
+    relay = relays(receiver.port)
+    relay.start()
+    with relay.client() as client:
+        client.send_message(utf8_message())
+    receiver.wait(1)
+    sender, recipients, content = receiver.envelopes[0]
+    assert (sender, recipients) == ("jörg@home.test", ("用户@there.test",))
+    assert "\r\nSubject: Grüße\r\n".encode() in content
+    assert b"with UTF8SMTPSA" in content
+    eventually(lambda: "status=sent" in relay.log)
+    assert "to=<用户@there.test>" in relay.log
+    told = relay.mta("trace", "用户@there.test").stdout
+    assert "jörg@home.test" in told
+    assert "SMTPUTF8" in told
+
+
+def test_smtputf8_to_a_host_without_it_is_bounced(receivers: Receivers, relays: Relays) -> None:
+    """5.6.7, in the log and in the trace; nothing of the message has gone out in another form."""
+    receiver = receivers()
+    relay = relays(receiver.port)
+    relay.start()
+    with relay.client() as client:
+        client.send_message(utf8_message())
+    eventually(lambda: "dsn=5.6.7, status=bounced" in relay.log)
+    assert receiver.envelopes == []
+
+
+def test_report_about_a_utf8_recipient_reaches_an_ascii_sender(
+    receivers: Receivers, relays: Relays
+) -> None:
+    """RFC 6533: the address is in the report in its ASCII form, the header as it was."""
+    receiver = receivers()
+    relay = relays(receiver.port)
+    relay.start()
+    message = utf8_message()
+    message.replace_header("From", "app@home.test")
+    with relay.client() as client:
+        client.send_message(message)
+    receiver.wait(1)
+    (report,) = receiver.messages()
+    assert report.get_content_type() == "multipart/report"
+    text = report.as_string()
+    assert "Final-Recipient: utf-8; \\x{7528}\\x{6237}@there.test" in text
+    assert "message/global-headers" in text
+
+
+def test_chunks_over_tls(receivers: Receivers, relays: Relays) -> None:
+    """CHUNKING in, DATA out: dots are stuffed for the next hop, and come out as they went in."""
+    receiver = receivers()
+    relay = relays(receiver.port)
+    relay.start()
+    body = b"Subject: chunks\r\n\r\n.\r\n..two\r\n.\r\nMAIL FROM:<evil@there.test>\r\n"
+    with relay.client() as client:
+        client.ehlo()
+        assert client.has_extn("chunking")
+        client.mail("app@home.test")
+        client.rcpt("u@there.test")
+        first, last = body[:22], body[22:]
+        client.send(b"BDAT %d\r\n%s" % (len(first), first))
+        assert client.getreply()[0] == 250
+        client.send(b"BDAT %d LAST\r\n%s" % (len(last), last))
+        assert client.getreply()[0] == 250
+    receiver.wait(1)
+    assert receiver.envelopes[0][2].endswith(body[17:])
+    assert len(receiver.envelopes) == 1
+
+
+def test_binarymime_to_a_host_without_it_is_bounced(receivers: Receivers, relays: Relays) -> None:
+    """5.6.3, not converted; the sender gets a report."""
+    receiver = receivers()
+    relay = relays(receiver.port)
+    relay.start()
+    with relay.client() as client:
+        client.ehlo()
+        client.mail("app@home.test", ["BODY=BINARYMIME"])
+        client.rcpt("u@there.test")
+        client.send(b"BDAT 14 LAST\r\nA: b\r\n\r\n\0\n\xff\r\n!")
+        assert client.getreply()[0] == 250
+    receiver.wait(1)
+    assert "Status: 5.6.3" in receiver.messages()[0].as_string()
+
+
+def test_requiretls_by_mail_exchangers_is_bounced(receivers: Receivers, relays: Relays) -> None:
+    """5.7.30 with its reason: nothing proves the exchanger; no host hears of the message."""
+    receiver = receivers()
+    relay = relays(receiver.port)
+    relay.start()
+    message = utf8_message()
+    message.replace_header("From", "app@home.test")
+    message.replace_header("To", "u@there.test")
+    message.replace_header("Subject", "secret")
+    with relay.client() as client:
+        assert client.ehlo()[0] == 250
+        assert client.has_extn("requiretls")
+        client.send_message(message, mail_options=["REQUIRETLS"])
+    eventually(lambda: "dsn=5.7.30, status=bounced" in relay.log)
+    assert "requires=REQUIRETLS" in relay.log
+    traced = json.loads(relay.mta("trace", "u@there.test", "--json").stdout.splitlines()[0])
+    assert "neither DNSSEC nor MTA-STS" in json.dumps(traced)
+    eventually(lambda: relay.log.count("dsn=5.7.30, status=bounced") == 2)  # and its report
+    assert receiver.envelopes == []
+
+
+def test_limits_are_announced(relays: Relays) -> None:
+    """smtplib sees what RFC 9422 says, and the 452 comes where it says."""
+    relay = relays(1, extra="\n[limits]\nrecipients = 2\n")
+    relay.start()
+    with relay.client() as client:
+        client.ehlo()
+        assert client.esmtp_features["limits"] == "RCPTMAX=2"
+        client.mail("app@home.test")
+        codes = [client.rcpt(f"r{n}@there.test")[0] for n in range(3)]
+    assert codes == [250, 250, 452]
+    assert isinstance(client, smtplib.SMTP_SSL)
