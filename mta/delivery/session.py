@@ -175,6 +175,8 @@ class Session:
                 attempt.unable(reason, self._contact(0.0), recipients)
                 waiting = [one for one in waiting if one not in recipients]
             need_utf8 = {}
+        if not waiting:
+            return True
         mail = self._mail(message, utf8=bool(need_utf8))
         return await self._all(attempt, message, mail, waiting, limit)
 

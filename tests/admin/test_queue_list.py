@@ -77,6 +77,7 @@ def test_list_json(relay):
         "size": 40,
         "message_id": "<1@example.org>",
         "login": "app7",
+        "requires": [],
         "created_ms": relay.now - 60 * MINUTE,
         "expires_ms": relay.now - 60 * MINUTE + 5 * 86_400_000,
         "number": 0,

@@ -31,12 +31,16 @@ def test_smtputf8_is_passed_on(world, job):
     assert rcpts == ["RCPT TO:<b\u00fcb@there.test>".encode()]
 
 
-def test_next_hop_without_smtputf8_never_downgraded(world, job):
+@pytest.mark.parametrize(
+    ("recipient", "sender"),
+    [("b\u00fcb@there.test", "a@here.test"), ("b@there.test", "\u00e4nn@here.test")],
+)
+def test_next_hop_without_smtputf8_never_downgraded(world, job, recipient, sender):
     """RFC 6531 §3.5: the next MX is tried; then it is a failure, and nothing was sent."""
     world.mx["there.test"] = ["mx1.test", "mx2.test"]
     first = world.host("mx1.test", "192.0.2.1", keywords=BASE)
     second = world.host("mx2.test", "192.0.2.2", keywords=BASE)
-    outcomes = world.deliver(job("b\u00fcb@there.test"), within_s=1)
+    outcomes = world.deliver(job(recipient, sender=sender), within_s=1)
     assert told(outcomes) == [(Verdict.FAILED, "5.6.7")]
     assert "SMTPUTF8" in outcomes[0].text
     for host in (first, second):
