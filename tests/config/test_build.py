@@ -89,7 +89,7 @@ def test_routes(configured: Configured, tmp_path: Path):
             [[route]]
             name = "bed"
             recipient_domains = ["*.test"]
-            mx = { port = 2525, tls = "verify" }
+            mx = { port = 2525, tls = "verify", waivable = true }
             [[route]]
             name = "provider"
             sender_domains = ["news.example.org"]
@@ -105,7 +105,7 @@ def test_routes(configured: Configured, tmp_path: Path):
     assert target("a@b.example", "back.example") == Mx()
     assert target("", "old.example") == Refuse(551, "5.1.6", "Moved")
     assert target("", "x.old.example") == Refuse(551, "5.1.6", "Moved")
-    assert target("", "mx.test") == Mx(2525, "verify")
+    assert target("", "mx.test") == Mx(2525, "verify", waivable=True)
     assert target("x@news.example.org", "example.net") == Smarthost(
         "s.example", 587, "starttls", "u", "hunter2"
     )

@@ -1,13 +1,16 @@
 """ESMTP extensions from end to end: smtplib submits, aiosmtpd receives."""
 
 import json
+import os
 import smtplib
+import subprocess
 from collections.abc import Callable
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from receiver import Receiver
-from relay_process import Relay, eventually
+from relay_process import LOGIN, PASSWORD, Relay, eventually, installed
 
 pytestmark = pytest.mark.flow
 
@@ -40,6 +43,31 @@ def test_smtputf8_from_smtplib_to_aiosmtpd(receivers: Receivers, relays: Relays)
     told = relay.mta("trace", "用户@there.test").stdout
     assert "jörg@home.test" in told
     assert "SMTPUTF8" in told
+
+
+@pytest.mark.skipif(not installed("curl"), reason="curl is not installed")
+def test_curl_submits_with_smtputf8(tmp_path: Path, receivers: Receivers, relays: Relays) -> None:
+    """curl gives the parameter by itself where an address is not ASCII."""
+    receiver = receivers(enable_SMTPUTF8=True)
+    relay = relays(receiver.port)
+    relay.start()
+    upload = tmp_path / "message"
+    upload.write_text("From: jörg@home.test\r\nSubject: Grüße\r\n\r\nHello.\r\n", newline="")
+    port = relay.smtps_port
+    done = subprocess.run(
+        [
+            "curl", "--silent", "--show-error", "--url", f"smtps://relay.test:{port}",
+            "--connect-to", f"relay.test:{port}:127.0.0.1:{port}",
+            "--cacert", str(relay.directory / "certificate.pem"), "--user", f"{LOGIN}:{PASSWORD}",
+            "--mail-from", "jörg@home.test", "--mail-rcpt", "bücher@there.test",
+            "--upload-file", str(upload),
+        ],
+        check=False, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    receiver.wait(1)
+    assert receiver.envelopes[0][:2] == ("jörg@home.test", ("bücher@there.test",))
 
 
 def test_smtputf8_to_a_host_without_it_is_bounced(receivers: Receivers, relays: Relays) -> None:

@@ -53,6 +53,13 @@ def test_accepted_is_three_lines_with_the_id_first() -> None:
     )
 
 
+def test_what_a_message_needs_is_in_the_log() -> None:
+    """SMTPUTF8, REQUIRETLS and their like stand in the line of the client and in the record."""
+    event = Accepted(replace(ENVELOPE, utf8=True, require_tls=True), (RECIPIENT,))
+    assert ", requires=SMTPUTF8/REQUIRETLS, tls=" in lines(event)[0][1]
+    assert record(event, 1)["requires"] == ["SMTPUTF8", "REQUIRETLS"]
+
+
 def test_delivery_line_has_the_shape_of_postfix() -> None:
     """relay, conn_use, delay, delays, tls, dsn and status stand in Postfix's order."""
     outcome = Outcome(
