@@ -279,13 +279,10 @@ def _typed_address(address: str, *, utf8: bool) -> str:
 
 def _field(name: str, value: str, *, utf8: bool = False) -> str:
     """Return a header field, folded; this is where nothing can break out of its line."""
-    safe = _printable(value, 2 * _REPLY_LIMIT)
-    if not utf8:
-        safe = safe.encode("ascii", "backslashreplace").decode("ascii")
-    else:  # what a peer has sent that is no character goes out as what it was shown as
-        safe = safe.encode("utf-8", "backslashreplace").decode("utf-8")
+    encoding = "utf-8" if utf8 else "ascii"
+    octets = _printable(value, 2 * _REPLY_LIMIT).encode(encoding, "backslashreplace")
     lines = wrap(
-        safe[: _LINE_LIMIT - 50],
+        octets[: _LINE_LIMIT - 50].decode(encoding, "ignore"),
         76,
         initial_indent=f"{name}: ",
         subsequent_indent="    ",

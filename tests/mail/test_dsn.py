@@ -298,6 +298,17 @@ def test_the_header_of_a_message_with_smtputf8_for_a_reader_in_ascii():
 
 
 @given(st.text(max_size=3000), st.binary(max_size=3000), st.text(min_size=1, max_size=400))
+def test_any_reply_in_utf8_gives_a_sound_report(text, header, address):
+    """The same for a reader beyond ASCII: UTF-8 where text is, CRLF, lines within 998 octets."""
+    content = compose(
+        report(notice(text, address=address), header=header_of(header), to="ånn@example.org")
+    )
+    assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
+    assert max(map(len, content.split(b"\r\n"))) <= 998
+    assert b"Content-Type: message/global-delivery-status\r\n" in content
+
+
+@given(st.text(max_size=3000), st.binary(max_size=3000), st.text(min_size=1, max_size=400))
 def test_any_reply_and_any_header_give_a_sound_report(text, header, address):
     """Whatever comes from outside: ASCII, CRLF, lines within 998 octets, two or three parts."""
     made = report(notice(text, address=address), header=header_of(header))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta.smtp.commands import Mail, Rcpt
-from mta.smtp.events import Content, Data, EndOfChunk, EndOfData, Rejected, StartTls
+from mta.smtp.events import Content, Data, EndOfChunk, EndOfData, Forget, Rejected, StartTls
 from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import reply
 from mta.smtp.sasl import Claim
@@ -216,3 +216,62 @@ def test_nonsense(lines):
         elif not isinstance(event, Rejected):
             core.answer(OK)
     assert re.fullmatch(rb"(?:" + REPLY + rb")*", core.output())
+
+
+def in_transaction(parameters=b""):
+    """A core with a sender and a recipient."""
+    core = server()
+    core.receive(b"EHLO me\r\nMAIL FROM:<a@b>%s\r\nRCPT TO:<c@d>\r\n" % parameters)
+    for _ in range(2):
+        core.next_event()
+        core.answer(OK)
+    core.output()
+    return core
+
+
+def test_first_chunk_asks_as_data_does():
+    """BDAT passes the same decision as DATA; its 354 is not said, its refusal behind the chunk."""
+    core = in_transaction()
+    assert feed(core, b"BDAT 5 LAST\r\nab") == Data()
+    core.answer(GO)
+    assert core.next_event() == Content(b"ab")
+    core.proceed()
+    assert feed(core, b"c\r\n") == EndOfData(b"c\r\n", None, False)
+    assert core.output() == b""
+    core = in_transaction()
+    assert feed(core, b"BDAT 5 LAST\r\nRSET") == Data()
+    later = reply(451, "4.3.0", "later")
+    core.answer(later)
+    assert core.next_event() is None
+    assert core.output() == b""
+    assert feed(core, b"\n") == EndOfData(b"", later, False)
+    core.answer(later)
+    assert core.state is State.READY
+
+
+def test_cr_at_the_end_of_a_chunk_is_judged_with_what_follows():
+    """CR LF may be torn apart by two chunks; a CR that stays alone at the very end is bare."""
+    core = in_transaction()
+    feed(core, b"BDAT 2\r\na\r")
+    core.answer(GO)
+    assert core.next_event() == EndOfChunk(b"a", None, 2)
+    core.answer(OK)
+    assert feed(core, b"BDAT 1 LAST\r\n\n") == EndOfData(b"\r\n", None, False)
+    core = in_transaction()
+    feed(core, b"BDAT 2 LAST\r\na\r")
+    core.answer(GO)
+    assert core.next_event().refusal.enhanced == "5.6.11"
+
+
+def test_reset_between_chunks_is_asked_about():
+    """What has been stored must be forgotten before RSET is answered."""
+    core = in_transaction()
+    feed(core, b"BDAT 1\r\na")
+    core.answer(GO)
+    core.next_event()
+    core.answer(OK)
+    event = feed(core, b"RSET\r\nNOOP\r\n")
+    assert event == Forget(OK)
+    assert core.next_event() is None
+    core.answer(event.reply)
+    assert core.state is State.READY
