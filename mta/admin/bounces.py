@@ -5,6 +5,7 @@ there is exactly one.  One report speaks of all recipients of a message in the s
 The null sender gets none (RFC 5321 §6.1).
 """
 
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -16,9 +17,13 @@ from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_verbs import Consent, Verb, carry_out, consent
 from mta.admin.render import note, visible
+from mta.config import Settings
+from mta.dkim.rules import Keyring, Rules
+from mta.dkim.store import KeyUnusable
 from mta.mail.outcome import Outcome, Verdict
 from mta.queue.bounce import reports
 from mta.queue.settings import QueueSettings
+from mta.queue.signing import signed_now
 from mta.spool import listing, operate
 from mta.spool.filters import Filter
 from mta.spool.intake import Intake
@@ -29,6 +34,15 @@ from mta.spool.schema import WAITING, State
 
 _ENHANCED = "5.7.1"  # RFC 3463 §3.8: not authorized, message refused
 _REASON = "Given up by the operator of the mail relay"
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """What reports are made with."""
+
+    settings: QueueSettings
+    rules: Rules
+    reason: str
 
 
 @click.command()
@@ -53,9 +67,22 @@ def bounce(
     """
     from mta.config.build import queue_settings  # noqa: PLC0415 - brings the whole service along
 
-    step = partial(_step, reason=reason, settings=queue_settings(invocation.settings))
+    settings = invocation.settings
+    reporting = Reporting(queue_settings(settings), _rules(settings), reason)
+    step = partial(_step, reporting=reporting)
     verb = Verb("bounce", "bounced", WAITING, step, "")
     return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))
+
+
+def _rules(settings: Settings) -> Rules:
+    """Return what the reports are signed with; they go unsigned if we may not read the keys."""
+    from mta.config.build import signing_rules  # noqa: PLC0415 - brings the whole service along
+
+    try:
+        return signing_rules(settings)
+    except KeyUnusable as error:
+        note(f"reports go unsigned: {visible(str(error))}")
+        return Rules(Keyring(()))
 
 
 def _step(
@@ -65,17 +92,16 @@ def _step(
     who: str,
     limit: int,
     *,
-    reason: str,
-    settings: QueueSettings,
+    reporting: Reporting,
 ) -> int:
     """Bounce up to ``limit`` recipients in the transaction of ``conn``; return how many."""
     rows = listing.page(conn, wanted, now_ms, limit)
     rulings = []
     for message_id, of_message in groupby(rows, lambda row: row.envelope.id):
         group = tuple(of_message)
-        about = _reports(conn, group, reason, settings, now_ms)
+        about = _reports(conn, group, reporting, now_ms)
         numbers = tuple(row.recipient.number for row in group)
-        rulings.append(Ruling(message_id, numbers, _ENHANCED, reason, about))
+        rulings.append(Ruling(message_id, numbers, _ENHANCED, reporting.reason, about))
     recorded = operate.bounce(conn, rulings, now_ms, who) if rulings else []
     return sum(
         len(ruling.recipients)
@@ -85,25 +111,34 @@ def _step(
 
 
 def _reports(
-    conn: Any, group: tuple[QueueRow, ...], reason: str, settings: QueueSettings, now_ms: int
+    conn: Any, group: tuple[QueueRow, ...], reporting: Reporting, now_ms: int
 ) -> tuple[Intake, ...]:
     """Make the reports that are due about recipients of one message."""
     envelope = group[0].envelope
     settled = tuple(
         Settled(
             row.recipient,
-            Outcome(row.recipient.number, Verdict.FAILED, 0, _ENHANCED, _words(row, reason), ""),
+            Outcome(
+                row.recipient.number,
+                Verdict.FAILED,
+                0,
+                _ENHANCED,
+                _words(row, reporting.reason),
+                "",
+            ),
             State.BOUNCED,
             now_ms,
         )
         for row in group
     )
     try:
-        made = reports(envelope, settled, _first_chunk(conn, envelope.id), settings, now_ms)
+        made = reports(
+            envelope, settled, _first_chunk(conn, envelope.id), reporting.settings, now_ms
+        )
     except ValueError as error:  # a sender that no mail can be sent to
         note(f"{envelope.id}: no report to {visible(envelope.sender)}: {visible(str(error))}")
         return ()
-    return tuple(report.intake for report in made)
+    return tuple(report.intake for report in signed_now(made, reporting.rules))
 
 
 def _words(row: QueueRow, reason: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mta.config import ConfigError, Problem, Settings, build
+from mta.dkim.store import KeyUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tls.level import ClientTls
 
@@ -20,6 +21,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     doubts: list[str] = []
     _try(problems, path, "", build.routes, settings)
     _try(problems, path, "tls.trust", ClientTls, build.trust(settings))
+    _try(problems, path, "dkim.directory", build.signing_rules, settings)
     for number, files in enumerate(build.certificate_files(settings)):
         served = _try(problems, path, f"certificate[{number}]", ServerCertificates, [files])
         if served is not None:
@@ -46,6 +48,6 @@ def _try(
         return build_it(argument)
     except ConfigError as error:
         problems += error.problems
-    except CertificateUnusable as error:
+    except (CertificateUnusable, KeyUnusable) as error:
         problems.append(Problem(path, key, str(error)))
     return None

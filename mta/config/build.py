@@ -1,8 +1,8 @@
 """Turn the settings into the values that the packages below take.
 
 They know neither this file's keys nor pydantic; whatever they name differently is translated
-here and nowhere else.  ``routes`` reads the smarthosts' passwords and ``dns_servers``
-resolv.conf, so these can fail.
+here and nowhere else.  ``routes`` reads the smarthosts' passwords, ``dns_servers``
+resolv.conf and ``signing_rules`` private keys, so these can fail.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,9 @@ from mta.config.settings import Settings
 from mta.delivery.routes import Discard, Mx, Refuse, Route, Routes, Smarthost, Target
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
+from mta.dkim.rules import Keyring, Rules
+from mta.dkim.sign import SigningSettings
+from mta.dkim.store import read_keys
 from mta.dns.system import system_servers
 from mta.inbound.settings import (
     AuthMode,
@@ -180,6 +183,25 @@ def queue_settings(settings: Settings) -> QueueSettings:
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
     )
+
+
+def signing_settings(settings: Settings) -> SigningSettings:
+    """Return how mail is signed."""
+    dkim = settings.dkim
+    header_form, body_form = dkim.canonicalization.split("/")
+    return SigningSettings(
+        header_form=header_form,  # type: ignore[arg-type]  # the section knows four values
+        body_form=body_form,  # type: ignore[arg-type]
+        additional=dkim.signed_fields,
+        expire_s=None if dkim.expire is None else round(_s(dkim.expire)),
+        relayed=dkim.relayed,
+    )
+
+
+def signing_rules(settings: Settings) -> Rules:
+    """Read the keys; ``KeyUnusable`` if one of them must not be used."""
+    keyring = Keyring(read_keys(settings.dkim.directory), settings.dkim.domains)
+    return Rules(keyring, signing_settings(settings))
 
 
 def node_name(settings: Settings) -> str:

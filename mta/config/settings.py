@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr
 
+from mta.config.dkim_section import Dkim
 from mta.config.fields import table
 from mta.config.limit_sections import Limits, Timeouts
 from mta.config.route_sections import Route
@@ -45,6 +46,7 @@ class Settings(Section):
     queue: Queue = table()
     delivery: Delivery = table()
     reports: Reports = table()
+    dkim: Dkim = table()
     dns: Dns = table()
     tls: Tls = table()
     limits: Limits = table()

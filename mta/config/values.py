@@ -21,11 +21,13 @@ from pydantic import (
 from mta.config.endpoints import endpoint
 from mta.config.secret import Secret, secret_in_credential, secret_in_file
 from mta.config.units import format_duration, format_size, parse_duration, parse_size
+from mta.dkim.field_names import NEVER_SIGNED
 from mta.mail.address import ascii_domain, split
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+_FIELD_NAME = re.compile(r"[!-9;-~]{1,76}\Z")  # RFC 5322 §2.2
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _TEXT = WithJsonSchema({"type": "string"})
 
@@ -136,6 +138,16 @@ def name(value: object) -> str:
     return text
 
 
+def signed_field(value: object) -> str:
+    """Return the name of a header field that a signature may cover (RFC 6376 §5.4.1)."""
+    text = _text(value, "X-Campaign")
+    if not _FIELD_NAME.match(text):
+        raise ValueError(f'"{text}" is not the name of a header field')
+    if text.lower() in NEVER_SIGNED:
+        raise ValueError(f'"{text}" is never signed: it does not arrive as it was sent')
+    return text
+
+
 def file_path(value: object, info: ValidationInfo) -> Path:
     """Return a path; a relative one begins at the configuration file's directory."""
     text = _text(value, "/etc/mta/certificate.pem") if not isinstance(value, Path) else str(value)
@@ -204,6 +216,8 @@ Size = Annotated[
 ]
 FullName = Annotated[str, BeforeValidator(full_name)]
 Host = Annotated[str, BeforeValidator(host)]
+Domain = Annotated[str, BeforeValidator(domain)]
+SignedField = Annotated[str, BeforeValidator(signed_field)]
 Name = Annotated[str, BeforeValidator(name)]
 Address = Annotated[str, BeforeValidator(address)]
 DomainPattern = Annotated[

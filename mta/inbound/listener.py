@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
+from mta.dkim.signer import Signer
 from mta.inbound.reception import Credentials, Reception, Writes, wall_ms
 from mta.inbound.session import SHUTDOWN, Session
 from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
@@ -103,10 +104,11 @@ class Inbound:
         certificates: ServerCertificates | None,
         emit: Emit,
         now_ms: Callable[[], int] = wall_ms,
+        signer: Signer | None = None,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
-            reactor, settings, database, handover, accounts, certificates, emit, now_ms
+            reactor, settings, database, handover, accounts, certificates, emit, now_ms, signer
         )
         self._factories: list[SessionFactory] = []
         self._ended: Deferred[None] | None = None

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
+from mta.inbound.signature import Signature
 from mta.mail import headers
 from mta.mail.address import domain_of
 from mta.mail.envelope import Body, Envelope, MemoryBody, Origin, Recipient
@@ -68,11 +69,13 @@ class Transaction:
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
         self._pieces: list[bytes] = []
-        self._held = 0  # octets in ``_pieces``
+        self._held = 0  # octets in ``_pieces``, and in the head of a message being signed
         self._size = 0  # octets in all, those that were prepended included
         self._stored = 0  # chunks in the spool
         self._touched = False  # there may be chunks in the spool
+        self._head = b""  # chunk 0, if it could not be stored before all others
         self._message_id = ""
+        self._signature = self._begin_signature()
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
@@ -98,7 +101,9 @@ class Transaction:
         """The message is complete: accept it or not."""
         if end.refusal is None and self._failure is None:
             self._keep(end.data)
-            chunk = self._chunk()
+            chunk = self._chunk(last=True)
+            if self._signature is not None and self._failure is None:
+                chunk = await self._sign(self._signature, chunk)
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
         refusal = end.refusal or self._failure
         self._release()
@@ -129,8 +134,11 @@ class Transaction:
             self._pieces[-1] += data
         else:
             self._pieces.append(data)
-        self._held += len(data)
-        self._reception.held += len(data)
+        self._hold(len(data))
+
+    def _hold(self, octets: int) -> None:
+        self._held += octets
+        self._reception.held += octets
 
     def _release(self) -> None:
         self._reception.held -= self._held
@@ -139,22 +147,50 @@ class Transaction:
 
     async def _store_then_keep(self, data: bytes) -> None:
         chunk = self._chunk()
-        if self._failure is None:
-            self._touched = True
-            try:
-                await self._reception.database.write(
-                    intake.store_chunk, self._id, self._stored, chunk
-                )
-            except CancelledError:
-                raise
-            except Exception as error:
-                self._failure = self._meaning(error)
+        if self._failure is None and chunk:
+            await self._store(chunk)
         self._release()
         if self._failure is None:
-            self._stored += 1
+            if self._signature is not None:
+                self._hold(len(self._signature.head))
             self._keep(data)
 
-    def _chunk(self) -> bytes:
+    async def _store(self, chunk: bytes) -> None:
+        first = 1 if self._signature is not None and self._signature.head else 0
+        number = first + self._stored
+        self._touched = True
+        try:
+            await self._reception.database.write(intake.store_chunk, self._id, number, chunk, first)
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._failure = self._meaning(error)
+        else:
+            self._stored += 1
+
+    def _begin_signature(self) -> Signature | None:
+        signer, emit = self._reception.signer, self._reception.emit
+        if signer is None or not signer.rules.wants(submission=self._submission):
+            return None
+        return Signature(signer, self._id, self._created_ms, emit)
+
+    async def _sign(self, signature: Signature, last: bytes) -> bytes:
+        """Put the signature on top; return the last chunk, which is all if nothing was stored."""
+        try:
+            fields = await signature.make()
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._failure = self._meaning(error)
+            return last
+        self._size += len(fields)
+        head = fields + signature.head
+        if not self._stored:
+            return head + last if head else last
+        self._head = head
+        return last
+
+    def _chunk(self, *, last: bool = False) -> bytes:
         """Return what is held as one chunk; the first one gets our lines on top."""
         pieces, self._pieces = self._pieces, []
         if self._size == 0:
@@ -163,7 +199,7 @@ class Transaction:
             pieces.insert(0, self._trace(pieces[0] if whole else b"".join(pieces)))
         chunk = b"".join(pieces)
         self._size += len(chunk)
-        return chunk
+        return chunk if self._signature is None else self._signature.see(chunk, last=last)
 
     def _trace(self, block: bytes) -> bytes:
         """Look at the header and return what goes on top of it."""
@@ -197,6 +233,7 @@ class Transaction:
             recipients=recipients,
             chunks=chunks,
             stored=self._stored,
+            head=self._head,
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
                 self._created_ms if reservation is None else reservation.next_attempt_ms
@@ -233,7 +270,7 @@ class Transaction:
         return StoredBody(
             self._reception.database,  # type: ignore[arg-type]
             self._id,
-            self._stored + len(chunks),
+            bool(self._head) + self._stored + len(chunks),
         )
 
     def _meaning(self, error: Exception) -> Reply:

@@ -12,6 +12,7 @@ from functools import partial
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from mta.dkim.signer import Signer
 from mta.mail.events import Accepted, Attempted, Emit, Finished, LeaseLost, Note, Reported
 from mta.mail.outcome import Outcome
 from mta.queue.bounce import Report, first_chunk, reports
@@ -20,6 +21,7 @@ from mta.queue.recorder import Recorder
 from mta.queue.retry import warning_due
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, expired, queued, status, unreported, warns
+from mta.queue.signing import signed
 from mta.spool import leases, outcomes
 from mta.spool.database import Database
 from mta.spool.outcomes import Record, Recorded, Settled
@@ -52,7 +54,8 @@ class Ledger:
         self._emit = emit
         self._written = written
         self._returns: dict[tuple[str, int], list[Entry]] = {}
-        self.composing = 0  # reports that wait for a header to be read
+        self.composing = 0  # reports that wait for a header to be read, or for a signature
+        self.signer: Signer | None = None  # set before work begins, if reports are to be signed
 
     def settle(self, entry: Entry, settled: tuple[Settled, ...]) -> None:
         """Record what became of ``entry``, reports to the sender included."""
@@ -89,7 +92,28 @@ class Ledger:
             text = f"{entry.job.envelope.id}: no report could be made: {error!r}"
             self._emit(Note("error", "queue", text))
             made = ()
-        self._record(entry, settled, now_ms, made)
+        if made and self.signer is not None and self.signer.rules:
+            self.composing += 1
+            signing = Deferred.fromCoroutine(signed(made, self.signer))
+            signing.addBoth(self._signed, entry, settled, now_ms, made)
+        else:
+            self._record(entry, settled, now_ms, made)
+
+    def _signed(
+        self,
+        result: object,
+        entry: Entry,
+        settled: tuple[Settled, ...],
+        now_ms: int,
+        unsigned: tuple[Report, ...],
+    ) -> None:
+        self.composing -= 1
+        if isinstance(result, tuple):
+            self._record(entry, settled, now_ms, result)
+            return
+        text = f"{entry.job.envelope.id}: its report goes unsigned: {result}"
+        self._emit(Note("warning", "dkim", text))
+        self._record(entry, settled, now_ms, unsigned)
 
     def _record(
         self,
