@@ -49,8 +49,9 @@ class Selection:
     """Finds the fields to sign; built once for a list of names."""
 
     def __init__(self, additional: Sequence[str] = ()) -> None:
-        wanted = {name.lower(): name for name in (*additional, *SIGNED, *OVERSIGNED)}
-        self._names = tuple(reversed(wanted.values()))
+        known = {name.lower() for name in (*OVERSIGNED, *SIGNED)}
+        more = {name.lower(): name for name in additional if name.lower() not in known}
+        self._names = (*OVERSIGNED, *SIGNED, *more.values())
         names = b"|".join(re.escape(name.encode("ascii")) for name in self._names)
         self._field = re.compile(
             rb"^(%b)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*" % names, re.MULTILINE | re.IGNORECASE
@@ -85,6 +86,11 @@ def header_end(octets: bytes, *, whole: bool) -> int:
     if end == -1:
         return len(octets) if whole and len(octets) <= HEADER_LIMIT else -1
     return end + 2
+
+
+def header_incomplete(octets: bytes) -> bool:
+    """Tell whether the end of the header may still come, near enough for us to wait for it."""
+    return len(octets) < HEADER_LIMIT and header_end(octets, whole=False) < 0
 
 
 def from_domain(header: bytes) -> str:

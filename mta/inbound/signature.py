@@ -9,7 +9,7 @@ A message that must not be signed (two From fields) or cannot (a header of more 
 goes unsigned, and the log says so: its recipients decide.
 """
 
-from mta.dkim.sign import NotSigned, Signing
+from mta.dkim.sign import NotSigned, Signing, header_incomplete
 from mta.dkim.signer import Signer
 from mta.mail.events import Emit, Note
 
@@ -35,6 +35,11 @@ class Signature:
             if self._signing is not None:
                 self._signing.feed(chunk)
             return chunk
+        if self.head:
+            chunk, self.head = self.head + chunk, b""
+        if not last and header_incomplete(chunk):
+            self.head = chunk
+            return b""
         self._begun = True
         at_s = self._created_ms / 1000
         try:
