@@ -110,6 +110,7 @@ class Stage:
     def scheduler(self, node: str = "one", start: bool = True, **settings: Any) -> Scheduler:
         settings.setdefault("retry", RetrySchedule((300, 600, 3600), 0.0))
         random = settings.pop("random", lambda: 0.5)
+        signer = settings.pop("signer", None)
         scheduler = Scheduler(
             self.clock,
             self.database,
@@ -120,6 +121,7 @@ class Stage:
             self.events.append,
             now_ms=self.now_ms,
             random=random,
+            signer=signer,
         )
         if start:
             results: list[Any] = []
