@@ -42,11 +42,17 @@ def dkim() -> None:
     show_default=True,
     help="Not every receiver knows Ed25519: it is best beside RSA.",
 )
+@click.option(
+    "--owner", metavar="USER", help="Give the keys to USER, whom the service will run as (root)."
+)
 @pass_invocation
-def generate(invocation: Invocation, domain: str, selector: str | None, kind: str) -> None:
+def generate(
+    invocation: Invocation, domain: str, selector: str | None, kind: str, owner: str | None
+) -> None:
     """Make the first key of DOMAIN, and print the DNS record to publish.
 
     Publish the record, then reload the service.  A key serves the subdomains of DOMAIN too.
+    Keys that follow it will belong to whom it belongs to.
     """
     from mta.admin import dkim_keys  # noqa: PLC0415 - brings cryptography along
     from mta.dkim.keys import Algorithm  # noqa: PLC0415
@@ -54,6 +60,8 @@ def generate(invocation: Invocation, domain: str, selector: str | None, kind: st
     algorithms = [one for one in Algorithm if kind in ("both", one.key_type)]
     directory = invocation.settings.dkim.directory
     made = dkim_keys.generate(directory, domain, selector, algorithms, invocation.now_ms())
+    if owner is not None:
+        dkim_keys.give(directory, made, owner)
     _tell(invocation, made)
     note(f"Publish this first.  {_RELOAD}")
 

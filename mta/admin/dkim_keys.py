@@ -4,6 +4,7 @@ Works on the files; a running service sees what has changed when it is reloaded.
 written before old ones retire, so that whatever stops half-way leaves a key to sign with.
 """
 
+import shutil
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,16 @@ def generate(
         for name, algorithm in zip(names, algorithms, strict=True)
     ]
     return _written(directory, keys)
+
+
+def give(directory: Path, keys: Sequence[Key], owner: str) -> None:
+    """Make ``owner`` the owner of these keys, and of the directories that they lie in."""
+    paths = [path_of(directory, key) for key in keys]
+    for path in (directory, *{path.parent for path in paths}, *paths):
+        try:
+            shutil.chown(path, user=owner)
+        except LookupError as error:
+            raise Failure(Exit.NO_USER, f"there is no user {owner!r}") from error
 
 
 def prepare(

@@ -1,6 +1,7 @@
 """``mta dkim``: keys made, rotated, shown, compared with DNS."""
 
 import json
+import os
 import re
 import stat
 import subprocess
@@ -62,6 +63,19 @@ def test_generate_one(local, dkim):
     """One algorithm under a name of one's own."""
     assert dkim("generate", "example.org", "--type", "ed25519", "--selector", "s1").exit_code == 0
     assert states(local) == {"s1": "active"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_owner(local, dkim):
+    """Root makes keys for the user that the service runs as; later keys follow the first."""
+    dkim("generate", "example.org", "--type", "ed25519", "--owner", "nobody")
+    dkim("rotate", "example.org")
+    directory = local.directory / "dkim"
+    paths = [directory, *directory.rglob("*")]
+    assert len(paths) == 4 and {path.owner() for path in paths} == {"nobody"}
+    dkim("rotate", "example.org", "--activate")
+    assert {path.owner() for path in directory.rglob("*")} == {"nobody"}
+    assert dkim("generate", "example.net", "--owner", "no-such-user").exit_code == 67
 
 
 @pytest.mark.parametrize(

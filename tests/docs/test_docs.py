@@ -29,7 +29,7 @@ from mta.mail.queue_id import new_queue_id
 ROOT = Path(__file__).parents[2]
 INDEX = (ROOT / "docs" / "rfc-index.rst").read_text()
 OPERATION = (ROOT / "docs" / "operation.rst").read_text()
-PAGES = ("README.rst", "docs/operation.rst", "docs/configuration.rst")
+PAGES = ("README.rst", "docs/operation.rst", "docs/configuration.rst", "docs/dkim.rst")
 
 
 def test_every_cited_rfc_is_in_the_index() -> None:
