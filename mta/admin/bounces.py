@@ -5,10 +5,11 @@ there is exactly one.  One report speaks of all recipients of a message in the s
 The null sender gets none (RFC 5321 §6.1).
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -18,12 +19,9 @@ from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_verbs import Consent, Verb, carry_out, consent
 from mta.admin.render import note, visible
 from mta.config import Settings
-from mta.dkim.rules import Keyring, Rules
-from mta.dkim.store import KeyUnusable
 from mta.mail.outcome import Outcome, Verdict
-from mta.queue.bounce import reports
+from mta.queue.bounce import Report, reports
 from mta.queue.settings import QueueSettings
-from mta.queue.signing import signed_now
 from mta.spool import listing, operate
 from mta.spool.filters import Filter
 from mta.spool.intake import Intake
@@ -36,12 +34,15 @@ _ENHANCED = "5.7.1"  # RFC 3463 §3.8: not authorized, message refused
 _REASON = "Given up by the operator of the mail relay"
 
 
+Signs: TypeAlias = Callable[[Sequence[Report]], tuple[Report, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """What reports are made with."""
+    """What reports are made with; ``sign`` signs them where there is a key."""
 
     settings: QueueSettings
-    rules: Rules
+    sign: Signs
     reason: str
 
 
@@ -68,21 +69,24 @@ def bounce(
     from mta.config.build import queue_settings  # noqa: PLC0415 - brings the whole service along
 
     settings = invocation.settings
-    reporting = Reporting(queue_settings(settings), _rules(settings), reason)
+    reporting = Reporting(queue_settings(settings), _signature(settings), reason)
     step = partial(_step, reporting=reporting)
     verb = Verb("bounce", "bounced", WAITING, step, "")
     return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))
 
 
-def _rules(settings: Settings) -> Rules:
-    """Return what the reports are signed with; they go unsigned if we may not read the keys."""
-    from mta.config.build import signing_rules  # noqa: PLC0415 - brings the whole service along
+def _signature(settings: Settings) -> Signs:
+    """Return what signs reports; they go unsigned if we may not read the keys."""
+    # These bring the whole service along, and cryptography.
+    from mta.config.build import signing_rules  # noqa: PLC0415
+    from mta.dkim.store import KeyUnusable  # noqa: PLC0415
+    from mta.queue.signing import signed_now  # noqa: PLC0415
 
     try:
-        return signing_rules(settings)
+        return partial(signed_now, rules=signing_rules(settings))
     except KeyUnusable as error:
         note(f"reports go unsigned: {visible(str(error))}")
-        return Rules(Keyring(()))
+        return tuple
 
 
 def _step(
@@ -116,29 +120,20 @@ def _reports(
     """Make the reports that are due about recipients of one message."""
     envelope = group[0].envelope
     settled = tuple(
-        Settled(
-            row.recipient,
-            Outcome(
-                row.recipient.number,
-                Verdict.FAILED,
-                0,
-                _ENHANCED,
-                _words(row, reporting.reason),
-                "",
-            ),
-            State.BOUNCED,
-            now_ms,
-        )
+        Settled(row.recipient, _outcome(row, reporting.reason), State.BOUNCED, now_ms)
         for row in group
     )
+    chunk = _first_chunk(conn, envelope.id)
     try:
-        made = reports(
-            envelope, settled, _first_chunk(conn, envelope.id), reporting.settings, now_ms
-        )
+        made = reports(envelope, settled, chunk, reporting.settings, now_ms)
     except ValueError as error:  # a sender that no mail can be sent to
         note(f"{envelope.id}: no report to {visible(envelope.sender)}: {visible(str(error))}")
         return ()
-    return tuple(report.intake for report in signed_now(made, reporting.rules))
+    return tuple(report.intake for report in reporting.sign(made))
+
+
+def _outcome(row: QueueRow, reason: str) -> Outcome:
+    return Outcome(row.recipient.number, Verdict.FAILED, 0, _ENHANCED, _words(row, reason), "")
 
 
 def _words(row: QueueRow, reason: str) -> str:

@@ -233,3 +233,13 @@ def test_reports_of_the_operator_are_signed(relay):
     sql = f"SELECT data FROM chunks WHERE message_id = '{name}'"
     content = bytes(relay.read(lambda conn: conn.exec_driver_sql(sql).scalar()))
     assert content.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256;")
+
+
+def test_reports_when_the_key_may_not_be_read(local):
+    """Whoever may not use the keys still bounces; the report goes unsigned, and that is told."""
+    local.run("dkim", "generate", "example.org", "--type", "ed25519", "--selector", "s1")
+    (local.directory / "dkim" / "example.org" / "s1.pem").chmod(0o644)
+    one = local.accept("b@example.com")
+    result = local.run("queue", "bounce", one, "--yes")
+    assert (result.exit_code, "reports go unsigned: " in result.stderr) == (0, True)
+    assert local.states(one) == ["bounced"]
