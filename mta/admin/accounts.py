@@ -1,6 +1,6 @@
 """``mta account``: who may submit mail.
 
-What is stored are SCRAM-SHA-256 keys, from which the password cannot be had.  A change
+What is stored are SCRAM keys (SHA-256, SHA-1), from which the password cannot be had.  A change
 takes effect at the next log-in; a running service remembers a successful one briefly.
 """
 
@@ -10,7 +10,7 @@ from mta.admin.exits import Exit, Failure
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.passwords import keys_of, new_password, password_options
 from mta.admin.render import Column, json_line, moment, note, say, table, visible
-from mta.auth.passwords import prepare_login
+from mta.auth.passwords import SHA1, prepare_login
 from mta.spool import accounts
 from mta.spool.accounts import Account
 
@@ -129,7 +129,7 @@ def remove(invocation: Invocation, login: str, yes: bool) -> Exit:
 
 def new_account(login: str, password: str, now_ms: int) -> Account:
     """Return an enabled account; ``Failure`` (DATA) if the password cannot be one."""
-    keys = keys_of(password)
+    keys, sha1 = keys_of(password), keys_of(password, SHA1)
     return Account(
         login,
         keys.salt,
@@ -138,6 +138,10 @@ def new_account(login: str, password: str, now_ms: int) -> Account:
         keys.server_key,
         disabled=False,
         created_ms=now_ms,
+        sha1_salt=sha1.salt,
+        sha1_iterations=sha1.iterations,
+        sha1_stored_key=sha1.stored_key,
+        sha1_server_key=sha1.server_key,
     )
 
 

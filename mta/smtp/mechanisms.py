@@ -7,6 +7,7 @@ EXTERNAL where the client has shown a certificate.  What is not offered is not k
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
+from typing import Protocol
 
 from mta.smtp import sasl
 from mta.smtp.commands import CommandError
@@ -33,6 +34,14 @@ MECHANISMS: Mapping[str, Callable[[Surroundings], Exchange]] = MappingProxyType(
 PASSWORDS = ("PLAIN", "LOGIN")
 
 
+class Session(Protocol):
+    """What is needed of ``Server``."""
+
+    authenticated: bool
+    secure: bool
+    extended: bool  # it began with EHLO
+
+
 class Authentication:
     """AUTH in one session."""
 
@@ -55,17 +64,17 @@ class Authentication:
         plus = any(name.endswith("-PLUS") for name in self.offered)
         self._surroundings = Surroundings(binding, certificate, plus)
 
-    def permit(self, *, again: bool, extended: bool, secure: bool) -> None:
+    def permit(self, session: "Session") -> None:
         """Raise ``CommandError`` where AUTH is not possible (RFC 4954 §4)."""
-        if again:
+        if session.authenticated:
             raise CommandError(reply(503, "5.5.1", "You are authenticated already"))
         if not self._allowed:
             raise CommandError(reply(502, "5.5.1", "AUTH is not offered here"))
-        if not secure:
+        if not session.secure:
             raise CommandError(
                 reply(538, "5.7.11", "Encryption is required for authentication; use TLS")
             )
-        if not extended:
+        if not session.extended:
             raise CommandError(reply(503, "5.5.1", "Send EHLO first"))
 
     def begin(self, argument: str) -> Step:

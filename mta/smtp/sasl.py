@@ -24,9 +24,13 @@ ANOTHER = "To act for another account is not possible here"
 class SaslError(Exception):
     """The exchange has failed for its form; the message is for the client."""
 
+    enhanced = "5.5.2"
+
 
 class Cancelled(SaslError):
     """The client has sent ``*``."""
+
+    enhanced = "5.7.0"
 
 
 @dataclass(frozen=True, slots=True)

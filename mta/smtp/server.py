@@ -221,7 +221,7 @@ class Server:
         if line is None:
             return None
         if self.state is State.RESPONSE:
-            return self._response(line)
+            return self._exchange_step(self._authentication.respond, line.decode("latin-1"))
         self.commands += 1
         return self._command(line)
 
@@ -328,21 +328,15 @@ class Server:
         return self._ask("STARTTLS", StartTls())
 
     def _auth(self, argument: str) -> Event:
-        self._authentication.permit(
-            again=self.authenticated, extended=self.extended, secure=self.secure
-        )
+        self._authentication.permit(self)
         return self._exchange_step(self._authentication.begin, argument)
-
-    def _response(self, line: bytes) -> Event:
-        return self._exchange_step(self._authentication.respond, line.decode("latin-1"))
 
     def _exchange_step(self, go_on: Callable[[str], sasl.Step], text: str) -> Event:
         try:
             step = go_on(text)
         except sasl.SaslError as error:
             self._end_exchange()
-            enhanced = "5.7.0" if isinstance(error, sasl.Cancelled) else "5.5.2"
-            return self._reject("AUTH", reply(501, enhanced, str(error)))
+            return self._reject("AUTH", reply(501, error.enhanced, str(error)))
         if isinstance(step, sasl.Challenge):
             return self._challenge(step)
         if isinstance(step, sasl.Verdict):
