@@ -117,6 +117,7 @@ class Parts:
         delivery = values.delivery_settings(settings)
         queue = values.queue_settings(settings)
         tls = client_tls(settings)
+        tokens = values.tokens(settings, self.reactor)
         sinks = self._sinks(settings) if settings.log != self.settings.log else None
         try:
             self._renew_certificates(settings)
@@ -126,6 +127,7 @@ class Parts:
         if sinks is not None:
             self.log.use(*sinks)
         self.settings = settings
+        self.accounts.tokens = tokens
         self.inbound.use(inbound)
         self.delivery.use(delivery, tls)
         self.scheduler.use(queue)
@@ -133,7 +135,7 @@ class Parts:
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
         if self.certificates is not None and pairs:
-            self.certificates.reload(pairs)
+            self.certificates.reload(pairs, values.clients(settings))
         elif any(one.tls != "none" for one in settings.listener):
             problem = "TLS where there was none: restart to use it"
             raise StartFailed(f"listener: {problem}", EX_UNAVAILABLE)
@@ -212,10 +214,13 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     log = MailLog(reactor)
     database = Database(settings.spool.url, reactor, emit=log)
     accounts = Accounts(database, reactor)
+    accounts.tokens = values.tokens(settings, reactor)
     pairs = values.certificate_files(settings)
     certificates = None
     if pairs:
-        certificates = ServerCertificates(pairs, minimum=settings.tls.minimum)
+        certificates = ServerCertificates(
+            pairs, clients=values.clients(settings), minimum=settings.tls.minimum
+        )
     resolver = Resolver(
         reactor,
         values.dns_servers(settings),

@@ -2,8 +2,8 @@
 
 Behind it stands, for passwords, a ``twisted.cred`` portal: the account table of the spool first,
 then whatever checkers of ``IUsernamePassword`` the composition root adds; beside it SCRAM's keys,
-tokens and client certificates, which all end at an account of that table.  Two answers besides
-yes: *no* (535) and *nobody can say now* (454, RFC 4954 §4.7.2); everything unforeseen is the latter.
+tokens and client certificates, which all end at an account of that table.  Everything unforeseen
+means that nobody can say now (454), never no.
 
 No exception from here, and nothing logged here, contains a password; a third party's exception
 is logged by its type and place only, because its text may.

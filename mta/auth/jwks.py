@@ -162,20 +162,25 @@ def _usable(entry: Mapping[str, Any]) -> VerificationKey | None:
     return VerificationKey(key.key, allowed)
 
 
+def read(path: Path) -> bytes:
+    """Return what is in a file of keys.  Raises ``KeysUnusable``."""
+    try:
+        with path.open("rb") as stream:
+            document = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise KeysUnusable(f"{path}: {error.strerror}") from error
+    if len(document) > LARGEST:
+        raise KeysUnusable(f"{path}: larger than {LARGEST} octets")
+    return document
+
+
 def from_file(path: Path) -> Fetch:
     """Return what reads a key set from ``path``."""
 
-    async def read() -> bytes:
-        try:
-            with path.open("rb") as stream:
-                document = stream.read(LARGEST + 1)
-        except OSError as error:
-            raise KeysUnusable(f"{path}: {error.strerror}") from error
-        if len(document) > LARGEST:
-            raise KeysUnusable(f"{path}: larger than {LARGEST} octets")
-        return document
+    async def fetch() -> bytes:
+        return read(path)
 
-    return read
+    return fetch
 
 
 def from_https(reactor: Clock, url: str, tls: ClientTls) -> Fetch:

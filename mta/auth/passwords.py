@@ -2,8 +2,9 @@
 
 The stored form is that of SCRAM-SHA-256: salt, iteration count, StoredKey, ServerKey.  One
 form serves PLAIN and LOGIN, where the client shows the password, and SCRAM, where it does
-not.  SCRAM-SHA-1 has keys of its own, with another salt: none can be had from the others.  Whoever reads the table can neither log in by SCRAM nor read the password; he can guess
-at it off line, and each guess costs ``ITERATIONS`` rounds.
+not.  SCRAM-SHA-1 has keys of its own, with another salt: none can be had from the others.
+Whoever reads the table can neither log in by SCRAM nor read the password; he can guess at it
+off line, and each guess costs ``ITERATIONS`` rounds.
 
 The cost.  100,000 rounds of PBKDF2-HMAC-SHA-256 took 18 ms on the 2025 server processor with
 SHA instructions where this was written, and take some 60 ms without them.  RFC 7677 §4 asks

@@ -83,4 +83,3 @@ class Tokens:
                 if isinstance(error, kind):
                     raise AuthenticationFailed(reason) from None
             raise AuthenticationFailed("token malformed") from None
-

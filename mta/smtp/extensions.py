@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from mta.smtp.replies import Reply, reply
 
 
-def offer(
-    host_name: str, message_size: int, *, starttls: bool, mechanisms: Sequence[str]
-) -> Reply:
+def offer(host_name: str, message_size: int, *, starttls: bool, mechanisms: Sequence[str]) -> Reply:
     """Return the answer to EHLO; it carries no enhanced code (RFC 2034 §4).
 
     ``starttls`` is false once TLS is on (RFC 3207 §4.2), ``mechanisms`` empty as long as it is not.

@@ -17,7 +17,6 @@ from typing import TypeAlias
 
 from mta.smtp.replies import Reply
 
-
 ANOTHER = "To act for another account is not possible here"
 
 

@@ -86,7 +86,7 @@ class ServerCertificates:
         self,
         files: Sequence[CertificateFiles],
         *,
-        clients: Clients = Clients(),  # noqa: B008 - frozen
+        clients: Clients = Clients(),
         minimum: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -101,7 +101,7 @@ class ServerCertificates:
         """What is doubtful about the certificates in force, one line each."""
         return self._served[ClientCertificates.NONE].warnings
 
-    def reload(self, files: Sequence[CertificateFiles], clients: Clients = Clients()) -> None:  # noqa: B008
+    def reload(self, files: Sequence[CertificateFiles], clients: Clients = Clients()) -> None:
         """Serve ``files`` to new connections; on ``CertificateUnusable`` the old ones stay."""
         # Sessions that have begun under the old settings may still come to STARTTLS.
         self._modes |= clients.modes
@@ -134,10 +134,7 @@ class ServerCertificates:
 
         now = self._now()
         return MappingProxyType(
-            {
-                mode: _load(files, self._minimum, now, partial(prepare, mode))
-                for mode in self._modes
-            }
+            {mode: _load(files, self._minimum, now, partial(prepare, mode)) for mode in self._modes}
         )
 
 

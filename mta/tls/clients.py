@@ -9,9 +9,10 @@ fingerprint alone, which pins this one certificate (the handshake has proved tha
 its key).  Does not do: revocation; whoever is no longer trusted is taken off the accounts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from cryptography import x509
@@ -19,13 +20,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, X509StoreFlags
 
-from mta.tls.identity import chain_error
 from mta.tls.connections import connection_of
+from mta.tls.identity import chain_error
 
 _LONGEST = 1024  # characters of a mark
 
 # X509_V_ERR_: of an issuer that we don't know.  A pinned certificate needs none.
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
+
+_NAMES: Mapping[str, Any] = MappingProxyType(
+    {"dns": x509.DNSName, "email": x509.RFC822Name, "uri": x509.UniformResourceIdentifier}
+)
 
 
 class ClientCertificates(StrEnum):
@@ -133,7 +138,10 @@ def _names(certificate: x509.Certificate) -> list[str]:
     return [
         *(written("dns", name) for name in names.get_values_for_type(x509.DNSName)),
         *(written("email", name) for name in names.get_values_for_type(x509.RFC822Name)),
-        *(written("uri", name) for name in names.get_values_for_type(x509.UniformResourceIdentifier)),
+        *(
+            written("uri", name)
+            for name in names.get_values_for_type(x509.UniformResourceIdentifier)
+        ),
     ]
 
 
