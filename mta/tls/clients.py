@@ -27,6 +27,7 @@ _LONGEST = 1024  # characters of a mark
 
 # X509_V_ERR_: of an issuer that we don't know.  A pinned certificate needs none.
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
+_PURPOSE = 26
 
 _NAMES: Mapping[str, Any] = MappingProxyType(
     {"dns": x509.DNSName, "email": x509.RFC822Name, "uri": x509.UniformResourceIdentifier}
@@ -114,9 +115,13 @@ def describe(certificate: x509.Certificate, complaints: Sequence[int] = ()) -> C
         certificate.fingerprint(SHA256()).hex(),
         subject,
         names,
-        "; ".join(dict.fromkeys(map(chain_error, complaints))),
+        "; ".join(dict.fromkeys(map(_complaint, complaints))),
         _UNKNOWN_ISSUER.issuperset(complaints),
     )
+
+
+def _complaint(code: int) -> str:
+    return "certificate is not meant for a client" if code == _PURPOSE else chain_error(code)
 
 
 def _marks(certificate: x509.Certificate) -> tuple[str, tuple[str, ...]]:
