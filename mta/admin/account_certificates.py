@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 import click
-from cryptography import x509
 
 from mta.admin.exits import Exit, Failure
 from mta.admin.invocation import Invocation, pass_invocation
@@ -17,7 +16,6 @@ from mta.admin.render import Column, json_line, moment, say, table, visible
 from mta.auth.passwords import prepare_login
 from mta.spool import accounts, certificates
 from mta.spool.certificates import Mapping
-from mta.tls.clients import describe, written
 
 _COLUMNS = (Column("LOGIN", style="bold"), Column("KIND"), Column("VALUE"), Column("SINCE"))
 _KINDS = ("fingerprint", "name", "subject")
@@ -126,11 +124,17 @@ def _marks(kind: str, value: str) -> list[str]:
         type_, colon, name = value.partition(":")
         if type_ not in ("dns", "email", "uri") or not colon or not name:
             raise click.UsageError("A name is dns:NAME, email:ADDRESS or uri:URI.")
+        from mta.tls.clients import written  # noqa: PLC0415 - slow, and not for every command
+
         return [written(type_, name)]
     return [value]
 
 
 def _in_file(kind: str, path: Path) -> list[str]:
+    from cryptography import x509  # noqa: PLC0415 - slow, and not for every command
+
+    from mta.tls.clients import describe  # noqa: PLC0415
+
     try:
         shown = describe(x509.load_pem_x509_certificate(path.read_bytes()))
     except PermissionError:

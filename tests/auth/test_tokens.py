@@ -155,8 +155,8 @@ def test_attack_public_key_as_hmac_secret() -> None:
     """Attack: HS256 keyed with the text of our RSA key, which everybody has (CVE-2015-9235)."""
     public = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     header, body = forged({"alg": "HS256", "kid": "r"}, GOOD).split(".")[:2]
-    import hashlib  # noqa: PLC0415
-    import hmac  # noqa: PLC0415
+    import hashlib
+    import hmac
 
     for secret in (public, public.strip(), json.dumps(SET["keys"][0]).encode()):
         signature = hmac.digest(secret, f"{header}.{body}".encode(), hashlib.sha256)

@@ -63,7 +63,8 @@ def test_gsasl(relay: Relay) -> None:
     log = relay.log
     assert log.count("sasl_method=SCRAM-SHA-256-PLUS") == 2
     assert log.count("sasl_method=SCRAM-SHA-1-PLUS") == 2
-    assert "SASL SCRAM-SHA-256-PLUS authentication failed: sasl_username=app7" in log
+    failed = "SASL SCRAM-SHA-256-PLUS authentication failed: credentials, sasl_username=app7"
+    assert failed in log
     assert PASSWORD not in log
 
 
@@ -162,6 +163,6 @@ def test_tokens(relays: Callable[..., Relay]) -> None:
     relay.stop()
     for mechanism in ("OAUTHBEARER", "XOAUTH2"):
         assert f"sasl_method={mechanism}, sasl_username={LOGIN}" in relay.log
-        assert f"SASL {mechanism} authentication failed: sasl_username={LOGIN}" in relay.log
-    assert relay.log.count("reason=token expired") == 2
+        failed = f"SASL {mechanism} authentication failed: token expired, sasl_username={LOGIN}"
+        assert failed in relay.log
     assert "eyJ" not in relay.log  # no part of a token
