@@ -4,8 +4,8 @@ A mechanism is offered where it can succeed: -PLUS where the connection has a ch
 EXTERNAL where the client has shown a certificate.  What is not offered is not known.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -45,24 +45,21 @@ class Session(Protocol):
 class Authentication:
     """AUTH in one session."""
 
-    def __init__(self, allowed: Sequence[str]) -> None:
+    def __init__(self, allowed: tuple[str, ...]) -> None:
         """``allowed`` are the listener's mechanisms."""
-        self.offered: tuple[str, ...] = ()
         self._allowed = allowed
-        self._surroundings = Surroundings()
+        self._binding: Binding | None = None
+        self._certificate = False
         self._exchange: Exchange | None = None
-        self.secured(None, certificate=False)
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The mechanisms that can succeed on this connection."""
+        return _possible(self._allowed, self._binding is not None, self._certificate)
 
     def secured(self, binding: Binding | None, *, certificate: bool) -> None:
         """TLS has begun; say what came with it."""
-        self.offered = tuple(
-            name
-            for name in self._allowed
-            if (binding is not None or not name.endswith("-PLUS"))
-            and (certificate or name != "EXTERNAL")
-        )
-        plus = any(name.endswith("-PLUS") for name in self.offered)
-        self._surroundings = Surroundings(binding, certificate, plus)
+        self._binding, self._certificate = binding, certificate
 
     def permit(self, session: "Session") -> None:
         """Raise ``CommandError`` where AUTH is not possible (RFC 4954 §4)."""
@@ -84,7 +81,8 @@ class Authentication:
         if name not in self.offered:
             known = " or ".join(self.offered) or "none at all"
             raise CommandError(reply(504, "5.5.4", f"The mechanism must be {known}"))
-        self._exchange = MECHANISMS[name](self._surroundings)
+        plus = any(one.endswith("-PLUS") for one in self.offered)
+        self._exchange = MECHANISMS[name](Surroundings(self._binding, plus))
         return self._exchange.step(sasl.decode_initial(initial) if initial else None)
 
     def respond(self, line: str) -> Step:
@@ -106,3 +104,12 @@ class Authentication:
     def _running(self) -> Exchange:
         assert self._exchange is not None
         return self._exchange
+
+
+@lru_cache
+def _possible(allowed: tuple[str, ...], binding: bool, certificate: bool) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name in allowed
+        if (binding or not name.endswith("-PLUS")) and (certificate or name != "EXTERNAL")
+    )

@@ -127,7 +127,6 @@ class Surroundings:
     """What an exchange may know of its connection."""
 
     binding: Binding | None = None
-    certificate: bool = False  # the client has shown one
     plus_offered: bool = False  # a mechanism with channel binding was among those offered
     nonce: Callable[[], str] = lambda: secrets.token_urlsafe(24)
 

@@ -39,7 +39,7 @@ def stored(password="pencil", salt=b"salt" * 4, iterations=4096, hash_name="sha2
 
 def exchange(name, binding=None, plus_offered=False, nonce="server-nonce"):
     """One exchange of ours."""
-    return MECHANISMS[name](Surroundings(binding, False, plus_offered, lambda: nonce))
+    return MECHANISMS[name](Surroundings(binding, plus_offered, lambda: nonce))
 
 
 def test_rfc_5802_section_5():
