@@ -126,8 +126,8 @@ class Parts:
             raise
         if sinks is not None:
             self.log.use(*sinks)
+        self.accounts.use(tokens, same_keys=settings.oauth == self.settings.oauth)
         self.settings = settings
-        self.accounts.tokens = tokens
         self.inbound.use(inbound)
         self.delivery.use(delivery, tls)
         self.scheduler.use(queue)
@@ -214,7 +214,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     log = MailLog(reactor)
     database = Database(settings.spool.url, reactor, emit=log)
     accounts = Accounts(database, reactor)
-    accounts.tokens = values.tokens(settings, reactor)
+    accounts.use(values.tokens(settings, reactor))
     pairs = values.certificate_files(settings)
     certificates = None
     if pairs:

@@ -83,7 +83,7 @@ class Accounts:
         pool: Pool | None = None,
         successes: RecentSuccesses | None = None,
     ) -> None:
-        self.tokens: Tokens | None = None  # replaced by a reload; None: there is no OAuth
+        self._tokens: Tokens | None = None
         self._database = database
         self._scram = ScramKeys(database)
         self._derivations = Derivations(reactor, pool=pool)
@@ -99,6 +99,16 @@ class Accounts:
     def stop(self) -> None:
         """End them; blocks for some tens of milliseconds if a derivation is running."""
         self._derivations.stop()
+
+    def use(self, tokens: Tokens | None, *, same_keys: bool = False) -> None:
+        """Check tokens by ``tokens`` from now on; None: there is no OAuth.
+
+        ``same_keys``: its keys come from where they came from before, so those stay in force
+        until it has had its own.
+        """
+        if tokens is not None and self._tokens is not None and same_keys:
+            tokens.inherit(self._tokens)
+        self._tokens = tokens
 
     def check(self, login: str, password: str) -> Deferred[str]:
         """Give the canonical login of the account that these are the credentials of.
@@ -144,9 +154,9 @@ class Accounts:
         return str(avatar.login)  # type: ignore[attr-defined]
 
     async def _check_token(self, token: str, wanted: str) -> str:
-        if self.tokens is None:
+        if self._tokens is None:
             raise AuthenticationUnavailable("no authorization server is configured any more")
-        login = _prepared(await self.tokens.login(token))
+        login = _prepared(await self._tokens.login(token))
         if wanted and _prepared(wanted) != login:
             raise AuthenticationFailed("token of another login")
         row = await self._database.read(accounts.get, login)

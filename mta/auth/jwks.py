@@ -86,6 +86,10 @@ class KeySet:
         self._tried: float | None = None
         self._waiting: list[Deferred[None]] | None = None  # while a fetch is under way
 
+    def inherit(self, older: "KeySet") -> None:
+        """Begin with the keys of ``older``; they are renewed at first use all the same."""
+        self._keys = older._keys
+
     async def key(self, key_id: str) -> VerificationKey | None:
         """Return the key of that name; without one, the only key there is.
 

@@ -43,6 +43,10 @@ class Tokens:
         self._rules = rules
         self._keys = keys
 
+    def inherit(self, older: "Tokens") -> None:
+        """Have the keys of ``older``, which come from the same place, until they are renewed."""
+        self._keys.inherit(older._keys)
+
     async def login(self, token: str) -> str:
         """Return whom the token is about.
 

@@ -3,8 +3,7 @@
 The client learns yes, no, or not now; why not is for the log alone.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -47,12 +46,11 @@ class Authentication:
         self.certificate: ClientCertificate | None = None  # what the client has shown
         self._reception = reception
         self._origin = origin
-        self.answers: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
-            {
-                **dict.fromkeys((Claim, Bearer, External, Proved, Disproved), self._authenticate),
-                KeysWanted: self._keys,
-            }
-        )
+
+    def answers(self) -> dict[type, Callable[[Any], Any]]:
+        """Return what answers each event of the core's that is about authentication."""
+        attempts = dict.fromkeys((Claim, Bearer, External, Proved, Disproved), self._authenticate)
+        return {**attempts, KeysWanted: self._keys}
 
     async def _keys(self, wanted: KeysWanted) -> StoredKeys | Reply:
         keys = self._accounts.scram_keys(wanted.login, wanted.hash_name)

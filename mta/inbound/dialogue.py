@@ -56,7 +56,7 @@ class Dialogue:
             Content: self._content,
             EndOfData: self._end_of_data,
             Rejected: self._rejected,
-            **self._authentication.answers,
+            **self._authentication.answers(),
         }
 
     @property

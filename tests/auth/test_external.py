@@ -28,7 +28,7 @@ class Issuer:
 def book(spool: Any) -> Any:
     """Three accounts, one disabled, and certificates."""
     checked = Accounts(spool.database, SimpleNamespace(seconds=lambda: 0.0))
-    checked.tokens = Issuer()  # type: ignore[assignment]
+    checked.use(Issuer())  # type: ignore[arg-type]
     for login in ("app7", "app8", "gone"):
         row = Account(login, b"s", 1, b"k", b"k", login == "gone", 1)
         spool.wait(spool.database.write(accounts.add, row))
@@ -113,6 +113,6 @@ def test_back_end_down(book: Any, monkeypatch: Any) -> None:
         for ask in (lambda: book.token("app7"), lambda: book.shown(fingerprint=PRINT)):
             with pytest.raises(AuthenticationUnavailable):
                 ask()
-    book.accounts.tokens = None
+    book.accounts.use(None)
     with pytest.raises(AuthenticationUnavailable):
         book.token("app7")

@@ -239,6 +239,16 @@ def test_old_keys_stay_while_the_server_is_away() -> None:
         assert world.check(token()) == "app7@example.org"
 
 
+def test_a_reload_while_the_server_is_away() -> None:
+    """Keys from the same place outlive a reload; they are asked for anew at first use."""
+    before, after = World(), World()
+    before.check(token())
+    after.tokens.inherit(before.tokens)
+    after.server.document = KeysUnusable("away")
+    assert after.check(token()) == "app7@example.org"
+    assert after.server.fetched == 1
+
+
 def test_one_fetch_for_all_who_wait() -> None:
     """Clients that come while keys are fetched wait for the same answer."""
     world = World()
