@@ -121,6 +121,7 @@ class Parts:
         queue = values.queue_settings(settings)
         tls = client_tls(settings)
         rules = values.signing_rules(settings)
+        tokens = values.tokens(settings, self.reactor)
         sinks = self._sinks(settings) if settings.log != self.settings.log else None
         try:
             self._renew_certificates(settings)
@@ -129,6 +130,7 @@ class Parts:
             raise
         if sinks is not None:
             self.log.use(*sinks)
+        self.accounts.use(tokens, same_keys=settings.oauth == self.settings.oauth)
         self.settings = settings
         self.inbound.use(inbound)
         self.delivery.use(delivery, tls)
@@ -138,7 +140,7 @@ class Parts:
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
         if self.certificates is not None and pairs:
-            self.certificates.reload(pairs)
+            self.certificates.reload(pairs, values.clients(settings))
         elif any(one.tls != "none" for one in settings.listener):
             problem = "TLS where there was none: restart to use it"
             raise StartFailed(f"listener: {problem}", EX_UNAVAILABLE)
@@ -218,10 +220,13 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     log = MailLog(reactor)
     database = Database(settings.spool.url, reactor, emit=log)
     accounts = Accounts(database, reactor)
+    accounts.use(values.tokens(settings, reactor))
     pairs = values.certificate_files(settings)
     certificates = None
     if pairs:
-        certificates = ServerCertificates(pairs, minimum=settings.tls.minimum)
+        certificates = ServerCertificates(
+            pairs, clients=values.clients(settings), minimum=settings.tls.minimum
+        )
     resolver = Resolver(
         reactor,
         values.dns_servers(settings),

@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
+from mta.auth.tokens import TokenRules, Tokens
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -32,7 +34,10 @@ from mta.inbound.settings import (
 from mta.queue.destinations import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
-from mta.tls.certificates import CertificateFiles
+from mta.smtp.mechanisms import MECHANISMS
+from mta.tls.certificates import CertificateFiles, Clients
+from mta.tls.clients import ClientCertificates
+from mta.tls.level import ClientTls
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -61,8 +66,20 @@ def _listener(settings: Settings, one: Listener) -> ListenerSettings:
         tls=TlsMode(one.tls),
         auth=AuthMode(one.auth),
         trusted=settings.trusted_networks if trusted is None else trusted,
+        mechanisms=mechanisms(settings, one),
+        client_certificates=ClientCertificates(one.client_certificate),
         submission=one.auth == "required" if one.submission is None else one.submission,
     )
+
+
+def mechanisms(settings: Settings, one: Listener) -> tuple[str, ...]:
+    """Return a listener's mechanisms of AUTH, without those that never succeed here."""
+    useless = set()
+    if settings.oauth.issuer is None:
+        useless |= {"OAUTHBEARER", "XOAUTH2"}
+    if one.client_certificate == "none":
+        useless.add("EXTERNAL")
+    return tuple(name for name in one.mechanisms or MECHANISMS if name not in useless)
 
 
 def session_limits(settings: Settings) -> SessionLimits:
@@ -89,9 +106,40 @@ def certificate_files(settings: Settings) -> tuple[CertificateFiles, ...]:
     return tuple(CertificateFiles(one.certificate, one.key) for one in settings.certificate)
 
 
+def clients(settings: Settings) -> Clients:
+    """Return what listeners want of their clients' certificates."""
+    modes = {ClientCertificates(one.client_certificate) for one in settings.listener}
+    return Clients(frozenset(modes), settings.tls.client_authorities)
+
+
+def tokens(settings: Settings, reactor: Clock) -> Tokens | None:
+    """Return what checks bearer tokens, if anything does.
+
+    Raises ``ConfigError`` for a file that has no usable keys; an URL is fetched when the first
+    token comes.
+    """
+    oauth = settings.oauth
+    if oauth.issuer is None or oauth.audience is None or oauth.jwks is None:
+        return None
+    rules = TokenRules(oauth.issuer, oauth.audience, oauth.login_claim, _s(oauth.leeway))
+    if isinstance(oauth.jwks, str):
+        fetch = from_https(reactor, oauth.jwks, ClientTls(_authorities(oauth.authorities)))
+    else:
+        try:
+            parse(read(oauth.jwks))
+        except KeysUnusable as error:
+            raise ConfigError([Problem(settings.file, "oauth.jwks", str(error))]) from error
+        fetch = from_file(oauth.jwks)
+    return Tokens(rules, KeySet(fetch, reactor.seconds, refresh_s=_s(oauth.refresh)))
+
+
 def trust(settings: Settings) -> Literal["system"] | Path:
     """Return the authorities that other hosts are verified with."""
-    return settings.tls.trust if isinstance(settings.tls.trust, Path) else "system"
+    return _authorities(settings.tls.trust)
+
+
+def _authorities(configured: str | Path) -> Literal["system"] | Path:
+    return configured if isinstance(configured, Path) else "system"
 
 
 def delivery_settings(settings: Settings) -> DeliverySettings:

@@ -23,6 +23,7 @@ from mta.config.secret import Secret, secret_in_credential, secret_in_file
 from mta.config.units import format_duration, format_size, parse_duration, parse_size
 from mta.dkim.field_names import NEVER_SIGNED
 from mta.mail.address import ascii_domain, split
+from mta.smtp.mechanisms import MECHANISMS
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -173,6 +174,23 @@ def authorities(value: object, info: ValidationInfo) -> str | Path:
     return "system" if value == "system" else file_path(value, info)
 
 
+def file_or_url(value: object, info: ValidationInfo) -> str | Path:
+    """Return an HTTPS URL, or the path of a file."""
+    if isinstance(value, str) and "://" in value:
+        if not re.fullmatch(r"https://[!-~]+", value):
+            raise ValueError(f'"{value}" must begin with https://, or be the path of a file')
+        return value
+    return file_path(value, info)
+
+
+def mechanism(value: object) -> str:
+    """Return the name of a mechanism of AUTH."""
+    name = _text(value, "SCRAM-SHA-256").upper()
+    if name not in MECHANISMS:
+        raise ValueError(f'"{value}" must be one of {", ".join(MECHANISMS)}')
+    return name
+
+
 def _secret_file(value: object, info: ValidationInfo) -> Secret:
     return secret_in_file(_text(value, "/etc/mta/password"), _directory(info))
 
@@ -219,6 +237,7 @@ Host = Annotated[str, BeforeValidator(host)]
 Domain = Annotated[str, BeforeValidator(domain)]
 SignedField = Annotated[str, BeforeValidator(signed_field)]
 Name = Annotated[str, BeforeValidator(name)]
+Mechanism = Annotated[str, BeforeValidator(mechanism)]
 Address = Annotated[str, BeforeValidator(address)]
 DomainPattern = Annotated[
     str, PlainValidator(domain_pattern), PlainSerializer(_write_pattern, return_type=str), _TEXT
@@ -235,6 +254,7 @@ Endpoint = Annotated[
 ]
 FilePath = Annotated[Path, PlainValidator(file_path), _PLAIN_TEXT, _TEXT]
 LogTarget = Annotated[str | Path, PlainValidator(log_target), _PLAIN_TEXT, _TEXT]
+FileOrUrl = Annotated[str | Path, PlainValidator(file_or_url), _PLAIN_TEXT, _TEXT]
 Authorities = Annotated[str | Path, PlainValidator(authorities), _PLAIN_TEXT, _TEXT]
 
 

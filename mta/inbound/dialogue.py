@@ -7,11 +7,10 @@ be asked first (accounts, spool), a coroutine that gives it.
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 
-from mta.auth.credentials import AuthenticationFailed, AuthenticationUnavailable
 from mta.inbound import relaying
+from mta.inbound.authentication import Authentication
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.transaction import Transaction
@@ -21,30 +20,26 @@ from mta.mail.headers import protocol_keyword
 from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.events import Content, Data, EndOfData, Event, Rejected
 from mta.smtp.replies import Reply, reply
-from mta.smtp.sasl import Claim
+from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
+from mta.tls.clients import ClientCertificate
 
-Later: TypeAlias = Coroutine[Deferred[Any], Any, Reply | None]
-Answer: TypeAlias = Reply | Later | None  # None: go on
+Said: TypeAlias = Reply | StoredKeys | None  # None: go on
+Later: TypeAlias = Coroutine[Deferred[Any], Any, Said]
+Answer: TypeAlias = Said | Later
 
 OK_MAIL = reply(250, "2.1.0", "Ok")
 GO_AHEAD = reply(354, "", "End data with <CR><LF>.<CR><LF>")
-AUTHENTICATED = reply(235, "2.7.0", "Authentication successful")
-WRONG = reply(535, "5.7.8", "Authentication failed: login or password is wrong")
-CANNOT_SAY = reply(454, "4.7.0", "Authentication is not possible at the moment; try again later")
 
 
 class Dialogue:
     """One client, from its connection to its end."""
-
-    _log = Logger()
 
     def __init__(
         self, reception: Reception, listener: ListenerSettings, address: str, core: Server
     ) -> None:
         """``address`` is the client's IP address, ``core`` the protocol's state."""
         self.tls = ""  # what was negotiated
-        self.login = ""
         self.messages = 0  # accepted
         self._reception = reception
         self._settings = reception.settings
@@ -53,15 +48,25 @@ class Dialogue:
         self._trusted = listener.trusts(address)
         self._core = core
         self._transaction: Transaction | None = None
+        self._authentication = Authentication(reception, self.origin)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
             Rcpt: self._rcpt,
             Data: self._data,
             Content: self._content,
             EndOfData: self._end_of_data,
-            Claim: self._authenticate,
             Rejected: self._rejected,
+            **self._authentication.answers(),
         }
+
+    @property
+    def login(self) -> str:
+        """Who the client is, "" as long as it has not proved to be anybody."""
+        return self._authentication.login
+
+    def secured(self, tls: str, certificate: ClientCertificate | None) -> None:
+        """TLS is on; the client has shown ``certificate``."""
+        self.tls, self._authentication.certificate = tls, certificate
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
@@ -133,33 +138,6 @@ class Dialogue:
         if answer.positive:
             self.messages += 1
         return answer
-
-    async def _authenticate(self, claim: Claim) -> Reply:
-        accounts = self._reception.accounts
-        assert accounts is not None
-        try:
-            self.login = await accounts.check(claim.login, claim.password)
-        except CancelledError:
-            raise
-        except AuthenticationFailed as error:
-            self._not_authenticated(claim, error.reason)
-            return WRONG
-        except AuthenticationUnavailable:
-            self._not_authenticated(claim, "unavailable")
-            return CANNOT_SAY
-        except Exception as error:
-            self._log.error("authentication is failing: {what}", what=type(error).__name__)
-            self._not_authenticated(claim, "unavailable")
-            return CANNOT_SAY
-        self._reception.emit(events.Authenticated(self.origin(), claim.mechanism))
-        return AUTHENTICATED
-
-    def _not_authenticated(self, claim: Claim, reason: str) -> None:
-        # The only text of a client's that has not come through the grammar.
-        login = "".join(c if c.isprintable() else "?" for c in claim.login[:255])
-        self._reception.emit(
-            events.AuthenticationFailed(self.origin(), claim.mechanism, login, reason)
-        )
 
     def _rejected(self, rejected: Rejected) -> None:
         self._refuse(rejected.verb, rejected.reply, "protocol")

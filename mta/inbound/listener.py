@@ -127,7 +127,8 @@ class Inbound:
             return factory
         assert certificates is not None
         clock: Any = self._reception.clock
-        wrapped = TLSMemoryBIOFactory(certificates.options(), False, factory, clock)
+        options = certificates.options(lambda: factory.listener.client_certificates)
+        wrapped = TLSMemoryBIOFactory(options, False, factory, clock)
         # The default aggregates small writes for one turn of the reactor; ours are joined already.
         wrapped.protocol = TLSMemoryBIOProtocol
         wrapped.noisy = False
@@ -187,6 +188,7 @@ def _core_settings(reception: Reception, listener: ListenerSettings) -> ServerSe
         message_size=limits.message_size,
         starttls=listener.tls is TlsMode.STARTTLS,
         auth=listener.auth is not AuthMode.NONE,
+        mechanisms=listener.mechanisms,
         errors=limits.errors,
         idle_commands=limits.idle_commands,
     )

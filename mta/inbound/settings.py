@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from mta.smtp.mechanisms import PASSWORDS
+from mta.tls.clients import ClientCertificates
+
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MEBIBYTE = 1024 * 1024
@@ -40,6 +43,8 @@ class ListenerSettings:
     auth: AuthMode = AuthMode.REQUIRED
     trusted: tuple[Network, ...] = ()  # clients from here relay without AUTH
     submission: bool = False  # all mail here is new: Date and Message-ID are added (RFC 6409 §8)
+    mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, in the order in which they are offered
+    client_certificates: ClientCertificates = ClientCertificates.NONE
 
     def trusts(self, address: str) -> bool:
         """Tell whether ``address`` lies in a trusted network."""

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.replies import Reply
-from mta.smtp.sasl import Claim
+from mta.smtp.sasl import Attempt, KeysWanted
 
 
 @dataclass(slots=True)
@@ -42,4 +42,6 @@ class Rejected:
     reply: Reply
 
 
-Event: TypeAlias = Mail | Rcpt | Data | Content | EndOfData | StartTls | Claim | Rejected
+Event: TypeAlias = (
+    Mail | Rcpt | Data | Content | EndOfData | StartTls | KeysWanted | Attempt | Rejected
+)

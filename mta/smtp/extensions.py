@@ -1,13 +1,14 @@
 """What is offered in the answer to EHLO (RFC 5321 §4.1.1.1)."""
 
+from collections.abc import Sequence
+
 from mta.smtp.replies import Reply, reply
-from mta.smtp.sasl import MECHANISMS
 
 
-def offer(host_name: str, message_size: int, *, starttls: bool, auth: bool) -> Reply:
+def offer(host_name: str, message_size: int, *, starttls: bool, mechanisms: Sequence[str]) -> Reply:
     """Return the answer to EHLO; it carries no enhanced code (RFC 2034 §4).
 
-    ``starttls`` is false once TLS is on (RFC 3207 §4.2), ``auth`` as long as it is not.
+    ``starttls`` is false once TLS is on (RFC 3207 §4.2), ``mechanisms`` empty as long as it is not.
     """
     lines = [
         host_name,
@@ -18,7 +19,7 @@ def offer(host_name: str, message_size: int, *, starttls: bool, auth: bool) -> R
     ]
     if starttls:
         lines.append("STARTTLS")  # RFC 3207
-    if auth:
-        lines.append("AUTH " + " ".join(MECHANISMS))  # RFC 4954
+    if mechanisms:
+        lines.append("AUTH " + " ".join(mechanisms))  # RFC 4954
     lines.append("HELP")
     return reply(250, "", *lines)

@@ -38,6 +38,7 @@ from mta.smtp.framing import (
     Incoming,
     LineTooLong,
 )
+from mta.smtp.mechanisms import PASSWORDS, Authentication
 from mta.smtp.replies import Reply, reply
 from mta.smtp.states import NEXT, State, out_of_order
 
@@ -50,6 +51,7 @@ class ServerSettings:
     message_size: int = 50 * 1024 * 1024  # octets, as they are counted for SIZE
     starttls: bool = False  # there is a certificate
     auth: bool = False  # there are accounts
+    mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, where the connection has what they need
     errors: int = 20
     idle_commands: int = 100
 
@@ -83,7 +85,7 @@ class Server:
         self._incoming = Incoming()
         self._output: list[bytes] = []
         self._asked = ""  # the verb that waits for an answer
-        self._exchange: sasl.Exchange | None = None
+        self._authentication = Authentication(settings.mechanisms if settings.auth else ())
         self._errors = 0
         self._idle = 0
         self._inspection = Inspection(settings.message_size)
@@ -113,9 +115,10 @@ class Server:
         """Say who we are; no enhanced code (RFC 2034 §4)."""
         self._say(reply(220, "", f"{self._settings.host_name} ESMTP"))
 
-    def secured(self) -> None:
-        """TLS has begun."""
+    def secured(self, binding: sasl.Binding | None = None, *, certificate: bool = False) -> None:
+        """TLS has begun; with a channel binding, and a certificate of the client's, or without."""
         self.secure = True
+        self._authentication.secured(binding, certificate=certificate)
 
     def close(self, answer: Reply | None, reason: str) -> None:
         """End the session, with a last reply where one is due (421, RFC 5321 §3.8)."""
@@ -141,6 +144,8 @@ class Server:
         verb, self._asked = self._asked, ""
         if not verb:
             raise RuntimeError("there is nothing to answer")
+        if verb == "AUTH" and self._put_off(answer):
+            return
         self._say(answer)
         if verb == _CONTENT:
             self.state = State.READY
@@ -154,6 +159,11 @@ class Server:
     def proceed(self) -> None:
         """Answer a ``Content``: go on."""
         self._asked = ""
+
+    def supply(self, keys: sasl.StoredKeys) -> None:
+        """Answer a ``KeysWanted``."""
+        self._asked = ""
+        self._challenge(self._authentication.supply(keys))
 
     def _advance(self, verb: str) -> None:
         self.state = NEXT[verb][self.state]
@@ -211,7 +221,7 @@ class Server:
         if line is None:
             return None
         if self.state is State.RESPONSE:
-            return self._response(line)
+            return self._exchange_step(self._authentication.respond, line.decode("latin-1"))
         self.commands += 1
         return self._command(line)
 
@@ -254,7 +264,7 @@ class Server:
                 settings.host_name,
                 settings.message_size,
                 starttls=settings.starttls and not self.secure,
-                auth=settings.auth and self.secure,
+                mechanisms=self._authentication.offered if self.secure else (),
             )
         )
 
@@ -318,45 +328,40 @@ class Server:
         return self._ask("STARTTLS", StartTls())
 
     def _auth(self, argument: str) -> Event:
-        if self.authenticated:
-            raise CommandError(reply(503, "5.5.1", "You are authenticated already"))
-        if not self._settings.auth:
-            raise CommandError(reply(502, "5.5.1", "AUTH is not offered here"))
-        if not self.secure:
-            raise CommandError(
-                reply(538, "5.7.11", "Encryption is required for authentication; use TLS")
-            )
-        if not self.extended:
-            raise CommandError(reply(503, "5.5.1", "Send EHLO first"))
-        name, _, initial = argument.strip(" ").partition(" ")
-        mechanism = sasl.MECHANISMS.get(name.upper())
-        if mechanism is None:
-            known = " or ".join(sasl.MECHANISMS)
-            raise CommandError(reply(504, "5.5.4", f"The mechanism must be {known}"))
-        self._exchange = mechanism()
-        return self._exchange_step(initial or None, sasl.decode_initial)
+        self._authentication.permit(self)
+        return self._exchange_step(self._authentication.begin, argument)
 
-    def _response(self, line: bytes) -> Event:
-        return self._exchange_step(line.decode("latin-1"), sasl.decode)
-
-    def _exchange_step(self, text: str | None, decode: Callable[[str], bytes]) -> Event:
-        """Go on with the exchange; None begins it without an initial response."""
-        assert self._exchange is not None
+    def _exchange_step(self, go_on: Callable[[str], sasl.Step], text: str) -> Event:
         try:
-            step = self._exchange.step(None if text is None else decode(text))
+            step = go_on(text)
         except sasl.SaslError as error:
             self._end_exchange()
-            enhanced = "5.7.0" if isinstance(error, sasl.Cancelled) else "5.5.2"
-            return self._reject("AUTH", reply(501, enhanced, str(error)))
+            return self._reject("AUTH", reply(501, error.enhanced, str(error)))
         if isinstance(step, sasl.Challenge):
-            self.state = State.RESPONSE
-            self._say(reply(334, "", sasl.encode(step)))
+            return self._challenge(step)
+        if isinstance(step, sasl.Verdict):
+            self._end_exchange()
+            self._say(step.reply)
+            self._count_error()
             return _DONE
-        self._end_exchange()
         return self._ask("AUTH", step)
 
+    def _challenge(self, challenge: sasl.Challenge) -> Event:
+        self.state = State.RESPONSE
+        self._say(reply(334, "", sasl.encode(challenge)))
+        return _DONE
+
+    def _put_off(self, answer: Reply) -> bool:
+        """Tell whether something is to be said, and heard, before ``answer``."""
+        challenge = None if answer.positive else self._authentication.denied(answer)
+        if challenge is None:
+            self._end_exchange()
+            return False
+        self._challenge(challenge)
+        return True
+
     def _end_exchange(self) -> None:
-        self._exchange = None
+        self._authentication.end()
         if self.state is State.RESPONSE:
             self.state = State.READY
 

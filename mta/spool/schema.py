@@ -192,6 +192,27 @@ accounts = Table(
     Column("server_key", LargeBinary, nullable=False),
     Column("disabled", Boolean, nullable=False),
     _ms("created_ms"),
+    Column("sha1_salt", LargeBinary),  # SCRAM-SHA-1's; None: the password is older than they are
+    Column("sha1_iterations", Integer),
+    Column("sha1_stored_key", LargeBinary),
+    Column("sha1_server_key", LargeBinary),
+)
+
+account_certificates = Table(
+    "account_certificates",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("login", ForeignKey(accounts.c.login), nullable=False, index=True),
+    _ms("created_ms"),
+    CheckConstraint("kind IN ('fingerprint', 'name', 'subject')", name="kind"),
+)
+
+secrets = Table(  # of the installation; all its processes share them
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )
 
 nodes = Table(
@@ -236,5 +257,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0001"
+REVISION = "0002"
 """The revision of the migrations that leads to these tables."""

@@ -124,7 +124,7 @@ class Book:
 class Certificates:
     """What is handed to startTLS."""
 
-    def options(self):
+    def options(self, mode):
         return "options"
 
 

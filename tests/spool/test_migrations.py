@@ -7,8 +7,10 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
+from mta.spool import accounts
+from mta.spool.accounts import Account
 from mta.spool.engine import create_engine, writing
 from mta.spool.migrations import configuration
 from mta.spool.schema import REVISION, metadata
@@ -67,6 +69,26 @@ def test_there_and_back(empty_url):
         command.downgrade(configuration(conn), "base")
         assert inspect(conn).get_table_names() == ["alembic_version"]
     upgrade(empty_url)
+    engine.dispose()
+
+
+def test_accounts_of_the_first_schema(empty_url):
+    """An account from before there were SHA-1 keys keeps what it has, and has none of those."""
+    upgrade(empty_url)
+    engine = create_engine(empty_url)
+    with writing(engine) as conn:
+        command.downgrade(configuration(conn), "0001")
+        conn.execute(
+            text(
+                "INSERT INTO accounts (login, salt, iterations, stored_key, server_key, disabled,"
+                " created_ms) VALUES ('app7', :salt, 4096, :key, :key, false, 1)"
+            ),
+            {"salt": b"salt", "key": b"key"},
+        )
+    upgrade(empty_url)
+    with writing(engine) as conn:
+        account = accounts.get(conn, "app7")
+    assert account == Account("app7", b"salt", 4096, b"key", b"key", False, 1)
     engine.dispose()
 
 
