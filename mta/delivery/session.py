@@ -12,8 +12,9 @@ from mta.delivery.connection import Connection
 from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
-from mta.mail.envelope import Body, Envelope, Recipient
+from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
 from mta.mail.outcome import Peer, Timing
+from mta.smtp.requests import mail_parameters, rcpt_parameters
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
 
@@ -27,6 +28,25 @@ def unable(envelope: Envelope, extensions: Extensions) -> Unable | None:
     return None
 
 
+def too_late(by: DeliverBy | None, extensions: Extensions, now_ms: int) -> Unable | None:
+    """Return why a message that is to come back in time must not be sent there (RFC 2852 §4.1.4).
+
+    A hop without DELIVERBY would not return it; one that needs longer would refuse it.
+    """
+    if by is None or by.mode != "R":
+        return None
+    left_s = (by.deadline_ms - now_ms) // 1000
+    if left_s <= 0:
+        return Unable("5.4.7", "the time that the sender allowed for the delivery is over")
+    if "DELIVERBY" not in extensions.keywords:
+        text = "the sender wants it back if it is late, and the host does not offer DELIVERBY"
+        return Unable("5.3.3", text)
+    if left_s < extensions.deliver_by_s:
+        text = f"{left_s} seconds are left, and the host wants {extensions.deliver_by_s}"
+        return Unable("5.4.7", text)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What is sent, ready for the wire."""
@@ -35,6 +55,7 @@ class Message:
     sender: str
     rcpt_lines: dict[int, bytes]  # by the recipient's number
     body: Body
+    rcpt_more: dict[int, bytes]  # what a hop that has DSN is told of some of them (RFC 3461 §5.2.1)
 
 
 def prepare(attempt: Attempt, envelope: Envelope, body: Body) -> Message:
@@ -54,7 +75,12 @@ def prepare(attempt: Attempt, envelope: Envelope, body: Body) -> Message:
             lines[recipient.number] = rcpt_line(address)
         except ValueError as error:
             attempt.unsendable([recipient], "5.1.3", str(error))
-    return Message(envelope, sender, lines, body)
+    more = {
+        recipient.number: rcpt_parameters(recipient)
+        for recipient in attempt.left.values()
+        if recipient.notify or recipient.orcpt
+    }
+    return Message(envelope, sender, lines, body, more)
 
 
 def _with_domain(address: str, domain: str) -> str:
@@ -85,11 +111,15 @@ class Session:
         """
         extensions = self._connection.client.extensions
         envelope = message.envelope
-        why = unable(envelope, extensions)
+        why, more = unable(envelope, extensions), b""
+        if envelope.asked is not NOTHING:
+            now_ms = int(self._seconds() * 1000)
+            why = why or too_late(envelope.asked.deliver_by, extensions, now_ms)
+            more = mail_parameters(envelope.asked, extensions.keywords, now_ms)
         if why is not None:
             attempt.unable(why, self._contact(0.0))
             return True
-        mail = mail_line(message.sender, envelope.size, envelope.eight_bit, extensions)
+        mail = mail_line(message.sender, envelope.size, envelope.eight_bit, extensions, more)
         waiting = list(attempt.left.values())
         while waiting:
             batch, waiting = waiting[:limit], waiting[limit:]
@@ -109,6 +139,9 @@ class Session:
     ) -> None:
         began = self._seconds()
         lines = [message.rcpt_lines[recipient.number] for recipient in batch]
+        if message.rcpt_more and "DSN" in self._connection.client.extensions.keywords:
+            more = [message.rcpt_more.get(recipient.number, b"") for recipient in batch]
+            lines = [b"%s%s\r\n" % (line[:-2], one) for line, one in zip(lines, more, strict=True)]
         try:
             transaction = await self._connection.transact(mail, lines, message.body)
         except Trouble as trouble:
@@ -123,5 +156,12 @@ class Session:
 
     def _contact(self, transmit_s: float) -> Contact:
         connection, site = self._connection, self._site
-        peer = Peer(site.host, connection.address, site.port, connection.tls, connection.uses)
+        peer = Peer(
+            site.host,
+            connection.address,
+            site.port,
+            connection.tls,
+            connection.uses,
+            connection.client.extensions.keywords,
+        )
         return Contact(peer, Timing(self._connect_s, transmit_s))

@@ -22,7 +22,7 @@ from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
 from mta.mail import headers
 from mta.mail.address import domain_of
-from mta.mail.envelope import Body, Envelope, MemoryBody, Origin, Recipient
+from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
 from mta.mail.events import Accepted, Note, Refused
 from mta.mail.queue_id import new_queue_id
 from mta.smtp.events import EndOfData
@@ -57,14 +57,17 @@ class Transaction:
         sender: str,
         *,
         submission: bool,
+        asked: Asked = NOTHING,
     ) -> None:
         """``submission``: the message is new and what its header lacks is added (RFC 6409 §8)."""
+        self._asked = asked
         self._reception = reception
         self._settings = settings
         self._origin = origin
         self._submission = submission
         self.sender = sender
-        self._recipients: dict[str, str] = {}  # address -> domain; a second RCPT is the first
+        # address -> domain, NOTIFY, ORCPT; a second RCPT is the first
+        self._recipients: dict[str, tuple[str, str, str]] = {}
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
         self._pieces: list[bytes] = []
@@ -76,11 +79,11 @@ class Transaction:
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
-    def add(self, address: str) -> Reply:
+    def add(self, address: str, notify: str = "", orcpt: str = "") -> Reply:
         """One more recipient."""
         if len(self._recipients) >= self._settings.limits.recipients:
             return TOO_MANY_RECIPIENTS
-        self._recipients.setdefault(address, domain_of(address))
+        self._recipients.setdefault(address, (domain_of(address), notify, orcpt))
         return OK_RCPT
 
     def take(self, data: bytes) -> Coroutine[Deferred[Any], Any, None] | None:
@@ -185,10 +188,12 @@ class Transaction:
         whole = self._stored == 0
         handover, count = self._reception.handover, len(self._recipients)
         octets = len(last) if whole else 0
-        reservation = handover.reserve(count, octets)
+        release_ms = self._asked.release_ms
+        reservation = handover.reserve(count, octets) if release_ms is None else None
+        attempts = 0 if reservation is None else 1
         recipients = tuple(
-            Recipient(number, address, domain, attempts=0 if reservation is None else 1)
-            for number, (address, domain) in enumerate(self._recipients.items())
+            Recipient(number, address, domain, attempts, False, notify, orcpt)
+            for number, (address, (domain, notify, orcpt)) in enumerate(self._recipients.items())
         )
         envelope = self._envelope(eight_bit)
         chunks = (last,) if last else ()
@@ -199,7 +204,9 @@ class Transaction:
             stored=self._stored,
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
-                self._created_ms if reservation is None else reservation.next_attempt_ms
+                release_ms or self._created_ms
+                if reservation is None
+                else reservation.next_attempt_ms
             ),
         )
         try:
@@ -215,16 +222,24 @@ class Transaction:
         handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
         return None
 
+    def _expires_ms(self) -> int:
+        """A hold comes before the clock of the expiry (RFC 4865); a deadline may end it sooner."""
+        asked = self._asked
+        expires_ms = (asked.release_ms or self._created_ms) + self._settings.expiry_ms
+        by = asked.deliver_by
+        return min(expires_ms, by.deadline_ms) if by and by.mode == "R" else expires_ms
+
     def _envelope(self, eight_bit: bool) -> Envelope:
         return Envelope(
             id=self._id,
             sender=self.sender,
             size=self._size,
             created_ms=self._created_ms,
-            expires_ms=self._created_ms + self._settings.expiry_ms,
+            expires_ms=self._expires_ms(),
             eight_bit=eight_bit,
             message_id=self._message_id,
             origin=self._origin,
+            asked=self._asked,
         )
 
     def _body(self, chunks: tuple[bytes, ...], *, whole: bool) -> Body:

@@ -1,13 +1,18 @@
 """What is offered in the answer to EHLO (RFC 5321 §4.1.1.1)."""
 
+from collections.abc import Iterable
+
 from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import MECHANISMS
 
 
-def offer(host_name: str, message_size: int, *, starttls: bool, auth: bool) -> Reply:
+def offer(
+    host_name: str, message_size: int, *, starttls: bool, auth: bool, more: Iterable[str] = ()
+) -> Reply:
     """Return the answer to EHLO; it carries no enhanced code (RFC 2034 §4).
 
-    ``starttls`` is false once TLS is on (RFC 3207 §4.2), ``auth`` as long as it is not.
+    ``starttls`` is false once TLS is on (RFC 3207 §4.2), ``auth`` as long as it is not;
+    ``more`` is what ``requests`` offers.
     """
     lines = [
         host_name,
@@ -20,5 +25,6 @@ def offer(host_name: str, message_size: int, *, starttls: bool, auth: bool) -> R
         lines.append("STARTTLS")  # RFC 3207
     if auth:
         lines.append("AUTH " + " ".join(MECHANISMS))  # RFC 4954
+    lines.extend(more)
     lines.append("HELP")
     return reply(250, "", *lines)

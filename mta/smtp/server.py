@@ -39,6 +39,7 @@ from mta.smtp.framing import (
     LineTooLong,
 )
 from mta.smtp.replies import Reply, reply
+from mta.smtp.requests import DSN_ONLY, Offer
 from mta.smtp.states import NEXT, State, out_of_order
 
 
@@ -52,6 +53,7 @@ class ServerSettings:
     auth: bool = False  # there are accounts
     errors: int = 20
     idle_commands: int = 100
+    requests: Offer = DSN_ONLY  # DSN and its like
 
 
 # Known, and not done here: 502, not 500 (RFC 5321 §4.2.4).
@@ -255,6 +257,7 @@ class Server:
                 settings.message_size,
                 starttls=settings.starttls and not self.secure,
                 auth=settings.auth and self.secure,
+                more=settings.requests.lines(auth=settings.auth and self.secure),
             )
         )
 
@@ -268,13 +271,19 @@ class Server:
         self.state = NEXT[verb][self.state]
 
     def _mail(self, argument: str) -> Event:
-        mail = parse_mail(argument, extended=self.extended)
+        mail = parse_mail(argument, extended=self.extended, offered=self._requests)
         if mail.size is not None and mail.size > self._settings.message_size:
             raise CommandError(too_big(self._settings.message_size))
         return self._ask("MAIL", mail)
 
     def _rcpt(self, argument: str) -> Event:
-        return self._ask("RCPT", parse_rcpt(argument, extended=self.extended))
+        return self._ask(
+            "RCPT", parse_rcpt(argument, extended=self.extended, offered=self._requests)
+        )
+
+    def _requests(self) -> frozenset[str]:
+        settings = self._settings
+        return settings.requests.keywords(auth=settings.auth and self.secure)
 
     def _data(self, argument: str) -> Event:
         no_argument("DATA", argument)
