@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, PrivateAttr
 
 from mta.config.fields import table
-from mta.config.limit_sections import Limits, Timeouts
+from mta.config.limit_sections import Limits, Requests, Timeouts
 from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
 from mta.config.sections import Certificate, Dns, Listener, Log, Spool, Tls
@@ -48,6 +48,7 @@ class Settings(Section):
     dns: Dns = table()
     tls: Tls = table()
     limits: Limits = table()
+    requests: Requests = table()
     timeouts: Timeouts = table()
     log: Log = table()
 

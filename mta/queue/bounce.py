@@ -29,7 +29,7 @@ from mta.spool.schema import State
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report ready for the spool; ``kind``: "failure", "delay", "success" or "postmaster copy"."""
+    """A report for the spool; ``kind``: "failure", "delay", "success" or "postmaster copy"."""
 
     kind: str
     intake: Intake

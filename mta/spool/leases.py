@@ -135,6 +135,7 @@ def claim_due(
     next_attempt_ms: int,
     limit: int,
     exclude: Sequence[str] = (),
+    exclude_urgent: Sequence[str] = (),
 ) -> list[Claimed]:
     """Claim up to ``limit`` due recipients, urgent ones and then longest due first.
 
@@ -145,18 +146,15 @@ def claim_due(
     recipients of a message at one destination are not torn apart.
     """
     found = list(_already_claimed(conn, token, next_attempt_ms)) if repeated(conn) else []
-    query = _DUE_ROWS
-    if exclude:
-        query = query.where(recipients.c.domain.not_in(exclude))
     classes = [
-        conn.execute(query.where(urgency).limit(limit), {"now_ms": now_ms}).all()
-        for urgency in _CLASSES
+        conn.execute(query.limit(limit), {"now_ms": now_ms}).all()
+        for query in _queries(exclude, exclude_urgent)
     ]
-    due = []
+    due: list[Row[Any]] = []
     for part in _shared(classes, limit):
         due += part
         if len(part) > 0 and sum(map(len, classes)) >= limit:
-            due += _rest_of(conn, query, now_ms, part)
+            due += _rest_of(conn, now_ms, part)
     bulk.update(
         conn,
         "UPDATE recipients SET claim = v.column3, attempts = attempts + 1,"
@@ -255,12 +253,17 @@ def _shared(classes: Sequence[Sequence[Row[Any]]], limit: int) -> Iterator[Seque
         yield part
 
 
-def _rest_of(
-    conn: Connection, query: Select[Any], now_ms: int, due: Sequence[Row[Any]]
-) -> list[Row[Any]]:
+def _queries(exclude: Sequence[str], exclude_urgent: Sequence[str]) -> Iterator[Select[Any]]:
+    """Yield the statement for what is due of each class."""
+    for urgency, some in zip(_CLASSES, (exclude_urgent, exclude, exclude), strict=True):
+        query = _DUE_ROWS.where(urgency)
+        yield query.where(recipients.c.domain.not_in(some)) if some else query
+
+
+def _rest_of(conn: Connection, now_ms: int, due: Sequence[Row[Any]]) -> list[Row[Any]]:
     last = due[-1].id
     have = {row.number for row in due if row.id == last}
-    rest = conn.execute(query.where(recipients.c.message_id == last), {"now_ms": now_ms})
+    rest = conn.execute(_DUE_ROWS.where(recipients.c.message_id == last), {"now_ms": now_ms})
     return [row for row in rest if row.number not in have]
 
 

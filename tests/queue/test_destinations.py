@@ -14,6 +14,7 @@ from mta.queue.destinations import Destinations, Health, Limits, health
 class Item:
     destination: str
     weight: int = 1
+    urgency: int = 0
 
 
 def fill(destinations, key, count, now_s=0.0):
