@@ -5,7 +5,7 @@ or 8-bit content where it does not have 8BITMIME (RFC 6152; converting would bre
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mta.delivery.attempt import Attempt, Contact, Unable, proves_dead
 from mta.delivery.connection import Connection
@@ -88,6 +88,26 @@ def _with_domain(address: str, domain: str) -> str:
     return f"{split(address)[0]}@{domain}"
 
 
+class Topped:
+    """A body with a line on top of its header."""
+
+    def __init__(self, line: bytes, body: Body) -> None:
+        self._line = line
+        self._body = body
+        self.count = body.count
+
+    @property
+    def memory(self) -> tuple[bytes, ...] | None:
+        """All chunks, when they are still at hand."""
+        memory = self._body.memory
+        return (self._line + memory[0], *memory[1:]) if memory else memory
+
+    async def chunk(self, number: int) -> bytes:
+        """Give chunk ``number``."""
+        chunk = await self._body.chunk(number)
+        return chunk if number else self._line + chunk
+
+
 class Session:
     """Sends one message on ``connection``, and tells ``attempt`` what comes of it."""
 
@@ -119,7 +139,12 @@ class Session:
         if why is not None:
             attempt.unable(why, self._contact(0.0))
             return True
-        mail = mail_line(message.sender, envelope.size, envelope.eight_bit, extensions, more)
+        size, priority = envelope.size, envelope.asked.priority
+        if priority and "MT-PRIORITY" not in extensions.keywords:
+            line = b"MT-Priority: %d\r\n" % priority  # RFC 6758 §4
+            message = replace(message, body=Topped(line, message.body))
+            size += len(line)
+        mail = mail_line(message.sender, size, envelope.eight_bit, extensions, more)
         waiting = list(attempt.left.values())
         while waiting:
             batch, waiting = waiting[:limit], waiting[limit:]

@@ -106,6 +106,7 @@ class Dialogue:
             mail.sender,
             submission=self._listener.submission or bool(self.login),
             asked=asked,
+            highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
         )
         return requests.accepted(mail.wanted, asked, OK_MAIL)
 

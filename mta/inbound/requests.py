@@ -57,6 +57,12 @@ def _priority(wanted: Wanted, settings: RequestSettings, login: str) -> int:
     return min(wanted.priority or 0, highest if login else min(highest, 0))
 
 
+def highest(wanted: Wanted | None, settings: RequestSettings, *, login: str) -> int | None:
+    """Return what an MT-Priority field may say at most; None: it is not believed (RFC 6758 §4)."""
+    said = wanted is not None and wanted.priority is not None
+    return settings.priority if login and not said else None
+
+
 def accepted(wanted: Wanted | None, asked: Asked, ok: Reply) -> Reply:
     """Return the answer to MAIL: ``ok``, or that the priority is another one (RFC 6710 §4.1)."""
     if wanted is None or wanted.priority is None or wanted.priority == asked.priority:

@@ -13,6 +13,7 @@ the spool's own sweep removes them.
 """
 
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -58,9 +59,14 @@ class Transaction:
         *,
         submission: bool,
         asked: Asked = NOTHING,
+        highest: int | None = None,
     ) -> None:
-        """``submission``: the message is new and what its header lacks is added (RFC 6409 §8)."""
+        """``submission``: the message is new and what its header lacks is added (RFC 6409 §8).
+
+        ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
+        """
         self._asked = asked
+        self._highest = highest
         self._reception = reception
         self._settings = settings
         self._origin = origin
@@ -163,14 +169,24 @@ class Transaction:
         if self._size == 0:
             # The header is nearly always whole in the first piece.
             whole = len(pieces) == 1 or b"\r\n\r\n" in pieces[0]
-            pieces.insert(0, self._trace(pieces[0] if whole else b"".join(pieces)))
+            block = pieces[0] if whole else b"".join(pieces)
+            header = headers.scan(block)
+            if header.has_priority:
+                pieces = [self._without_priority(block, header.end), *(pieces[1:] if whole else ())]
+            pieces.insert(0, self._trace(header))
         chunk = b"".join(pieces)
         self._size += len(chunk)
         return chunk
 
-    def _trace(self, block: bytes) -> bytes:
+    def _without_priority(self, block: bytes, end: int) -> bytes:
+        """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""
+        rest, priority = headers.take_priority(block, end)
+        if priority is not None and self._highest is not None:
+            self._asked = replace(self._asked, priority=min(priority, self._highest))
+        return rest
+
+    def _trace(self, header: headers.Header) -> bytes:
         """Look at the header and return what goes on top of it."""
-        header = headers.scan(block)
         if header.hops >= self._settings.limits.hops:
             self._failure = TOO_MANY_HOPS
         self._message_id = header.message_id

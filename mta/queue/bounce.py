@@ -17,7 +17,15 @@ from dataclasses import dataclass
 
 from mta.mail import dsn
 from mta.mail.address import domain_of
-from mta.mail.envelope import Body, Envelope, MessageKind, Origin, Recipient
+from mta.mail.envelope import (
+    NOTHING,
+    Asked,
+    Body,
+    Envelope,
+    MessageKind,
+    Origin,
+    Recipient,
+)
 from mta.mail.queue_id import new_queue_id
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import arrival, warns
@@ -142,6 +150,7 @@ def _report(
         kind=MessageKind.DSN,
         message_id=f"<{report_id}@{settings.host_name}>",
         origin=Origin(),
+        asked=Asked(priority=original.asked.priority) if original.asked.priority else NOTHING,
     )
     recipient = Recipient(0, to, domain_of(to))
     return Report(
