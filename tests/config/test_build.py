@@ -11,7 +11,14 @@ from mta.config import ConfigError, Settings, build
 from mta.delivery.routes import Discard, Mx, Refuse, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
-from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, SessionLimits, TlsMode
+from mta.inbound.settings import (
+    AuthMode,
+    InboundSettings,
+    ListenerSettings,
+    RequestSettings,
+    SessionLimits,
+    TlsMode,
+)
 from mta.queue.destinations import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
@@ -233,3 +240,26 @@ def test_name_servers(configured: Configured, tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         build.dns_servers(configured(), tmp_path)
     assert caught.value.problems[0].where == "dns.servers"
+
+
+def test_requests(configured: Configured):
+    """What senders may ask for, switched off and bounded."""
+    settings = configured(
+        """
+        [requests]
+        future_release = "never"
+        deliver_by = "2m"
+        mt_priority = true
+        highest_priority = 4
+        """
+    )
+    assert build.request_settings(settings) == RequestSettings(0, 120, 4)
+    settings = configured(
+        """
+        [requests]
+        future_release = "1d"
+        deliver_by = "never"
+        mt_priority = false
+        """
+    )
+    assert build.request_settings(settings) == RequestSettings(86_400, None, None)

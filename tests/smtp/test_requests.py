@@ -95,9 +95,7 @@ def test_what_is_passed_on_with_mail():
     """Each to a hop that has it, a deadline as the time that is left; a release is past."""
     by = DeliverBy(100_000, "R", True)
     asked = Asked("FULL", "a+2Bb", 1, -4, by)
-    assert mail_parameters(asked, ALL, 39_500) == (
-        b" RET=FULL ENVID=a+2Bb MT-PRIORITY=-4 BY=60;RT"
-    )
+    assert mail_parameters(asked, ALL, 39_500) == (b" RET=FULL ENVID=a+2Bb MT-PRIORITY=-4 BY=60;RT")
     assert mail_parameters(asked, frozenset({"DSN"}), 0) == b" RET=FULL ENVID=a+2Bb"
     assert mail_parameters(asked, frozenset(), 0) == b""
     late = Asked(deliver_by=DeliverBy(0, "N"))
