@@ -117,7 +117,10 @@ class Session:
         site: Site,
         seconds: Callable[[], float],
         connect_s: float,
+        now_ms: Callable[[], int],
     ) -> None:
+        """``seconds`` measures how long things take, ``now_ms`` is the wall clock of deadlines."""
+        self._now_ms = now_ms
         self._connection = connection
         self._reused = connection.uses > 0
         self._site = site
@@ -133,7 +136,7 @@ class Session:
         envelope = message.envelope
         why, more = unable(envelope, extensions), b""
         if envelope.asked is not NOTHING:
-            now_ms = int(self._seconds() * 1000)
+            now_ms = self._now_ms()
             why = why or too_late(envelope.asked.deliver_by, extensions, now_ms)
             more = mail_parameters(envelope.asked, extensions.keywords, now_ms)
         if why is not None:

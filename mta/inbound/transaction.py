@@ -235,7 +235,8 @@ class Transaction:
             return self._meaning(error)
         self._touched = False
         self._reception.emit(Accepted(envelope, recipients))
-        handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
+        if reservation is not None or release_ms is None:
+            handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
         return None
 
     def _expires_ms(self) -> int:

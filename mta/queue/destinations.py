@@ -134,6 +134,9 @@ class Ready(Generic[L]):
 
     def popleft(self) -> L:
         """Take what is next."""
+        urgent, normal, patient = self._classes
+        if not urgent and not patient:
+            return normal.popleft()
         waiting = [some for some in self._classes if some]
         if len(waiting) == 1:
             return waiting[0].popleft()
@@ -234,7 +237,8 @@ class Destinations(Generic[L]):
         share = self._urgent_share if item.urgency > 0 else self.limits.share
         if here.load and here.load + item.weight > (share if free is None else min(share, free)):
             put_off = self._full(here, now_s, domain)
-            return replace(put_off, wait_s=max(put_off.wait_s, PUT_OFF_MIN_S * (item.urgency > 0)))
+            # Urgent mail is asked for again before the rest: not at once
+            return replace(put_off, wait_s=PUT_OFF_MIN_S) if item.urgency > 0 else put_off
         here.load += item.weight
         here.ready.append(item)
         if item.urgency > 0:

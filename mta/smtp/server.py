@@ -86,8 +86,7 @@ class Server:
         self._output: list[bytes] = []
         self._asked = ""  # the verb that waits for an answer
         self._exchange: sasl.Exchange | None = None
-        self._errors = 0
-        self._idle = 0
+        self._errors = self._idle = 0
         self._inspection = Inspection(settings.message_size)
 
     @property
@@ -282,8 +281,7 @@ class Server:
         )
 
     def _requests(self) -> frozenset[str]:
-        settings = self._settings
-        return settings.requests.keywords(auth=settings.auth and self.secure)
+        return self._settings.requests.keywords(auth=self._settings.auth and self.secure)
 
     def _data(self, argument: str) -> Event:
         no_argument("DATA", argument)

@@ -68,8 +68,14 @@ def release(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int 
 
 
 def retry(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP) -> int:
-    """Make queued recipients that nobody has in hand due now; return how many."""
-    later = "recipients.state = 'queued' AND recipients.claim IS NULL"
+    """Make queued recipients that nobody has in hand due now; return how many.
+
+    Not those that their sender wants to be held (RFC 4865).
+    """
+    later = (
+        "recipients.state = 'queued' AND recipients.claim IS NULL"
+        f" AND (messages.release_ms IS NULL OR messages.release_ms <= {now_ms:d})"
+    )
     keys = _pick(
         conn, wanted, now_ms, limit, f"{later} AND recipients.next_attempt_ms > {now_ms:d}"
     )

@@ -69,13 +69,31 @@ def test_priority_goes_through_a_tunnel(world: Any, job: Callable[..., Job]) -> 
     assert host.messages[0].startswith(line + b"Subject: ")
 
 
+class Stored:
+    """A body that is read back chunk by chunk."""
+
+    memory = None
+    count = 2
+
+    async def chunk(self, number: int) -> bytes:
+        """Give chunk ``number``."""
+        return (b"Subject: x\r\n", b"\r\n.text\r\n")[number]
+
+
+def test_the_tunnel_is_dug_in_long_messages_as_well(world: Any, job: Callable[..., Job]) -> None:
+    """The field stands once, before the first chunk."""
+    host = world.host()
+    world.deliver(asking(job(body=Stored()), Asked(priority=4)))
+    assert host.messages == [b"MT-Priority: 4\r\nSubject: x\r\n\r\n.text\r\n"]
+
+
 def test_deadline_is_passed_on_with_the_time_that_is_left(
     world: Any, job: Callable[..., Job]
 ) -> None:
     """RFC 2852 §4.1.4: what we have used up is taken off."""
     host = world.host(keywords=(*MORE, "DELIVERBY 30"))
-    world.reactor.advance(100)
-    asked = Asked(deliver_by=DeliverBy(160_999, "R", True))
+    world.wall_ms = 1_764_028_800_000
+    asked = Asked(deliver_by=DeliverBy(1_764_028_860_999, "R", True))
     (outcome,) = world.deliver(asking(job(), asked))
     assert outcome.verdict is Verdict.DELIVERED
     assert b" BY=60;RT\r\n" in host.connections[0].writes[1]

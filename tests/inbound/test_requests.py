@@ -1,7 +1,10 @@
 """What is kept of what senders ask for: reports, a later release, a deadline, a priority."""
 
+from dataclasses import replace
+
 import pytest
 
+from mta.inbound.settings import RequestSettings
 from mta.mail.envelope import NOTHING, Asked, DeliverBy
 
 NOW_MS = 1_764_028_800_000
@@ -126,3 +129,17 @@ def test_an_mt_priority_field_in_the_text_is_text(world, ann):
     item = kept(world)
     assert item.envelope.asked.priority == 0
     assert b"MT-Priority: 9\r\n" in item.chunks[0]
+
+
+def test_a_reload_brings_other_bounds_into_force(world):
+    """SIGHUP: sessions that begin afterwards offer, and keep to, the new settings."""
+    requests = RequestSettings(future_release_s=0, deliver_by_s=None, priority=None)
+    world.inbound.use(replace(world.settings, requests=requests))
+    client = world.connect("smtps", "198.51.100.9")
+    said = client.say(LOGIN)
+    assert b"DSN" in said
+    for keyword in (b"FUTURERELEASE", b"DELIVERBY", b"MT-PRIORITY"):
+        assert keyword not in said
+    for parameter in (b"HOLDFOR=60", b"BY=60;N", b"MT-PRIORITY=1"):
+        answer = client.say(b"MAIL FROM:<a@example.org> " + parameter + b"\r\n")
+        assert answer.startswith(b"555 5.5.4 ")

@@ -78,3 +78,12 @@ def test_an_operators_release_does_not_break_the_senders_hold(table, mail):
     table.write(operate.release, Filter(), mail.now + 1, "root")
     rows = table.read(listing.page, Filter(), mail.now, 10)
     assert [row.next_attempt_ms for row in rows] == [release_ms, mail.now + 1]
+
+
+def test_retry_of_everything_leaves_held_mail_alone(table, mail):
+    """RFC 4865: an operator who flushes the queue does not send tomorrow's mail today."""
+    release_ms = mail.now + 3_600_000
+    table.accept(mail.intake(asked=Asked(release_ms=release_ms), next_attempt_ms=release_ms))
+    table.accept(mail.intake(next_attempt_ms=mail.now + 5_000))
+    assert table.write(operate.retry, Filter(), mail.now, "root") == 1
+    assert table.write(operate.retry, Filter(), release_ms + 1, "root") == 0
