@@ -171,7 +171,7 @@ class Transaction:
             whole = len(pieces) == 1 or b"\r\n\r\n" in pieces[0]
             block = pieces[0] if whole else b"".join(pieces)
             header = headers.scan(block)
-            if header.has_priority:
+            if header.has_priority and self._settings.requests.priority is not None:
                 pieces = [self._without_priority(block, header.end), *(pieces[1:] if whole else ())]
             pieces.insert(0, self._trace(header))
         chunk = b"".join(pieces)

@@ -73,20 +73,24 @@ def test_never_is_respected_to_the_end(receivers: Receivers, relays: Relays) -> 
 
 
 def test_held_then_sent(receivers: Receivers, relays: Relays) -> None:
-    """HOLDFOR: the queue and the trace say until when; then it goes."""
+    """HOLDFOR: the queue and the trace say until when; what was held for less goes, not before."""
     receiver = receivers()
     relay = relays(receiver.port)
     relay.start()
     with relay.client() as client:
         client.ehlo()
         assert client.esmtp_features["futurerelease"].startswith("2592000 ")
-        client.sendmail("app@home.test", ["u@there.test"], CONTENT, ["HOLDFOR=4"])
-    assert "(release)" in relay.mta("queue", "list").stdout
-    told = relay.mta("trace", "u@there.test").stdout
-    assert "released:" in told and "its sender has it held until" in told
-    assert receiver.envelopes == []
-    assert "(held until " in relay.log
+        client.sendmail("app@home.test", ["later@there.test"], CONTENT, ["HOLDFOR=3600"])
+        client.sendmail("app@home.test", ["soon@there.test"], CONTENT, ["HOLDFOR=3"])
     receiver.wait(1)
+    assert receiver.envelopes[0][1] == ("soon@there.test",)
+    eventually(lambda: "removed" in relay.log)
+    (soon,) = json.loads(f"[{relay.mta('trace', 'soon@there.test', '--json').stdout}]")
+    assert soon["attempts"][0]["started_ms"] >= soon["release_ms"] >= soon["created_ms"] + 3000
+    assert "(release)" in relay.mta("queue", "list").stdout
+    told = relay.mta("trace", "later@there.test").stdout
+    assert "released:" in told and "its sender has it held until" in told
+    assert "(held until " in relay.log
 
 
 def test_priority_arrives_through_the_tunnel(receivers: Receivers, relays: Relays) -> None:

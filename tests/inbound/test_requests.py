@@ -143,3 +143,14 @@ def test_a_reload_brings_other_bounds_into_force(world):
     for parameter in (b"HOLDFOR=60", b"BY=60;N", b"MT-PRIORITY=1"):
         answer = client.say(b"MAIL FROM:<a@example.org> " + parameter + b"\r\n")
         assert answer.startswith(b"555 5.5.4 ")
+
+
+def test_where_priorities_are_not_offered_the_field_is_left_alone(world):
+    """It is foreign text then, and may be signed."""
+    world.inbound.use(replace(world.settings, requests=RequestSettings(priority=None)))
+    client = world.connect("smtps", "198.51.100.9")
+    client.say(LOGIN)
+    submit(client, b"", header=b"MT-Priority: 4\r\nSubject: x\r\n")
+    item = kept(world)
+    assert item.envelope.asked is NOTHING
+    assert b"\r\nMT-Priority: 4\r\n" in item.chunks[0]

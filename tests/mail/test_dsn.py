@@ -354,7 +354,7 @@ def test_a_report_of_success(arrived, action, subject):
 def test_returned_because_of_its_deadline():
     """RFC 2852: the status is 5.4.7 where the sender's time was over, 4.4.7 where ours was."""
     one = notice(expired=True)
-    asked = Asked(deliver_by=DeliverBy(NOW_MS, "R"))
+    asked = Asked(deliver_by=DeliverBy(ENVELOPE.expires_ms, "R"))
     for original, expected in ((replace(ENVELOPE, asked=asked), "5.4.7"), (ENVELOPE, "4.4.7")):
         _, _, status, _ = parts(report(one, original=original))
         assert fields(status)[1]["Status"] == expected

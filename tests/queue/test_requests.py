@@ -188,8 +188,9 @@ def test_return_by_gives_up_at_the_deadline(stage):
     stage.one().defers()
     assert stage.rows(message_id)[0].state == "expired"
     stage.advance(10)
-    ((to, _, facts),) = told(stage, message_id)
-    assert (to, facts["r@example.net"][0]) == ("a@example.org", "failed")
+    assert told(stage, message_id) == [
+        ("a@example.org", "Not delivered", {"r@example.net": ("failed", "5.4.7")})
+    ]
 
 
 def test_tell_by_tells_at_the_deadline_and_goes_on(stage):
