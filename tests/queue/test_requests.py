@@ -214,8 +214,8 @@ def test_tell_by_tells_at_the_deadline_and_goes_on(stage):
         (DeliverBy(1, "N"), "", {"DSN"}, True),  # nobody further on knows the deadline
         (DeliverBy(1, "N"), "NEVER", {"DSN"}, False),
         (DeliverBy(1, "N"), "", {"DSN", "DELIVERBY"}, False),
-        (DeliverBy(1, "R", True), "", {"DSN", "DELIVERBY"}, True),  # a trace
-        (DeliverBy(1, "R", True), "NEVER", {"DSN", "DELIVERBY"}, False),
+        (DeliverBy(2**42, "R", True), "", {"DSN", "DELIVERBY"}, True),  # a trace
+        (DeliverBy(2**42, "R", True), "NEVER", {"DSN", "DELIVERBY"}, False),
     ],
 )
 def test_relayed_reports_of_deadlines(stage, by, notify, extensions, reported):
@@ -274,3 +274,16 @@ def test_a_report_has_the_priority_of_its_message(stage):
     ((row, _),) = stage.reports(message_id)
     assert row.priority == 4
     assert stage.rows(row.id)[0].urgency == 1
+
+
+def test_what_is_to_return_is_never_begun_after_its_deadline(stage):
+    """RFC 2852, mode R: after an outage of ours it comes back; other mail is tried."""
+    asked = Asked(deliver_by=DeliverBy(stage.now_ms() + 60_000, "R"))
+    message_id = stage.accept(None, "r@example.net", asked=asked, expires_s=60)
+    stage.advance(120)
+    stage.scheduler()
+    stage.advance(2)
+    assert [attempt.to for attempt in stage.take()] == [["a@example.org"]]  # the report
+    assert told(stage, message_id) == [
+        ("a@example.org", "Not delivered", {"r@example.net": ("failed", "5.4.7")})
+    ]
