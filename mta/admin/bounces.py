@@ -19,8 +19,9 @@ from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_verbs import Consent, Verb, carry_out, consent
 from mta.admin.render import note, visible
 from mta.config import Settings
+from mta.mail.envelope import Envelope
 from mta.mail.outcome import Outcome, Verdict
-from mta.queue.bounce import Report, reports
+from mta.queue.bounce import Report, reports, returned_octets
 from mta.queue.settings import QueueSettings
 from mta.spool import listing, operate
 from mta.spool.filters import Filter
@@ -123,8 +124,8 @@ def _reports(
         Settled(row.recipient, _outcome(row, reporting.reason), State.BOUNCED, now_ms)
         for row in group
     )
-    chunk = _first_chunk(conn, envelope.id)
     try:
+        chunk = _returned(conn, envelope, reporting.settings)
         made = reports(envelope, settled, chunk, reporting.settings, now_ms)
     except ValueError as error:  # a sender that no mail can be sent to
         note(f"{envelope.id}: no report to {visible(envelope.sender)}: {visible(str(error))}")
@@ -144,8 +145,12 @@ def _words(row: QueueRow, reason: str) -> str:
     return f"{reason}; the last attempt was answered: {' '.join(last.split())}"
 
 
-def _first_chunk(conn: Any, message_id: str) -> bytes:
+def _returned(conn: Any, envelope: Envelope, settings: QueueSettings) -> bytes:
+    """Read what a report may need: the whole message, or its beginning."""
+    chunks = listing.chunks(conn, envelope.id)
     try:
-        return next(listing.chunks(conn, message_id), b"")
+        if envelope.size <= returned_octets(envelope, settings):
+            return b"".join(chunks)
+        return next(chunks, b"")
     except LookupError:  # the report goes without the header
         return b""

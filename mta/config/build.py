@@ -28,6 +28,7 @@ from mta.inbound.settings import (
     AuthMode,
     InboundSettings,
     ListenerSettings,
+    RequestSettings,
     SessionLimits,
     TlsMode,
 )
@@ -48,6 +49,7 @@ def inbound_settings(settings: Settings) -> InboundSettings:
         host_name=settings.host_name,
         listeners=listeners(settings),
         limits=session_limits(settings),
+        requests=request_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
         postmaster=settings.reports.postmaster,
     )
@@ -98,6 +100,17 @@ def session_limits(settings: Settings) -> SessionLimits:
         data_timeout_s=_s(times.data),
         data_rate=limits.data_rate,
         memory=limits.memory,
+    )
+
+
+def request_settings(settings: Settings) -> RequestSettings:
+    """Return what senders may ask for."""
+    requests = settings.requests
+    hold, by = requests.future_release, requests.deliver_by
+    return RequestSettings(
+        future_release_s=0 if hold is None else int(_s(hold)),
+        deliver_by_s=None if by is None else int(_s(by)),
+        priority=requests.highest_priority if requests.mt_priority else None,
     )
 
 
@@ -230,6 +243,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
+        return_full_octets=reports.return_full_size,
     )
 
 

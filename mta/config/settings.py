@@ -8,7 +8,7 @@ from pydantic import Field, PrivateAttr
 
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
-from mta.config.limit_sections import Limits, Timeouts
+from mta.config.limit_sections import Limits, Requests, Timeouts
 from mta.config.oauth_section import Oauth
 from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
@@ -52,6 +52,7 @@ class Settings(Section):
     tls: Tls = table()
     oauth: Oauth = table()
     limits: Limits = table()
+    requests: Requests = table()
     timeouts: Timeouts = table()
     log: Log = table()
 

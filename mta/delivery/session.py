@@ -5,15 +5,16 @@ or 8-bit content where it does not have 8BITMIME (RFC 6152; converting would bre
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mta.delivery.attempt import Attempt, Contact, Unable, proves_dead
 from mta.delivery.connection import Connection
 from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
-from mta.mail.envelope import Body, Envelope, Recipient
+from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
 from mta.mail.outcome import Peer, Timing
+from mta.smtp.requests import mail_parameters, rcpt_parameters
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
 
@@ -27,6 +28,25 @@ def unable(envelope: Envelope, extensions: Extensions) -> Unable | None:
     return None
 
 
+def too_late(by: DeliverBy | None, extensions: Extensions, now_ms: int) -> Unable | None:
+    """Return why a message that is to come back in time must not be sent there (RFC 2852 §4.1.4).
+
+    A hop without DELIVERBY would not return it; one that needs longer would refuse it.
+    """
+    if by is None or by.mode != "R":
+        return None
+    left_s = (by.deadline_ms - now_ms) // 1000
+    if left_s <= 0:
+        return Unable("5.4.7", "the time that the sender allowed for the delivery is over")
+    if "DELIVERBY" not in extensions.keywords:
+        text = "the sender wants it back if it is late, and the host does not offer DELIVERBY"
+        return Unable("5.3.3", text)
+    if left_s < extensions.deliver_by_s:
+        text = f"{left_s} seconds are left, and the host wants {extensions.deliver_by_s}"
+        return Unable("5.4.7", text)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What is sent, ready for the wire."""
@@ -35,6 +55,7 @@ class Message:
     sender: str
     rcpt_lines: dict[int, bytes]  # by the recipient's number
     body: Body
+    rcpt_more: dict[int, bytes]  # what a hop that has DSN is told of some of them (RFC 3461 §5.2.1)
 
 
 def prepare(attempt: Attempt, envelope: Envelope, body: Body) -> Message:
@@ -54,12 +75,37 @@ def prepare(attempt: Attempt, envelope: Envelope, body: Body) -> Message:
             lines[recipient.number] = rcpt_line(address)
         except ValueError as error:
             attempt.unsendable([recipient], "5.1.3", str(error))
-    return Message(envelope, sender, lines, body)
+    more = {
+        recipient.number: rcpt_parameters(recipient)
+        for recipient in attempt.left.values()
+        if recipient.notify or recipient.orcpt
+    }
+    return Message(envelope, sender, lines, body, more)
 
 
 def _with_domain(address: str, domain: str) -> str:
     """An internationalised domain travels as A-labels (RFC 5891 §4)."""
     return f"{split(address)[0]}@{domain}"
+
+
+class Topped:
+    """A body with a line on top of its header."""
+
+    def __init__(self, line: bytes, body: Body) -> None:
+        self._line = line
+        self._body = body
+        self.count = body.count
+
+    @property
+    def memory(self) -> tuple[bytes, ...] | None:
+        """All chunks, when they are still at hand."""
+        memory = self._body.memory
+        return (self._line + memory[0], *memory[1:]) if memory else memory
+
+    async def chunk(self, number: int) -> bytes:
+        """Give chunk ``number``."""
+        chunk = await self._body.chunk(number)
+        return chunk if number else self._line + chunk
 
 
 class Session:
@@ -71,7 +117,10 @@ class Session:
         site: Site,
         seconds: Callable[[], float],
         connect_s: float,
+        now_ms: Callable[[], int],
     ) -> None:
+        """``seconds`` measures how long things take, ``now_ms`` is the wall clock of deadlines."""
+        self._now_ms = now_ms
         self._connection = connection
         self._reused = connection.uses > 0
         self._site = site
@@ -85,11 +134,20 @@ class Session:
         """
         extensions = self._connection.client.extensions
         envelope = message.envelope
-        why = unable(envelope, extensions)
+        why, more = unable(envelope, extensions), b""
+        if envelope.asked is not NOTHING:
+            now_ms = self._now_ms()
+            why = why or too_late(envelope.asked.deliver_by, extensions, now_ms)
+            more = mail_parameters(envelope.asked, extensions.keywords, now_ms)
         if why is not None:
             attempt.unable(why, self._contact(0.0))
             return True
-        mail = mail_line(message.sender, envelope.size, envelope.eight_bit, extensions)
+        size, priority = envelope.size, envelope.asked.priority
+        if priority and "MT-PRIORITY" not in extensions.keywords:
+            line = b"MT-Priority: %d\r\n" % priority  # RFC 6758 §4
+            message = replace(message, body=Topped(line, message.body))
+            size += len(line)
+        mail = mail_line(message.sender, size, envelope.eight_bit, extensions, more)
         waiting = list(attempt.left.values())
         while waiting:
             batch, waiting = waiting[:limit], waiting[limit:]
@@ -109,6 +167,9 @@ class Session:
     ) -> None:
         began = self._seconds()
         lines = [message.rcpt_lines[recipient.number] for recipient in batch]
+        if message.rcpt_more and "DSN" in self._connection.client.extensions.keywords:
+            more = [message.rcpt_more.get(recipient.number, b"") for recipient in batch]
+            lines = [b"%s%s\r\n" % (line[:-2], one) for line, one in zip(lines, more, strict=True)]
         try:
             transaction = await self._connection.transact(mail, lines, message.body)
         except Trouble as trouble:
@@ -123,5 +184,12 @@ class Session:
 
     def _contact(self, transmit_s: float) -> Contact:
         connection, site = self._connection, self._site
-        peer = Peer(site.host, connection.address, site.port, connection.tls, connection.uses)
+        peer = Peer(
+            site.host,
+            connection.address,
+            site.port,
+            connection.tls,
+            connection.uses,
+            connection.client.extensions.keywords,
+        )
         return Contact(peer, Timing(self._connect_s, transmit_s))

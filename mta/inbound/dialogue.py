@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 
-from mta.inbound import relaying
+from mta.inbound import relaying, requests
 from mta.inbound.authentication import Authentication
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
@@ -96,14 +96,24 @@ class Dialogue:
         refusal = relaying.may_begin(self._listener, login=self.login, secure=self._core.secure)
         if refusal is not None:
             return self._refuse("MAIL", refusal, "not authenticated", mail.sender)
+        asked = requests.grant(
+            mail.wanted,
+            self._settings.requests,
+            login=self.login,
+            now_ms=self._reception.now_ms(),
+        )
+        if isinstance(asked, Reply):
+            return self._refuse("MAIL", asked, "cannot be granted", mail.sender)
         self._transaction = Transaction(
             self._reception,
             self._settings,
             self.origin(),
             mail.sender,
             submission=self._listener.submission or bool(self.login),
+            asked=asked,
+            highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
         )
-        return OK_MAIL
+        return requests.accepted(mail.wanted, asked, OK_MAIL)
 
     def _rcpt(self, rcpt: Rcpt) -> Reply:
         transaction = self._transaction
@@ -118,7 +128,7 @@ class Dialogue:
         if refusal is not None and not postmaster:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
-        answer = transaction.add(address)
+        answer = transaction.add(address, rcpt.notify, rcpt.orcpt)
         if not answer.positive:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
         return answer

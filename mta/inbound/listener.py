@@ -20,6 +20,7 @@ from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, Tl
 from mta.mail.envelope import Origin
 from mta.mail.events import Emit, Refused
 from mta.smtp.replies import Reply, reply
+from mta.smtp.requests import Offer
 from mta.smtp.server import ServerSettings
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
@@ -182,7 +183,7 @@ class Inbound:
 
 
 def _core_settings(reception: Reception, listener: ListenerSettings) -> ServerSettings:
-    limits = reception.settings.limits
+    limits, requests = reception.settings.limits, reception.settings.requests
     return ServerSettings(
         host_name=reception.settings.host_name,
         message_size=limits.message_size,
@@ -191,4 +192,10 @@ def _core_settings(reception: Reception, listener: ListenerSettings) -> ServerSe
         mechanisms=listener.mechanisms,
         errors=limits.errors,
         idle_commands=limits.idle_commands,
+        requests=Offer(
+            requests.future_release_s,
+            requests.deliver_by_s,
+            requests.priority is not None,
+            reception.now_ms,
+        ),
     )

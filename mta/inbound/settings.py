@@ -76,11 +76,21 @@ class SessionLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestSettings:
+    """What senders may ask for beside delivery, and within which bounds."""
+
+    future_release_s: int = 30 * 86400  # the longest hold (RFC 4865); 0: not offered
+    deliver_by_s: int | None = 60  # the shortest time to return by (RFC 2852); None: not offered
+    priority: int | None = 9  # the highest of who has logged in (RFC 6710); None: not offered
+
+
+@dataclass(frozen=True, slots=True)
 class InboundSettings:
     """Everything."""
 
     host_name: str  # in the greeting, in EHLO's answer, in Received and Message-ID
     listeners: tuple[ListenerSettings, ...] = ()
     limits: SessionLimits = SessionLimits()
+    requests: RequestSettings = RequestSettings()
     expiry_ms: int = 5 * 24 * 3600 * 1000  # from acceptance to the last attempt
     postmaster: str = ""  # whom mail for <postmaster> (RFC 5321 §4.5.1) goes to; "": see relaying

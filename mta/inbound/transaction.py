@@ -13,6 +13,7 @@ the spool's own sweep removes them.
 """
 
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,7 +24,7 @@ from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
 from mta.mail import headers
 from mta.mail.address import domain_of
-from mta.mail.envelope import Body, Envelope, MemoryBody, Origin, Recipient
+from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
 from mta.mail.events import Accepted, Note, Refused
 from mta.mail.queue_id import new_queue_id
 from mta.smtp.events import EndOfData
@@ -58,14 +59,22 @@ class Transaction:
         sender: str,
         *,
         submission: bool,
+        asked: Asked = NOTHING,
+        highest: int | None = None,
     ) -> None:
-        """``submission``: the message is new and what its header lacks is added (RFC 6409 §8)."""
+        """``submission``: the message is new and what its header lacks is added (RFC 6409 §8).
+
+        ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
+        """
+        self._asked = asked
+        self._highest = highest
         self._reception = reception
         self._settings = settings
         self._origin = origin
         self._submission = submission
         self.sender = sender
-        self._recipients: dict[str, str] = {}  # address -> domain; a second RCPT is the first
+        # address -> domain, NOTIFY, ORCPT; a second RCPT is the first
+        self._recipients: dict[str, tuple[str, str, str]] = {}
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
         self._pieces: list[bytes] = []
@@ -79,11 +88,11 @@ class Transaction:
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
-    def add(self, address: str) -> Reply:
+    def add(self, address: str, notify: str = "", orcpt: str = "") -> Reply:
         """One more recipient."""
         if len(self._recipients) >= self._settings.limits.recipients:
             return TOO_MANY_RECIPIENTS
-        self._recipients.setdefault(address, domain_of(address))
+        self._recipients.setdefault(address, (domain_of(address), notify, orcpt))
         return OK_RCPT
 
     def take(self, data: bytes) -> Coroutine[Deferred[Any], Any, None] | None:
@@ -196,14 +205,24 @@ class Transaction:
         if self._size == 0:
             # The header is nearly always whole in the first piece.
             whole = len(pieces) == 1 or b"\r\n\r\n" in pieces[0]
-            pieces.insert(0, self._trace(pieces[0] if whole else b"".join(pieces)))
+            block = pieces[0] if whole else b"".join(pieces)
+            header = headers.scan(block)
+            if header.has_priority and self._settings.requests.priority is not None:
+                pieces = [self._without_priority(block, header.end), *(pieces[1:] if whole else ())]
+            pieces.insert(0, self._trace(header))
         chunk = b"".join(pieces)
         self._size += len(chunk)
         return chunk if self._signature is None else self._signature.see(chunk, last=last)
 
-    def _trace(self, block: bytes) -> bytes:
+    def _without_priority(self, block: bytes, end: int) -> bytes:
+        """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""
+        rest, priority = headers.take_priority(block, end)
+        if priority is not None and self._highest is not None:
+            self._asked = replace(self._asked, priority=min(priority, self._highest))
+        return rest
+
+    def _trace(self, header: headers.Header) -> bytes:
         """Look at the header and return what goes on top of it."""
-        header = headers.scan(block)
         if header.hops >= self._settings.limits.hops:
             self._failure = TOO_MANY_HOPS
         self._message_id = header.message_id
@@ -221,10 +240,12 @@ class Transaction:
         whole = self._stored == 0
         handover, count = self._reception.handover, len(self._recipients)
         octets = len(last) if whole else 0
-        reservation = handover.reserve(count, octets)
+        release_ms = self._asked.release_ms
+        reservation = handover.reserve(count, octets) if release_ms is None else None
+        attempts = 0 if reservation is None else 1
         recipients = tuple(
-            Recipient(number, address, domain, attempts=0 if reservation is None else 1)
-            for number, (address, domain) in enumerate(self._recipients.items())
+            Recipient(number, address, domain, attempts, False, notify, orcpt)
+            for number, (address, (domain, notify, orcpt)) in enumerate(self._recipients.items())
         )
         envelope = self._envelope(eight_bit)
         chunks = (last,) if last else ()
@@ -236,7 +257,9 @@ class Transaction:
             head=self._head,
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
-                self._created_ms if reservation is None else reservation.next_attempt_ms
+                release_ms or self._created_ms
+                if reservation is None
+                else reservation.next_attempt_ms
             ),
         )
         try:
@@ -249,8 +272,16 @@ class Transaction:
             return self._meaning(error)
         self._touched = False
         self._reception.emit(Accepted(envelope, recipients))
-        handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
+        if reservation is not None or release_ms is None:
+            handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
         return None
+
+    def _expires_ms(self) -> int:
+        """A hold comes before the clock of the expiry (RFC 4865); a deadline may end it sooner."""
+        asked = self._asked
+        expires_ms = (asked.release_ms or self._created_ms) + self._settings.expiry_ms
+        by = asked.deliver_by
+        return min(expires_ms, by.deadline_ms) if by and by.mode == "R" else expires_ms
 
     def _envelope(self, eight_bit: bool) -> Envelope:
         return Envelope(
@@ -258,10 +289,11 @@ class Transaction:
             sender=self.sender,
             size=self._size,
             created_ms=self._created_ms,
-            expires_ms=self._created_ms + self._settings.expiry_ms,
+            expires_ms=self._expires_ms(),
             eight_bit=eight_bit,
             message_id=self._message_id,
             origin=self._origin,
+            asked=self._asked,
         )
 
     def _body(self, chunks: tuple[bytes, ...], *, whole: bool) -> Body:

@@ -37,7 +37,7 @@ from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
 from mta.queue.recorder import Recorder
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, due_at_once, settle
+from mta.queue.settling import deferred, due_at_once, must_return, settle
 from mta.spool import leases
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
@@ -220,6 +220,10 @@ class Scheduler:
     def _begin(self, entry: Entry) -> None:
         """Deliver ``entry``: its turn has come."""
         entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
+        if must_return(entry.job.envelope, entry.began_ms):
+            self._active.ended(entry, Health.UNKNOWN)
+            self._ledger.expire(entry)
+            return
         try:
             attempt = self._attempt(entry.job)
         except Exception:

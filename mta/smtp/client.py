@@ -7,7 +7,7 @@ A step that must come last in its group (RFC 2920 §3.1) closes the window until
 answered.  The octets of the message itself never pass through here: when the list stands
 at the end of data the caller sends them, dot-stuffed by ``DotStuffing``, and says so.
 
-Trusted: nothing that the server sends.  Not done: CHUNKING, SMTPUTF8, DSN.
+Trusted: nothing that the server sends.  Not done: CHUNKING, SMTPUTF8.
 """
 
 from collections.abc import Sequence

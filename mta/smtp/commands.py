@@ -4,14 +4,22 @@ A line has already been found to be printable ASCII when it comes here, so that 
 that is parsed can hold CR, LF, NUL or another control character.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mta.mail.address import domain_of
-from mta.smtp import grammar
+from mta.smtp import grammar, requests
 from mta.smtp.replies import Reply, reply
 
 MAX_PARAMETERS = 16
 MAX_HELLO_NAME = 255
+
+
+Offered = Callable[[], frozenset[str]]  # the extensions whose parameters may be used
+
+
+def _nothing() -> frozenset[str]:
+    return frozenset()
 
 
 class CommandError(Exception):
@@ -29,6 +37,7 @@ class Mail:
     sender: str  # "" is the null sender
     size: int | None = None  # what the client announces (RFC 1870), octets
     eight_bit: bool = False  # BODY=8BITMIME (RFC 6152)
+    wanted: requests.Wanted | None = None  # DSN, FUTURERELEASE, DELIVERBY, MT-PRIORITY
 
 
 @dataclass(slots=True)
@@ -36,19 +45,21 @@ class Rcpt:
     """RCPT TO: one more recipient."""
 
     recipient: str  # as the client wrote it; "postmaster" may have no domain
+    notify: str = ""  # RFC 3461 §4.1
+    orcpt: str = ""  # RFC 3461 §4.2
 
 
-def parse_mail(argument: str, *, extended: bool) -> Mail:
+def parse_mail(argument: str, *, extended: bool, offered: Offered = _nothing) -> Mail:
     """Parse what follows ``MAIL``.  Raises ``CommandError``."""
     sender, words = _path(argument, "FROM:", "5.1.7")
     mail = Mail(sender)
     if words:
         for keyword, value in _parameters(words, extended=extended).items():
-            _mail_parameter(mail, keyword, value)
+            _mail_parameter(mail, keyword, value, offered)
     return mail
 
 
-def _mail_parameter(mail: Mail, keyword: str, value: str) -> None:
+def _mail_parameter(mail: Mail, keyword: str, value: str, offered: Offered) -> None:
     if keyword == "SIZE":
         if not value.isdigit() or len(value) > 20:
             raise CommandError(reply(501, "5.5.4", "SIZE must be a number of octets"))
@@ -62,18 +73,35 @@ def _mail_parameter(mail: Mail, keyword: str, value: str) -> None:
         # which is what "<>" would mean to the next hop.
         if not value or not grammar.is_xtext(value):
             raise CommandError(reply(501, "5.5.4", "AUTH must be an address in xtext, or <>"))
+    elif keyword in requests.MAIL and requests.MAIL[keyword][0] in offered():
+        mail.wanted = mail.wanted or requests.Wanted()
+        try:
+            requests.MAIL[keyword][1](mail.wanted, value)
+        except grammar.GrammarError as error:
+            raise CommandError(reply(501, "5.5.4", str(error))) from None
     else:
         raise CommandError(_unknown_parameter("MAIL", keyword))
 
 
-def parse_rcpt(argument: str, *, extended: bool) -> Rcpt:
+def parse_rcpt(argument: str, *, extended: bool, offered: Offered = _nothing) -> Rcpt:
     """Parse what follows ``RCPT``.  Raises ``CommandError``."""
     recipient, words = _path(argument, "TO:", "5.1.3")
     if not recipient:
         raise CommandError(reply(501, "5.1.3", "The null address can't be a recipient"))
-    for keyword in _parameters(words, extended=extended) if words else ():
+    rcpt = Rcpt(recipient)
+    if words:
+        for keyword, value in _parameters(words, extended=extended).items():
+            _rcpt_parameter(rcpt, keyword, value, offered)
+    return rcpt
+
+
+def _rcpt_parameter(rcpt: Rcpt, keyword: str, value: str, offered: Offered) -> None:
+    if keyword not in requests.RCPT or requests.RCPT[keyword][0] not in offered():
         raise CommandError(_unknown_parameter("RCPT", keyword))
-    return Rcpt(recipient)
+    try:
+        setattr(rcpt, keyword.lower(), requests.RCPT[keyword][1](value))
+    except grammar.GrammarError as error:
+        raise CommandError(reply(501, "5.5.4", str(error))) from None
 
 
 def _path(argument: str, keyword: str, enhanced: str) -> tuple[str, str]:

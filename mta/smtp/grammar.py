@@ -13,6 +13,8 @@ addresses with a hash in them need more).  Does not do: UTF-8 (RFC 6531).
 import ipaddress
 import re
 
+from mta.mail import xtext
+
 MAX_LOCAL_PART = 255
 MAX_DOMAIN = 255  # RFC 5321 §4.5.3.1.2
 
@@ -28,6 +30,8 @@ _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _VALUE = re.compile(r"[!-<>-~]+")
 # The path that nearly everybody sends, in one step; all others go the long way.
 _PLAIN_PATH = re.compile(rf"<({_ATEXT}(?:\.{_ATEXT})*@([A-Za-z0-9._-]+))>")
+
+is_xtext = xtext.is_xtext
 
 
 class GrammarError(ValueError):
@@ -146,11 +150,3 @@ def parameters(text: str, limit: int) -> dict[str, str]:
             raise GrammarError(f"there are more than {limit} parameters")
         found[keyword.upper()] = value
     return found
-
-
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
-
-
-def is_xtext(text: str) -> bool:
-    """Tell whether ``text`` is xtext (RFC 3461 §4)."""
-    return _XTEXT.fullmatch(text) is not None

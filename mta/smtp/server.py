@@ -40,6 +40,7 @@ from mta.smtp.framing import (
 )
 from mta.smtp.mechanisms import PASSWORDS, Authentication
 from mta.smtp.replies import Reply, reply
+from mta.smtp.requests import DSN_ONLY, Offer
 from mta.smtp.states import NEXT, State, out_of_order
 
 
@@ -54,6 +55,7 @@ class ServerSettings:
     mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, where the connection has what they need
     errors: int = 20
     idle_commands: int = 100
+    requests: Offer = DSN_ONLY  # DSN and its like
 
 
 # Known, and not done here: 502, not 500 (RFC 5321 §4.2.4).
@@ -86,8 +88,7 @@ class Server:
         self._output: list[bytes] = []
         self._asked = ""  # the verb that waits for an answer
         self._authentication = Authentication(settings.mechanisms if settings.auth else ())
-        self._errors = 0
-        self._idle = 0
+        self._errors = self._idle = 0
         self._inspection = Inspection(settings.message_size)
 
     @property
@@ -265,6 +266,7 @@ class Server:
                 settings.message_size,
                 starttls=settings.starttls and not self.secure,
                 mechanisms=self._authentication.offered if self.secure else (),
+                more=settings.requests.lines(auth=settings.auth and self.secure),
             )
         )
 
@@ -278,13 +280,18 @@ class Server:
         self.state = NEXT[verb][self.state]
 
     def _mail(self, argument: str) -> Event:
-        mail = parse_mail(argument, extended=self.extended)
+        mail = parse_mail(argument, extended=self.extended, offered=self._requests)
         if mail.size is not None and mail.size > self._settings.message_size:
             raise CommandError(too_big(self._settings.message_size))
         return self._ask("MAIL", mail)
 
     def _rcpt(self, argument: str) -> Event:
-        return self._ask("RCPT", parse_rcpt(argument, extended=self.extended))
+        return self._ask(
+            "RCPT", parse_rcpt(argument, extended=self.extended, offered=self._requests)
+        )
+
+    def _requests(self) -> frozenset[str]:
+        return self._settings.requests.keywords(auth=self._settings.auth and self.secure)
 
     def _data(self, argument: str) -> Event:
         no_argument("DATA", argument)

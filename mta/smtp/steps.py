@@ -44,6 +44,7 @@ class Extensions:
     keywords: frozenset[str] = frozenset()
     size: int = 0  # RFC 1870: the largest message in octets, 0 if it does not say
     auth: frozenset[str] = frozenset()
+    deliver_by_s: int = 0  # RFC 2852 §4: the shortest time to return by, 0 if it does not say
 
     @property
     def pipelining(self) -> bool:
@@ -69,7 +70,7 @@ class Extensions:
 def parse_extensions(reply: Reply) -> Extensions:
     """Read a positive answer to EHLO; what cannot be read counts as not said."""
     keywords = set()
-    size = 0
+    size = deliver_by_s = 0
     auth: set[str] = set()
     for line in reply.lines[1:]:
         # Some old servers announce "AUTH=LOGIN", so that old clients see it
@@ -81,7 +82,9 @@ def parse_extensions(reply: Reply) -> Extensions:
             auth.update(words[1:])
         elif words[0] == "SIZE" and len(words) > 1 and re.fullmatch("[0-9]{1,20}", words[1]):
             size = int(words[1])
-    return Extensions(frozenset(keywords), size, frozenset(auth))
+        elif words[0] == "DELIVERBY" and len(words) > 1 and re.fullmatch("[0-9]{1,9}", words[1]):
+            deliver_by_s = int(words[1])
+    return Extensions(frozenset(keywords), size, frozenset(auth), deliver_by_s)
 
 
 class UnsafeAddress(ValueError):
@@ -101,14 +104,19 @@ def _path(address: str) -> bytes:
     return b"<" + address.encode("ascii") + b">"
 
 
-def mail_line(sender: str, size: int, eight_bit: bool, extensions: Extensions) -> bytes:
-    """Return the MAIL command; ``sender`` "" is the null sender.  Raises ``UnsafeAddress``."""
+def mail_line(
+    sender: str, size: int, eight_bit: bool, extensions: Extensions, more: bytes = b""
+) -> bytes:
+    """Return the MAIL command; ``sender`` "" is the null sender.  Raises ``UnsafeAddress``.
+
+    ``more`` is what ``requests.mail_parameters`` says.
+    """
     line = b"MAIL FROM:" + _path(sender)
     if extensions.announces_size:
         line += b" SIZE=%d" % size
     if eight_bit and extensions.eight_bit_mime:
         line += b" BODY=8BITMIME"
-    return line + b"\r\n"
+    return line + more + b"\r\n"
 
 
 def rcpt_line(recipient: str) -> bytes:

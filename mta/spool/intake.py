@@ -145,7 +145,8 @@ def _not_there(
 
 def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
     envelope = item.envelope
-    origin = envelope.origin
+    origin, asked = envelope.origin, envelope.asked
+    by = asked.deliver_by
     return (
         envelope.id,
         envelope.sender,
@@ -164,11 +165,18 @@ def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
         origin.protocol,
         origin.tls,
         bool(item.head) + item.stored + len(item.chunks),
+        asked.ret,
+        asked.envid,
+        asked.priority,
+        asked.release_ms,
+        None if by is None else by.deadline_ms,
+        "" if by is None else by.mode + "T" * by.trace,
     )
 
 
 def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
     message_id, due, claim = item.envelope.id, item.next_attempt_ms, item.claim
+    urgency = item.envelope.asked.urgency
     return [
         (
             message_id,
@@ -186,6 +194,9 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             "",
             None,
             None,
+            recipient.notify,
+            recipient.orcpt,
+            urgency,
         )
         for recipient in item.recipients
     ]

@@ -94,6 +94,13 @@ messages = Table(
     _text("protocol"),
     _text("tls"),
     Column("chunks", Integer, nullable=False),
+    # What the sender asked for with parameters of MAIL
+    _text("ret", server_default=""),
+    _text("envid", server_default=""),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    _ms("release_ms", nullable=True),
+    _ms("deadline_ms", nullable=True),
+    _text("deadline_mode", server_default=""),  # "R", "N", "RT", "NT"
     CheckConstraint("kind IN ('mail', 'dsn')", name="kind"),
     sqlite_with_rowid=False,
 )
@@ -116,6 +123,11 @@ recipients = Table(
     _text("last_host"),
     _ms("last_ms", nullable=True),
     _ms("finished_ms", nullable=True),
+    _text("notify", server_default=""),
+    _text("orcpt", server_default=""),
+    Column(
+        "urgency", Integer, nullable=False, server_default="0"
+    ),  # 1, 0, -1: claimed in this order
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -247,7 +259,8 @@ _partial(
     where="state IN ('queued', 'held')",
 )
 _partial(
-    "ix_recipients_due",
+    "ix_recipients_turn",
+    recipients.c.urgency,
     recipients.c.next_attempt_ms,
     recipients.c.domain,
     recipients.c.message_id,
@@ -257,5 +270,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0002"
+REVISION = "0003"
 """The revision of the migrations that leads to these tables."""

@@ -12,7 +12,14 @@ from mta.delivery.routes import Discard, Mx, Refuse, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
 from mta.dkim.sign import SigningSettings
-from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, SessionLimits, TlsMode
+from mta.inbound.settings import (
+    AuthMode,
+    InboundSettings,
+    ListenerSettings,
+    RequestSettings,
+    SessionLimits,
+    TlsMode,
+)
 from mta.queue.destinations import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
@@ -270,3 +277,26 @@ def test_signing_refused(problems: Callable[..., dict[str, str]]):
     assert "not the name of a header field" in found["dkim.signed_fields[1]"]
     assert "relaxed/relaxed" in found["dkim.canonicalization"]
     assert "not a domain name" in found["dkim.domains[0]"]
+
+
+def test_requests(configured: Configured):
+    """What senders may ask for, switched off and bounded."""
+    settings = configured(
+        """
+        [requests]
+        future_release = "never"
+        deliver_by = "2m"
+        mt_priority = true
+        highest_priority = 4
+        """
+    )
+    assert build.request_settings(settings) == RequestSettings(0, 120, 4)
+    settings = configured(
+        """
+        [requests]
+        future_release = "1d"
+        deliver_by = "never"
+        mt_priority = false
+        """
+    )
+    assert build.request_settings(settings) == RequestSettings(86_400, None, None)
