@@ -18,6 +18,7 @@ from mta.auth.credentials import Accounts
 from mta.config import build as values
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
+from mta.dkim.signer import Signer
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
 from mta.inbound.listener import Inbound
@@ -62,6 +63,7 @@ class Parts:
     delivery: Delivery
     scheduler: Scheduler
     inbound: Inbound
+    signer: Signer
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -89,6 +91,7 @@ class Parts:
         self._open_log()
         self.database.start()
         self.accounts.start()
+        self.signer.start()
         self.scheduler.start()
 
     def _open_log(self) -> None:
@@ -110,13 +113,15 @@ class Parts:
     def use(self, settings: Settings) -> None:
         """Put new settings into force, all or none.
 
-        Whatever can fail is done first: passwords, authorities and certificates are read and
-        logs are opened, and only then does any part see anything new.
+        Whatever can fail is done first: passwords, authorities, certificates and private keys
+        are read and logs are opened, and only then does any part see anything new.
         """
         inbound = values.inbound_settings(settings)
         delivery = values.delivery_settings(settings)
         queue = values.queue_settings(settings)
         tls = client_tls(settings)
+        rules = values.signing_rules(settings)
+        tokens = values.tokens(settings, self.reactor)
         sinks = self._sinks(settings) if settings.log != self.settings.log else None
         try:
             self._renew_certificates(settings)
@@ -125,15 +130,17 @@ class Parts:
             raise
         if sinks is not None:
             self.log.use(*sinks)
+        self.accounts.use(tokens, same_keys=settings.oauth == self.settings.oauth)
         self.settings = settings
         self.inbound.use(inbound)
         self.delivery.use(delivery, tls)
         self.scheduler.use(queue)
+        self.signer.rules = rules
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
         if self.certificates is not None and pairs:
-            self.certificates.reload(pairs)
+            self.certificates.reload(pairs, values.clients(settings))
         elif any(one.tls != "none" for one in settings.listener):
             problem = "TLS where there was none: restart to use it"
             raise StartFailed(f"listener: {problem}", EX_UNAVAILABLE)
@@ -154,6 +161,7 @@ class Parts:
         await self.scheduler.stop(DELIVERY_GRACE_S)
         await self.delivery.stop()
         self.accounts.stop()
+        self.signer.stop()
         await self.database.stop()
         self.log(Note("info", "service", "stopped"))
         self.log.close()
@@ -212,10 +220,13 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     log = MailLog(reactor)
     database = Database(settings.spool.url, reactor, emit=log)
     accounts = Accounts(database, reactor)
+    accounts.use(values.tokens(settings, reactor))
     pairs = values.certificate_files(settings)
     certificates = None
     if pairs:
-        certificates = ServerCertificates(pairs, minimum=settings.tls.minimum)
+        certificates = ServerCertificates(
+            pairs, clients=values.clients(settings), minimum=settings.tls.minimum
+        )
     resolver = Resolver(
         reactor,
         values.dns_servers(settings),
@@ -228,6 +239,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     delivery = Delivery(
         reactor, values.delivery_settings(settings), exchangers, client_tls(settings), log
     )
+    signer = Signer(reactor, values.signing_rules(settings))
     scheduler = Scheduler(
         reactor,
         database,
@@ -236,6 +248,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         values.queue_settings(settings),
         values.node_name(settings),
         log,
+        signer=signer,
     )
     inbound = Inbound(
         reactor,
@@ -245,8 +258,9 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         accounts=accounts,
         certificates=certificates,
         emit=log,
+        signer=signer,
     )
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery,
-        scheduler, inbound,
+        scheduler, inbound, signer,
     )  # fmt: skip

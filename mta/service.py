@@ -26,6 +26,7 @@ from mta import __version__
 from mta.config.load import load
 from mta.config.problems import ConfigError
 from mta.config.settings import Settings
+from mta.dkim.store import KeyUnusable
 from mta.launch import Launch
 from mta.mail.events import Note
 from mta.parts import Parts, StartFailed, build, needs_restart
@@ -56,7 +57,7 @@ def makeService(options: Options) -> "Relay":
     try:
         settings = load(path, os.environ)
         parts = build(reactor, settings, foreground=launch.foreground)
-    except (ConfigError, CertificateUnusable) as error:
+    except (ConfigError, CertificateUnusable, KeyUnusable) as error:
         launch.refuse(str(error), EX_CONFIG)
     except StartFailed as error:
         launch.refuse(str(error), error.status)
@@ -129,7 +130,7 @@ class Relay(Service):
         try:
             settings = load(self._path, os.environ)
             self._parts.use(settings)
-        except (ConfigError, CertificateUnusable, StartFailed) as error:
+        except (ConfigError, CertificateUnusable, KeyUnusable, StartFailed) as error:
             for line in str(error).splitlines():
                 emit(Note("error", "service", f"not reloaded, the old configuration stays: {line}"))
         else:

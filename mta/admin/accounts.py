@@ -1,16 +1,17 @@
 """``mta account``: who may submit mail.
 
-What is stored are SCRAM-SHA-256 keys, from which the password cannot be had.  A change
+What is stored are SCRAM keys (SHA-256, SHA-1), from which the password cannot be had.  A change
 takes effect at the next log-in; a running service remembers a successful one briefly.
 """
 
 import click
 
+from mta.admin.account_certificates import certificate, prepared_login
 from mta.admin.exits import Exit, Failure
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.passwords import keys_of, new_password, password_options
 from mta.admin.render import Column, json_line, moment, note, say, table, visible
-from mta.auth.passwords import prepare_login
+from mta.auth.passwords import SHA1
 from mta.spool import accounts
 from mta.spool.accounts import Account
 
@@ -22,13 +23,16 @@ def account() -> None:
     """Manage the accounts that may submit mail."""
 
 
+account.add_command(certificate)
+
+
 @account.command()
 @click.argument("login")
 @password_options
 @pass_invocation
 def add(invocation: Invocation, login: str, password_file: str | None, generate: bool) -> None:
     """Add an account.  Exit status 73 if there is one of that login."""
-    login = _prepared(login)
+    login = prepared_login(login)
     invocation.create_spool()  # the first account may be older than the service
     with invocation.reading() as conn:
         if accounts.get(conn, login) is not None:
@@ -47,7 +51,7 @@ def add(invocation: Invocation, login: str, password_file: str | None, generate:
 @pass_invocation
 def passwd(invocation: Invocation, login: str, password_file: str | None, generate: bool) -> None:
     """Give an account a new password."""
-    login = _prepared(login)
+    login = prepared_login(login)
     with invocation.reading() as conn:
         if accounts.get(conn, login) is None:
             raise _unknown(login)
@@ -89,7 +93,7 @@ def list_(invocation: Invocation, as_json: bool) -> None:
 def disable(invocation: Invocation, login: str) -> None:
     """Let an account log in no more.  Mail that it has submitted stays in the queue."""
     with invocation.writing() as conn:
-        if not accounts.disable(conn, _prepared(login)):
+        if not accounts.disable(conn, prepared_login(login)):
             raise _unknown(login)
     _done("disabled", login)
 
@@ -100,7 +104,7 @@ def disable(invocation: Invocation, login: str) -> None:
 def enable(invocation: Invocation, login: str) -> None:
     """Let a disabled account log in again."""
     with invocation.writing() as conn:
-        if not accounts.enable(conn, _prepared(login)):
+        if not accounts.enable(conn, prepared_login(login)):
             raise _unknown(login)
     _done("enabled", login)
 
@@ -111,7 +115,7 @@ def enable(invocation: Invocation, login: str) -> None:
 @pass_invocation
 def remove(invocation: Invocation, login: str, yes: bool) -> Exit:
     """Remove an account.  Mail that it has submitted stays in the queue."""
-    login = _prepared(login)
+    login = prepared_login(login)
     with invocation.reading() as conn:
         if accounts.get(conn, login) is None:
             raise _unknown(login)
@@ -129,7 +133,7 @@ def remove(invocation: Invocation, login: str, yes: bool) -> Exit:
 
 def new_account(login: str, password: str, now_ms: int) -> Account:
     """Return an enabled account; ``Failure`` (DATA) if the password cannot be one."""
-    keys = keys_of(password)
+    keys, sha1 = keys_of(password), keys_of(password, SHA1)
     return Account(
         login,
         keys.salt,
@@ -138,14 +142,11 @@ def new_account(login: str, password: str, now_ms: int) -> Account:
         keys.server_key,
         disabled=False,
         created_ms=now_ms,
+        sha1_salt=sha1.salt,
+        sha1_iterations=sha1.iterations,
+        sha1_stored_key=sha1.stored_key,
+        sha1_server_key=sha1.server_key,
     )
-
-
-def _prepared(login: str) -> str:
-    try:
-        return prepare_login(login)
-    except ValueError as error:
-        raise click.UsageError(f"The login {error}.") from error
 
 
 def _taken(login: str) -> Failure:

@@ -5,9 +5,11 @@ there is exactly one.  One report speaks of all recipients of a message in the s
 The null sender gets none (RFC 5321 §6.1).
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -16,8 +18,10 @@ from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_verbs import Consent, Verb, carry_out, consent
 from mta.admin.render import note, visible
+from mta.config import Settings
+from mta.mail.envelope import Envelope
 from mta.mail.outcome import Outcome, Verdict
-from mta.queue.bounce import reports
+from mta.queue.bounce import Report, reports, returned_octets
 from mta.queue.settings import QueueSettings
 from mta.spool import listing, operate
 from mta.spool.filters import Filter
@@ -29,6 +33,18 @@ from mta.spool.schema import WAITING, State
 
 _ENHANCED = "5.7.1"  # RFC 3463 §3.8: not authorized, message refused
 _REASON = "Given up by the operator of the mail relay"
+
+
+Signs: TypeAlias = Callable[[Sequence[Report]], tuple[Report, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """What reports are made with; ``sign`` signs them where there is a key."""
+
+    settings: QueueSettings
+    sign: Signs
+    reason: str
 
 
 @click.command()
@@ -53,9 +69,25 @@ def bounce(
     """
     from mta.config.build import queue_settings  # noqa: PLC0415 - brings the whole service along
 
-    step = partial(_step, reason=reason, settings=queue_settings(invocation.settings))
+    settings = invocation.settings
+    reporting = Reporting(queue_settings(settings), _signature(settings), reason)
+    step = partial(_step, reporting=reporting)
     verb = Verb("bounce", "bounced", WAITING, step, "")
     return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))
+
+
+def _signature(settings: Settings) -> Signs:
+    """Return what signs reports; they go unsigned if we may not read the keys."""
+    # These bring the whole service along, and cryptography.
+    from mta.config.build import signing_rules  # noqa: PLC0415
+    from mta.dkim.store import KeyUnusable  # noqa: PLC0415
+    from mta.queue.signing import signed_now  # noqa: PLC0415
+
+    try:
+        return partial(signed_now, rules=signing_rules(settings))
+    except KeyUnusable as error:
+        note(f"reports go unsigned: {visible(str(error))}")
+        return tuple
 
 
 def _step(
@@ -65,17 +97,16 @@ def _step(
     who: str,
     limit: int,
     *,
-    reason: str,
-    settings: QueueSettings,
+    reporting: Reporting,
 ) -> int:
     """Bounce up to ``limit`` recipients in the transaction of ``conn``; return how many."""
     rows = listing.page(conn, wanted, now_ms, limit)
     rulings = []
     for message_id, of_message in groupby(rows, lambda row: row.envelope.id):
         group = tuple(of_message)
-        about = _reports(conn, group, reason, settings, now_ms)
+        about = _reports(conn, group, reporting, now_ms)
         numbers = tuple(row.recipient.number for row in group)
-        rulings.append(Ruling(message_id, numbers, _ENHANCED, reason, about))
+        rulings.append(Ruling(message_id, numbers, _ENHANCED, reporting.reason, about))
     recorded = operate.bounce(conn, rulings, now_ms, who) if rulings else []
     return sum(
         len(ruling.recipients)
@@ -85,25 +116,25 @@ def _step(
 
 
 def _reports(
-    conn: Any, group: tuple[QueueRow, ...], reason: str, settings: QueueSettings, now_ms: int
+    conn: Any, group: tuple[QueueRow, ...], reporting: Reporting, now_ms: int
 ) -> tuple[Intake, ...]:
     """Make the reports that are due about recipients of one message."""
     envelope = group[0].envelope
     settled = tuple(
-        Settled(
-            row.recipient,
-            Outcome(row.recipient.number, Verdict.FAILED, 0, _ENHANCED, _words(row, reason), ""),
-            State.BOUNCED,
-            now_ms,
-        )
+        Settled(row.recipient, _outcome(row, reporting.reason), State.BOUNCED, now_ms)
         for row in group
     )
     try:
-        made = reports(envelope, settled, _first_chunk(conn, envelope.id), settings, now_ms)
+        chunk = _returned(conn, envelope, reporting.settings)
+        made = reports(envelope, settled, chunk, reporting.settings, now_ms)
     except ValueError as error:  # a sender that no mail can be sent to
         note(f"{envelope.id}: no report to {visible(envelope.sender)}: {visible(str(error))}")
         return ()
-    return tuple(report.intake for report in made)
+    return tuple(report.intake for report in reporting.sign(made))
+
+
+def _outcome(row: QueueRow, reason: str) -> Outcome:
+    return Outcome(row.recipient.number, Verdict.FAILED, 0, _ENHANCED, _words(row, reason), "")
 
 
 def _words(row: QueueRow, reason: str) -> str:
@@ -114,8 +145,12 @@ def _words(row: QueueRow, reason: str) -> str:
     return f"{reason}; the last attempt was answered: {' '.join(last.split())}"
 
 
-def _first_chunk(conn: Any, message_id: str) -> bytes:
+def _returned(conn: Any, envelope: Envelope, settings: QueueSettings) -> bytes:
+    """Read what a report may need: the whole message, or its beginning."""
+    chunks = listing.chunks(conn, envelope.id)
     try:
-        return next(listing.chunks(conn, message_id), b"")
+        if envelope.size <= returned_octets(envelope, settings):
+            return b"".join(chunks)
+        return next(chunks, b"")
     except LookupError:  # the report goes without the header
         return b""

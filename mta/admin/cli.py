@@ -17,6 +17,7 @@ from mta import __version__
 from mta.admin.accounts import account
 from mta.admin.config_commands import config
 from mta.admin.database_commands import db
+from mta.admin.dkim_commands import dkim
 from mta.admin.exits import Exit, Failure
 from mta.admin.init import init
 from mta.admin.invocation import Invocation
@@ -134,5 +135,5 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-for _command in (queue, trace, account, config, db, status, init):
+for _command in (queue, trace, account, dkim, config, db, status, init):
     cli.add_command(_command)

@@ -1,5 +1,7 @@
 """Whether the files that a configuration names can be used: certificates, keys, secrets, logs.
 
+An URL is not asked: what a configuration says can be right while a server is away.
+
 It builds what the service would build from them, and tells what that raises.  Of what the
 service writes, only the directories are looked at: nothing is made, and who asks need not be
 the user that the service runs as.
@@ -9,8 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import Clock
+
 from mta.config import ConfigError, Problem, Settings, build
-from mta.tls.certificates import CertificateUnusable, ServerCertificates
+from mta.dkim.store import KeyUnusable
+from mta.tls.certificates import CertificateUnusable, ServerCertificates, read_certificates
 from mta.tls.level import ClientTls
 
 
@@ -20,6 +25,11 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     doubts: list[str] = []
     _try(problems, path, "", build.routes, settings)
     _try(problems, path, "tls.trust", ClientTls, build.trust(settings))
+    _try(problems, path, "dkim.directory", build.signing_rules, settings)
+    if settings.tls.client_authorities is not None:
+        place = settings.tls.client_authorities
+        _try(problems, path, "tls.client_authorities", read_certificates, place)
+    _try(problems, path, "oauth.authorities", lambda it: build.tokens(it, Clock()), settings)
     for number, files in enumerate(build.certificate_files(settings)):
         served = _try(problems, path, f"certificate[{number}]", ServerCertificates, [files])
         if served is not None:
@@ -46,6 +56,6 @@ def _try(
         return build_it(argument)
     except ConfigError as error:
         problems += error.problems
-    except CertificateUnusable as error:
+    except (CertificateUnusable, KeyUnusable) as error:
         problems.append(Problem(path, key, str(error)))
     return None

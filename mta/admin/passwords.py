@@ -13,7 +13,7 @@ import click
 
 from mta.admin.exits import Exit, Failure
 from mta.admin.invocation import Invocation
-from mta.auth.passwords import Keys, new_keys
+from mta.auth.passwords import SHA256, Keys, new_keys
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _LONGEST_LINE = 4096
@@ -47,10 +47,10 @@ def new_password(invocation: Invocation, file: str | None, generate: bool) -> st
     return typed
 
 
-def keys_of(password: str) -> Keys:
+def keys_of(password: str, hash_name: str = SHA256) -> Keys:
     """Derive what is stored; ``Failure`` (DATA) if the password cannot be one."""
     try:
-        return new_keys(password)
+        return new_keys(password, hash_name=hash_name)
     except ValueError as error:
         raise Failure(Exit.DATA, f"the password {error}") from error
 

@@ -169,7 +169,11 @@ def _next(row: QueueRow, now_ms: int) -> str:
         return row.state.value
     if row.active:
         return "active"
-    return span(row.next_attempt_ms - now_ms) if row.next_attempt_ms > now_ms else "now"
+    if row.next_attempt_ms <= now_ms:
+        return "now"
+    release_ms = row.envelope.asked.release_ms
+    held = release_ms is not None and release_ms > now_ms
+    return span(row.next_attempt_ms - now_ms) + " (release)" * held
 
 
 def _cut(text: str) -> str:

@@ -7,7 +7,7 @@ sizes are octets.  What is not there is null; what is empty is empty.
 from collections.abc import Sequence
 from typing import Any
 
-from mta.mail.envelope import Envelope
+from mta.mail.envelope import DeliverBy, Envelope
 from mta.mail.outcome import Outcome
 from mta.spool.history import Trace, TracedAttempt, TracedRecipient
 from mta.spool.listing import QueueRow, Summary
@@ -21,6 +21,8 @@ def queue_row(row: QueueRow) -> dict[str, Any]:
         "number": row.recipient.number,
         "recipient": row.recipient.address,
         "domain": row.recipient.domain,
+        "notify": row.recipient.notify,
+        "orcpt": row.recipient.orcpt,
         "state": row.state.value,
         "active": row.active,
         "attempts": row.recipient.attempts,
@@ -106,7 +108,18 @@ def _envelope(envelope: Envelope) -> dict[str, Any]:
         "requires": list(envelope.requirements),
         "created_ms": envelope.created_ms,
         "expires_ms": envelope.expires_ms,
+        "ret": envelope.asked.ret,
+        "envid": envelope.asked.envid,
+        "priority": envelope.asked.priority,
+        "release_ms": envelope.asked.release_ms,
+        "deliver_by": _deliver_by(envelope.asked.deliver_by),
     }
+
+
+def _deliver_by(by: DeliverBy | None) -> dict[str, Any] | None:
+    if by is None:
+        return None
+    return {"deadline_ms": by.deadline_ms, "mode": by.mode, "trace": by.trace}
 
 
 def _recipient(one: TracedRecipient) -> dict[str, Any]:
@@ -114,6 +127,8 @@ def _recipient(one: TracedRecipient) -> dict[str, Any]:
         "number": one.recipient.number,
         "recipient": one.recipient.address,
         "domain": one.recipient.domain,
+        "notify": one.recipient.notify,
+        "orcpt": one.recipient.orcpt,
         "state": one.state.value,
         "node": one.node,
         "attempts": one.recipient.attempts,

@@ -84,10 +84,33 @@ class Story:
                 *more,
                 ("report about", self._trace.parent or ""),
                 ("reports", ", ".join(self._trace.reports)),
+                *self._asked(),
                 ("expires", f"{self._at(end)} ({self._ahead(end)})" if waits else ""),
                 ("content", "" if self._trace.octets_kept else "no longer kept"),
             ]
         )
+
+    def _asked(self) -> Iterator[tuple[str, str]]:
+        """What the sender asked for beside delivery."""
+        asked = self._trace.envelope.asked
+        if asked.release_ms is not None:
+            yield "released", f"{self._at(asked.release_ms)} ({self._ahead(asked.release_ms)})"
+        by = asked.deliver_by
+        if by is not None:
+            then = "or back" if by.mode == "R" else "or a report"
+            yield (
+                "deliver by",
+                f"{self._at(by.deadline_ms)} ({self._ahead(by.deadline_ms)}), {then}",
+            )
+        yield "priority", str(asked.priority) if asked.priority else ""
+        yield "envelope id", v(asked.envid)
+        yield "return", asked.ret
+        told = ", ".join(
+            f"{address(one.recipient.address)}: {v(one.recipient.notify)}"
+            for one in self._trace.recipients
+            if one.recipient.notify
+        )
+        yield "notify", told
 
     def _ahead(self, at_ms: int) -> str:
         left = at_ms - self._now_ms
@@ -158,6 +181,11 @@ class Story:
         attempts = f"{one.recipient.attempts} attempt{'' if one.recipient.attempts == 1 else 's'}"
         if one.state is State.QUEUED and one.node:
             return f"attempt {one.recipient.attempts} is under way at {v(one.node)}"
+        release_ms = self._trace.envelope.asked.release_ms
+        if one.state is State.QUEUED and release_ms is not None and release_ms > self._now_ms:
+            return (
+                f"its sender has it held until {self._at(release_ms)} ({self._ahead(release_ms)})"
+            )
         if one.state is State.QUEUED:
             return f"after {attempts}, next {self._next(one)}"
         under_way = f"; an attempt is under way at {v(one.node)}" if one.node else ""

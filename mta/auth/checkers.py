@@ -26,11 +26,14 @@ class LoginDisabled(UnauthorizedLogin):
     """The credentials are right and the account is disabled."""
 
 
-class Reads(Protocol):
+class Spool(Protocol):
     """What is needed of ``mta.spool.database.Database``."""
 
     def read(self, fn: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Run ``fn(conn, *args)``; fails with ``SpoolUnavailable``."""
+
+    def write(self, fn: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """The same, in a transaction that is committed."""
 
 
 @implementer(ICredentialsChecker)
@@ -45,13 +48,12 @@ class AccountChecker:
     credentialInterfaces = (IUsernamePassword,)
 
     def __init__(
-        self, database: Reads, derivations: Derivations, successes: RecentSuccesses
+        self, database: Spool, derivations: Derivations, successes: RecentSuccesses
     ) -> None:
         self._database = database
         self._derivations = derivations
         self._successes = successes
-        # Stable for this process.  SCRAM, which shows the salt, will need one that is stable
-        # for the installation, or a restart tells which logins are real.
+        # For this process alone: here nobody is shown the salt (see ``scram``).
         self._secret = secrets.token_bytes(32)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[AvatarId]:
@@ -66,7 +68,7 @@ class AccountChecker:
         return known.encode()
 
     async def _check_row(self, fingerprint: bytes, username: bytes, password: bytes) -> str:
-        login = _prepared(prepare_login, username)
+        login = prepared_or_none(prepare_login, username)
         # A login with NUL or a stray surrogate is not asked for: PostgreSQL would answer with
         # an error, which the client would see as a database that is away.
         row = await self._database.read(accounts.get, login) if login is not None else None
@@ -76,7 +78,7 @@ class AccountChecker:
             keys = Keys(row.salt, row.iterations, row.stored_key, row.server_key)
             if not row.disabled and self._successes.confirm(fingerprint, row.stored_key):
                 return str(row.login)
-        secret = _prepared(prepare, password)
+        secret = prepared_or_none(prepare, password)
         matched = await self._derivations.matches(fingerprint, secret or "", keys)
         if row is None or not secret or not matched:
             raise UnauthorizedLogin
@@ -87,7 +89,7 @@ class AccountChecker:
         return str(row.login)
 
 
-def _prepared(prepares: Callable[[str], str], octets: bytes) -> str | None:
+def prepared_or_none(prepares: Callable[[str], str], octets: bytes) -> str | None:
     """Return the text of ``octets`` as SASL compares it, None where it can be no such text."""
     try:
         return prepares(octets.decode("utf-8"))

@@ -14,11 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from mta.auth.failures import AuthenticationUnavailable
 from mta.auth.passwords import Keys, verify
-
-
-class AuthenticationUnavailable(Exception):
-    """Nobody can say now whether the credentials are right: 454 4.7.0 (RFC 4954 §4.7.2)."""
 
 
 class Clock(Protocol):

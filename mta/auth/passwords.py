@@ -2,8 +2,9 @@
 
 The stored form is that of SCRAM-SHA-256: salt, iteration count, StoredKey, ServerKey.  One
 form serves PLAIN and LOGIN, where the client shows the password, and SCRAM, where it does
-not.  Whoever reads the table can neither log in by SCRAM nor read the password; he can guess
-at it off line, and each guess costs ``ITERATIONS`` rounds.
+not.  SCRAM-SHA-1 has keys of its own, with another salt: none can be had from the others.
+Whoever reads the table can neither log in by SCRAM nor read the password; he can guess at it
+off line, and each guess costs ``ITERATIONS`` rounds.
 
 The cost.  100,000 rounds of PBKDF2-HMAC-SHA-256 took 18 ms on the 2025 server processor with
 SHA instructions where this was written, and take some 60 ms without them.  RFC 7677 §4 asks
@@ -27,6 +28,8 @@ from dataclasses import dataclass, field
 
 ITERATIONS = 100_000
 SALT_OCTETS = 16
+SHA256 = "sha256"  # hashlib's names
+SHA1 = "sha1"
 _LONGEST_LOGIN = 255
 
 _PROHIBITED = (
@@ -44,7 +47,7 @@ _PROHIBITED = (
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The SCRAM-SHA-256 keys of one account.  Its repr shows none of them."""
+    """The SCRAM keys of one account, for one hash.  Its repr shows none of them."""
 
     salt: bytes = field(repr=False)
     iterations: int
@@ -95,24 +98,25 @@ def prepare_login(text: str) -> str:
     return login
 
 
-def derive(password: str, salt: bytes, iterations: int) -> Keys:
+def derive(password: str, salt: bytes, iterations: int, hash_name: str = SHA256) -> Keys:
     """Return the keys of a password that ``prepare`` has returned.  Slow: run it in a thread."""
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
-    stored_key = hashlib.sha256(client_key).digest()
-    return Keys(salt, iterations, stored_key, hmac.digest(salted, b"Server Key", "sha256"))
+    salted = hashlib.pbkdf2_hmac(hash_name, password.encode(), salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", hash_name)
+    stored_key = hashlib.new(hash_name, client_key).digest()
+    return Keys(salt, iterations, stored_key, hmac.digest(salted, b"Server Key", hash_name))
 
 
 def new_keys(
     password: str,
     iterations: int = ITERATIONS,
     random: Callable[[int], bytes] = secrets.token_bytes,
+    hash_name: str = SHA256,
 ) -> Keys:
     """Return fresh keys for a new password; ``ValueError`` says what is wrong with it."""
     prepared = prepare(password)
     if not prepared:
         raise ValueError("is empty")
-    return derive(prepared, random(SALT_OCTETS), iterations)
+    return derive(prepared, random(SALT_OCTETS), iterations, hash_name)
 
 
 def verify(password: str, keys: Keys) -> bool:
@@ -122,13 +126,17 @@ def verify(password: str, keys: Keys) -> bool:
     )
 
 
-def fake_keys(login: str, secret: bytes) -> Keys:
+def fake_keys(login: str, secret: bytes, hash_name: str = SHA256) -> Keys:
     """Return keys for a login that does not exist, so that it costs what one that does costs.
 
     The salt is a function of the login: asked twice, it is the same, as a real account's would
-    be.  No password is known that makes the stored key.
+    be; ``secret`` must be as lasting as accounts are where a client sees the salt.  No password
+    is known that makes the stored key.
     """
-    name = login.encode("utf-8", "surrogatepass")
-    salt = hmac.digest(secret, b"salt\0" + name, "sha256")[:SALT_OCTETS]
-    stored_key = hmac.digest(secret, b"stored key\0" + name, "sha256")
-    return Keys(salt, ITERATIONS, stored_key, hmac.digest(secret, b"server key\0" + name, "sha256"))
+    name = hash_name.encode() + b"\0" + login.encode("utf-8", "surrogatepass")
+
+    def made(what: bytes) -> bytes:
+        return hmac.digest(secret, what + b"\0" + name, hash_name)
+
+    salt = hmac.digest(secret, b"salt\0" + name, SHA256)[:SALT_OCTETS]
+    return Keys(salt, ITERATIONS, made(b"stored key"), made(b"server key"))

@@ -1,8 +1,8 @@
 """Turn the settings into the values that the packages below take.
 
 They know neither this file's keys nor pydantic; whatever they name differently is translated
-here and nowhere else.  ``routes`` reads the smarthosts' passwords and ``dns_servers``
-resolv.conf, so these can fail.
+here and nowhere else.  ``routes`` reads the smarthosts' passwords, ``dns_servers``
+resolv.conf and ``signing_rules`` private keys, so these can fail.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
+from mta.auth.tokens import TokenRules, Tokens
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -18,18 +20,25 @@ from mta.config.settings import Settings
 from mta.delivery.routes import Discard, Mx, Refuse, Route, Routes, Smarthost, Target
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
+from mta.dkim.rules import Keyring, Rules
+from mta.dkim.sign import SigningSettings
+from mta.dkim.store import read_keys
 from mta.dns.system import system_servers
 from mta.inbound.settings import (
     AuthMode,
     InboundSettings,
     ListenerSettings,
+    RequestSettings,
     SessionLimits,
     TlsMode,
 )
 from mta.queue.destinations import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
-from mta.tls.certificates import CertificateFiles
+from mta.smtp.mechanisms import MECHANISMS
+from mta.tls.certificates import CertificateFiles, Clients
+from mta.tls.clients import ClientCertificates
+from mta.tls.level import ClientTls
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -40,6 +49,7 @@ def inbound_settings(settings: Settings) -> InboundSettings:
         host_name=settings.host_name,
         listeners=listeners(settings),
         limits=session_limits(settings),
+        requests=request_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
         postmaster=settings.reports.postmaster,
     )
@@ -58,8 +68,20 @@ def _listener(settings: Settings, one: Listener) -> ListenerSettings:
         tls=TlsMode(one.tls),
         auth=AuthMode(one.auth),
         trusted=settings.trusted_networks if trusted is None else trusted,
+        mechanisms=mechanisms(settings, one),
+        client_certificates=ClientCertificates(one.client_certificate),
         submission=one.auth == "required" if one.submission is None else one.submission,
     )
+
+
+def mechanisms(settings: Settings, one: Listener) -> tuple[str, ...]:
+    """Return a listener's mechanisms of AUTH, without those that never succeed here."""
+    useless = set()
+    if settings.oauth.issuer is None:
+        useless |= {"OAUTHBEARER", "XOAUTH2"}
+    if one.client_certificate == "none":
+        useless.add("EXTERNAL")
+    return tuple(name for name in one.mechanisms or MECHANISMS if name not in useless)
 
 
 def session_limits(settings: Settings) -> SessionLimits:
@@ -81,14 +103,56 @@ def session_limits(settings: Settings) -> SessionLimits:
     )
 
 
+def request_settings(settings: Settings) -> RequestSettings:
+    """Return what senders may ask for."""
+    requests = settings.requests
+    hold, by = requests.future_release, requests.deliver_by
+    return RequestSettings(
+        future_release_s=0 if hold is None else int(_s(hold)),
+        deliver_by_s=None if by is None else int(_s(by)),
+        priority=requests.highest_priority if requests.mt_priority else None,
+    )
+
+
 def certificate_files(settings: Settings) -> tuple[CertificateFiles, ...]:
     """Return the certificates for listeners; the first is the default."""
     return tuple(CertificateFiles(one.certificate, one.key) for one in settings.certificate)
 
 
+def clients(settings: Settings) -> Clients:
+    """Return what listeners want of their clients' certificates."""
+    modes = {ClientCertificates(one.client_certificate) for one in settings.listener}
+    return Clients(frozenset(modes), settings.tls.client_authorities)
+
+
+def tokens(settings: Settings, reactor: Clock) -> Tokens | None:
+    """Return what checks bearer tokens, if anything does.
+
+    Raises ``ConfigError`` for a file that has no usable keys; an URL is fetched when the first
+    token comes.
+    """
+    oauth = settings.oauth
+    if oauth.issuer is None or oauth.audience is None or oauth.jwks is None:
+        return None
+    rules = TokenRules(oauth.issuer, oauth.audience, oauth.login_claim, _s(oauth.leeway))
+    if isinstance(oauth.jwks, str):
+        fetch = from_https(reactor, oauth.jwks, ClientTls(_authorities(oauth.authorities)))
+    else:
+        try:
+            parse(read(oauth.jwks))
+        except KeysUnusable as error:
+            raise ConfigError([Problem(settings.file, "oauth.jwks", str(error))]) from error
+        fetch = from_file(oauth.jwks)
+    return Tokens(rules, KeySet(fetch, reactor.seconds, refresh_s=_s(oauth.refresh)))
+
+
 def trust(settings: Settings) -> Literal["system"] | Path:
     """Return the authorities that other hosts are verified with."""
-    return settings.tls.trust if isinstance(settings.tls.trust, Path) else "system"
+    return _authorities(settings.tls.trust)
+
+
+def _authorities(configured: str | Path) -> Literal["system"] | Path:
+    return configured if isinstance(configured, Path) else "system"
 
 
 def delivery_settings(settings: Settings) -> DeliverySettings:
@@ -179,7 +243,27 @@ def queue_settings(settings: Settings) -> QueueSettings:
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
+        return_full_octets=reports.return_full_size,
     )
+
+
+def signing_settings(settings: Settings) -> SigningSettings:
+    """Return how mail is signed."""
+    dkim = settings.dkim
+    header_form, body_form = dkim.canonicalization.split("/")
+    return SigningSettings(
+        header_form=header_form,  # type: ignore[arg-type]  # the section knows four values
+        body_form=body_form,  # type: ignore[arg-type]
+        additional=dkim.signed_fields,
+        expire_s=None if dkim.expire is None else round(_s(dkim.expire)),
+        relayed=dkim.relayed,
+    )
+
+
+def signing_rules(settings: Settings) -> Rules:
+    """Read the keys; ``KeyUnusable`` if one of them must not be used."""
+    keyring = Keyring(read_keys(settings.dkim.directory), settings.dkim.domains)
+    return Rules(keyring, signing_settings(settings))
 
 
 def node_name(settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pydantic import StrictInt
+from pydantic import Field, StrictBool, StrictInt
 
 from mta.config.fields import setting, table
 from mta.config.section import Conflict, Section
@@ -10,6 +10,7 @@ from mta.config.units import parse_duration as _d
 from mta.config.units import parse_size as _s
 from mta.config.values import (
     Duration,
+    DurationOrNever,
     Size,
 )
 
@@ -47,6 +48,35 @@ class Limits(Section):
             )
         if self.message_size < 65_536:
             yield Conflict(("message_size",), "must be at least 64KiB (RFC 5321 §4.5.3.1.7)")
+
+
+class Requests(Section):
+    """What senders may ask for beside delivery (docs/submission.rst).  Reports they always may."""
+
+    future_release: DurationOrNever = Field(
+        _d("30d"),
+        description="The longest that mail is held for a client that has logged in"
+        ' (FUTURERELEASE, RFC 4865); "never": it is not offered.',
+    )
+    deliver_by: DurationOrNever = Field(
+        _d("1m"),
+        description="The shortest time within which mail may be asked to arrive or come back"
+        ' (DELIVERBY, RFC 2852); "never": it is not offered.',
+    )
+    mt_priority: StrictBool = setting("Whether priorities are offered (RFC 6710).", True)
+    highest_priority: StrictInt = setting(
+        "The highest priority that a client that has logged in may use; others have 0 at most.",
+        9,
+        ge=0,
+        le=9,
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield times that SMTP cannot say."""
+        for key in ("future_release", "deliver_by"):
+            time = getattr(self, key)
+            if time is not None and not 1 <= time.total_seconds() <= 999_999_999:
+                yield Conflict((key,), 'must be "1s" at least and not above 30 years')
 
 
 class Inbound(Section):

@@ -23,6 +23,7 @@ from mta.config.values import (
     Endpoint,
     FilePath,
     LogTarget,
+    Mechanism,
     Name,
     NetworkValue,
     SecretCredential,
@@ -102,6 +103,20 @@ class Listener(Section):
         description="required: whoever has not logged in may not send, trusted networks included;"
         " optional: who comes from a trusted network need not log in; none: only they may send.",
     )
+    mechanisms: tuple[Mechanism, ...] | None = Field(
+        None,
+        description="How clients may log in: EXTERNAL, SCRAM-SHA-256-PLUS, SCRAM-SHA-256,"
+        " SCRAM-SHA-1-PLUS, SCRAM-SHA-1, OAUTHBEARER, XOAUTH2, PLAIN, LOGIN.  Default: all; each is"
+        " offered where it can succeed (EXTERNAL to a client that has shown a certificate,"
+        " -PLUS on a connection with channel binding, the tokens with an issuer in [oauth]).",
+        examples=[["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"]],
+    )
+    client_certificate: Literal["none", "requested", "required"] = Field(
+        "none",
+        description="requested: a client may show a certificate, and log in with EXTERNAL if it"
+        " stands for an account (mta account certificate add); required: nobody is let in"
+        " without one of tls.client_authorities.",
+    )
     submission: StrictBool | None = Field(
         None,
         description="Whether all mail here is new, so that missing Date and Message-ID fields are"
@@ -124,6 +139,15 @@ class Listener(Section):
                 " a password is never asked for in the clear",
                 ("tls",),
             )
+        if self.mechanisms is not None and self.auth == "none":
+            yield Conflict(("mechanisms",), 'mean nothing with auth = "none"', ("auth",))
+        if self.mechanisms == ():
+            yield Conflict(("mechanisms",), 'must not be empty: write auth = "none"', ())
+        if self.client_certificate != "none" and self.tls == "none":
+            yield Conflict(("client_certificate",), "needs TLS", ("tls",))
+        if "EXTERNAL" in (self.mechanisms or ()) and self.client_certificate == "none":
+            text = 'EXTERNAL needs client_certificate = "requested" or "required"'
+            yield Conflict(("mechanisms",), text, ("client_certificate",))
 
 
 class Certificate(Section):
@@ -165,6 +189,12 @@ class Tls(Section):
     )
     minimum: Literal["TLSv1.2", "TLSv1.3"] = Field(
         "TLSv1.2", description="The oldest version that listeners speak."
+    )
+    client_authorities: FilePath | None = Field(
+        None,
+        description="PEM file of the certificate authorities that issue clients' certificates."
+        "  Without it a client is known only by the fingerprint of its certificate.",
+        examples=["/etc/mta/clients.pem"],
     )
 
 

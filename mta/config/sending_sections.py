@@ -150,6 +150,10 @@ class Reports(Section):
     return_size: Size = setting(
         "Reports carry the whole message up to this size, of larger ones the header.", 0
     )
+    return_full_size: Size = setting(
+        "The same where the sender asks for the whole message (RET=FULL, RFC 3461 §4.3).",
+        _s("1MiB"),
+    )
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield copies to nobody."""

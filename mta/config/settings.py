@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr
 
+from mta.config.dkim_section import Dkim
 from mta.config.fields import table
-from mta.config.limit_sections import Limits, Timeouts
+from mta.config.limit_sections import Limits, Requests, Timeouts
+from mta.config.oauth_section import Oauth
 from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
 from mta.config.sections import Certificate, Dns, Listener, Log, Spool, Tls
@@ -45,9 +47,12 @@ class Settings(Section):
     queue: Queue = table()
     delivery: Delivery = table()
     reports: Reports = table()
+    dkim: Dkim = table()
     dns: Dns = table()
     tls: Tls = table()
+    oauth: Oauth = table()
     limits: Limits = table()
+    requests: Requests = table()
     timeouts: Timeouts = table()
     log: Log = table()
 
@@ -65,6 +70,7 @@ class Settings(Section):
         yield from _doubles("route", "name", [one.name for one in self.route])
         yield from self._certificates()
         yield from self._nobody()
+        yield from self._clients()
         if self.queue.attempt_limit < self.timeouts.outbound.total:
             yield Conflict(
                 ("queue", "attempt_limit"),
@@ -81,6 +87,19 @@ class Settings(Section):
                 ' [[certificate]], or let "mta init" make a first one',
                 ("listener",),
             )
+
+    def _clients(self) -> Iterator[Conflict]:
+        for index, one in enumerate(self.listener):
+            if one.client_certificate == "required" and self.tls.client_authorities is None:
+                yield Conflict(
+                    ("listener", index, "client_certificate"),
+                    '"required" needs tls.client_authorities: nobody could show a good one',
+                    ("tls",),
+                )
+            tokens = {"OAUTHBEARER", "XOAUTH2"}.intersection(one.mechanisms or ())
+            if tokens and self.oauth.issuer is None:
+                text = f"{' and '.join(sorted(tokens))} need an issuer in [oauth]"
+                yield Conflict(("listener", index, "mechanisms"), text, ("oauth",))
 
     def _nobody(self) -> Iterator[Conflict]:
         for index, one in enumerate(self.listener):

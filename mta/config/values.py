@@ -21,11 +21,14 @@ from pydantic import (
 from mta.config.endpoints import endpoint
 from mta.config.secret import Secret, secret_in_credential, secret_in_file
 from mta.config.units import format_duration, format_size, parse_duration, parse_size
+from mta.dkim.field_names import NEVER_SIGNED
 from mta.mail.address import ascii_domain, split
+from mta.smtp.mechanisms import MECHANISMS
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+_FIELD_NAME = re.compile(r"[!-9;-~]{1,76}\Z")  # RFC 5322 §2.2
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _TEXT = WithJsonSchema({"type": "string"})
 
@@ -136,6 +139,16 @@ def name(value: object) -> str:
     return text
 
 
+def signed_field(value: object) -> str:
+    """Return the name of a header field that a signature may cover (RFC 6376 §5.4.1)."""
+    text = _text(value, "X-Campaign")
+    if not _FIELD_NAME.match(text):
+        raise ValueError(f'"{text}" is not the name of a header field')
+    if text.lower() in NEVER_SIGNED:
+        raise ValueError(f'"{text}" is never signed: it does not arrive as it was sent')
+    return text
+
+
 def file_path(value: object, info: ValidationInfo) -> Path:
     """Return a path; a relative one begins at the configuration file's directory."""
     text = _text(value, "/etc/mta/certificate.pem") if not isinstance(value, Path) else str(value)
@@ -159,6 +172,23 @@ def log_target(value: object, info: ValidationInfo) -> str | Path:
 def authorities(value: object, info: ValidationInfo) -> str | Path:
     """Return "system", or the path of a file of certificates."""
     return "system" if value == "system" else file_path(value, info)
+
+
+def file_or_url(value: object, info: ValidationInfo) -> str | Path:
+    """Return an HTTPS URL, or the path of a file."""
+    if isinstance(value, str) and "://" in value:
+        if not re.fullmatch(r"https://[!-~]+", value):
+            raise ValueError(f'"{value}" must begin with https://, or be the path of a file')
+        return value
+    return file_path(value, info)
+
+
+def mechanism(value: object) -> str:
+    """Return the name of a mechanism of AUTH."""
+    name = _text(value, "SCRAM-SHA-256").upper()
+    if name not in MECHANISMS:
+        raise ValueError(f'"{value}" must be one of {", ".join(MECHANISMS)}')
+    return name
 
 
 def _secret_file(value: object, info: ValidationInfo) -> Secret:
@@ -204,7 +234,10 @@ Size = Annotated[
 ]
 FullName = Annotated[str, BeforeValidator(full_name)]
 Host = Annotated[str, BeforeValidator(host)]
+Domain = Annotated[str, BeforeValidator(domain)]
+SignedField = Annotated[str, BeforeValidator(signed_field)]
 Name = Annotated[str, BeforeValidator(name)]
+Mechanism = Annotated[str, BeforeValidator(mechanism)]
 Address = Annotated[str, BeforeValidator(address)]
 DomainPattern = Annotated[
     str, PlainValidator(domain_pattern), PlainSerializer(_write_pattern, return_type=str), _TEXT
@@ -221,6 +254,7 @@ Endpoint = Annotated[
 ]
 FilePath = Annotated[Path, PlainValidator(file_path), _PLAIN_TEXT, _TEXT]
 LogTarget = Annotated[str | Path, PlainValidator(log_target), _PLAIN_TEXT, _TEXT]
+FileOrUrl = Annotated[str | Path, PlainValidator(file_or_url), _PLAIN_TEXT, _TEXT]
 Authorities = Annotated[str | Path, PlainValidator(authorities), _PLAIN_TEXT, _TEXT]
 
 

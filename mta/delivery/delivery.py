@@ -5,7 +5,8 @@ failure on the way means is decided in ``attempt``; nothing here writes anywhere
 is the scheduler's: each job uses one connection at a time.
 """
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -39,6 +40,10 @@ class Exchangers(Protocol):
         """Give the IP addresses of ``host``."""
 
 
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class Delivery:
     """Sends jobs.  Nothing it returns fails, except by being cancelled."""
 
@@ -51,7 +56,10 @@ class Delivery:
         exchangers: Exchangers,
         tls: ClientTls,
         emit: Emit,
+        *,
+        now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
+        self._now_ms = now_ms
         self._reactor = reactor
         self._settings = settings
         self._exchangers = exchangers
@@ -148,6 +156,7 @@ class _Walk:
         self._opening = delivery._opening
         self._exchangers = delivery._exchangers
         self._seconds = delivery._reactor.seconds
+        self._now_ms = delivery._now_ms
         self._until = self._seconds() + settings.timeouts.total
         self._attempt = attempt
         self._message = message
@@ -188,7 +197,7 @@ class _Walk:
 
     async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
         """Send on ``connection``; False if it had been dead before."""
-        session = Session(connection, site, self._seconds, connect_s)
+        session = Session(connection, site, self._seconds, connect_s, self._now_ms)
         uses = connection.uses
         try:
             limit = self._settings.recipients_per_transaction

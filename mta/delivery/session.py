@@ -11,15 +11,16 @@ domain, and needs no SMTPUTF8; so does a message whose header and addresses are 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mta.delivery.attempt import Attempt, Contact, Unable, proves_dead
 from mta.delivery.connection import Connection
 from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
-from mta.mail.envelope import Body, Envelope, Recipient
+from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
 from mta.mail.outcome import Peer, Timing, Tls, TlsLevel
+from mta.smtp.requests import mail_parameters, rcpt_parameters
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
 
@@ -48,6 +49,25 @@ def insecure(extensions: Extensions, tls: Tls) -> Unable | None:
     return None
 
 
+def too_late(by: DeliverBy | None, extensions: Extensions, now_ms: int) -> Unable | None:
+    """Return why a message that is to come back in time must not be sent there (RFC 2852 §4.1.4).
+
+    A hop without DELIVERBY would not return it; one that needs longer would refuse it.
+    """
+    if by is None or by.mode != "R":
+        return None
+    left_s = (by.deadline_ms - now_ms) // 1000
+    if left_s <= 0:
+        return Unable("5.4.7", "the time that the sender allowed for the delivery is over")
+    if "DELIVERBY" not in extensions.keywords:
+        text = "the sender wants it back if it is late, and the host does not offer DELIVERBY"
+        return Unable("5.3.3", text)
+    if left_s < extensions.deliver_by_s:
+        text = f"{left_s} seconds are left, and the host wants {extensions.deliver_by_s}"
+        return Unable("5.4.7", text)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What is sent, ready for the wire."""
@@ -56,6 +76,7 @@ class Message:
     sender: str
     rcpt_lines: dict[int, bytes]  # by the recipient's number
     body: Body
+    rcpt_more: dict[int, bytes]  # what a hop that has DSN is told of some of them (RFC 3461 §5.2.1)
     utf8_sender: bool  # in the local part: nobody gets it without SMTPUTF8
     utf8: frozenset[int]  # numbers of recipients that need it for their own address
 
@@ -70,6 +91,15 @@ class Message:
             elif self.envelope.utf8:
                 need.setdefault(_NO_UTF8_HEADER, []).append(recipient)
         return need
+
+    def with_priority_on_top(self, extensions: Extensions) -> "Message":
+        """Return what a hop without MT-PRIORITY gets: it is in the header then (RFC 6758 §4)."""
+        priority = self.envelope.asked.priority
+        if not priority or "MT-PRIORITY" in extensions.keywords:
+            return self
+        line = b"MT-Priority: %d\r\n" % priority
+        envelope = replace(self.envelope, size=self.envelope.size + len(line))
+        return replace(self, envelope=envelope, body=Topped(line, self.body))
 
 
 # RFC 6531 §3.5
@@ -101,7 +131,12 @@ def prepare(attempt: Attempt, envelope: Envelope, body: Body) -> Message:
             attempt.unsendable([recipient], "5.1.3", str(error))
         if beyond:
             utf8.add(recipient.number)
-    return Message(envelope, sender, lines, body, utf8_sender, frozenset(utf8))
+    more = {
+        recipient.number: rcpt_parameters(recipient)
+        for recipient in attempt.left.values()
+        if recipient.notify or recipient.orcpt
+    }
+    return Message(envelope, sender, lines, body, more, utf8_sender, frozenset(utf8))
 
 
 def _on_the_wire(address: str, domain: str) -> tuple[str, bool]:
@@ -134,6 +169,26 @@ def _batch(
     return batch, others
 
 
+class Topped:
+    """A body with a line on top of its header."""
+
+    def __init__(self, line: bytes, body: Body) -> None:
+        self._line = line
+        self._body = body
+        self.count = body.count
+
+    @property
+    def memory(self) -> tuple[bytes, ...] | None:
+        """All chunks, when they are still at hand."""
+        memory = self._body.memory
+        return (self._line + memory[0], *memory[1:]) if memory else memory
+
+    async def chunk(self, number: int) -> bytes:
+        """Give chunk ``number``."""
+        chunk = await self._body.chunk(number)
+        return chunk if number else self._line + chunk
+
+
 class Session:
     """Sends one message on ``connection``, and tells ``attempt`` what comes of it."""
 
@@ -143,7 +198,10 @@ class Session:
         site: Site,
         seconds: Callable[[], float],
         connect_s: float,
+        now_ms: Callable[[], int],
     ) -> None:
+        """``seconds`` measures how long things take, ``now_ms`` is the wall clock of deadlines."""
+        self._now_ms = now_ms
         self._connection = connection
         self._reused = connection.uses > 0
         self._site = site
@@ -162,9 +220,9 @@ class Session:
 
         False if the connection turns out to have been dead before: nothing has happened then.
         """
-        connection = self._connection
-        extensions = connection.client.extensions
-        why = unable(message.envelope, extensions, connection.tls)
+        extensions = self._connection.client.extensions
+        now_ms = 0 if message.envelope.asked is NOTHING else self._now_ms()
+        why = self._unable(message.envelope, now_ms)
         if why is not None:
             attempt.unable(why, self._contact(0.0))
             return True
@@ -177,19 +235,29 @@ class Session:
             need_utf8 = {}
         if not waiting:
             return True
-        mail = self._mail(message, utf8=bool(need_utf8))
+        message = message.with_priority_on_top(extensions)
+        mail = self._mail(message, now_ms, utf8=bool(need_utf8))
         return await self._all(attempt, message, mail, waiting, limit)
 
-    def _mail(self, message: Message, *, utf8: bool) -> bytes:
-        envelope = message.envelope
+    def _unable(self, envelope: Envelope, now_ms: int) -> Unable | None:
+        connection = self._connection
+        extensions = connection.client.extensions
+        why = unable(envelope, extensions, connection.tls)
+        return why or too_late(envelope.asked.deliver_by, extensions, now_ms)
+
+    def _mail(self, message: Message, now_ms: int, *, utf8: bool) -> bytes:
+        envelope, extensions = message.envelope, self._connection.client.extensions
+        more = b" REQUIRETLS" if envelope.require_tls else b""
+        if envelope.asked is not NOTHING:
+            more += mail_parameters(envelope.asked, extensions.keywords, now_ms)
         return mail_line(
             message.sender,
             envelope.size,
             envelope.eight_bit,
-            self._connection.client.extensions,
+            extensions,
             utf8=utf8,
             binary=envelope.binary,
-            more=b" REQUIRETLS" if envelope.require_tls else b"",
+            more=more,
         )
 
     async def _all(
@@ -223,6 +291,9 @@ class Session:
     ) -> None:
         began = self._seconds()
         lines = [message.rcpt_lines[recipient.number] for recipient in batch]
+        if message.rcpt_more and "DSN" in self._connection.client.extensions.keywords:
+            more = [message.rcpt_more.get(recipient.number, b"") for recipient in batch]
+            lines = [b"%s%s\r\n" % (line[:-2], one) for line, one in zip(lines, more, strict=True)]
         try:
             transaction = await self._connection.transact(
                 mail, lines, message.body, chunked=message.envelope.binary
@@ -239,5 +310,12 @@ class Session:
 
     def _contact(self, transmit_s: float) -> Contact:
         connection, site = self._connection, self._site
-        peer = Peer(site.host, connection.address, site.port, connection.tls, connection.uses)
+        peer = Peer(
+            site.host,
+            connection.address,
+            site.port,
+            connection.tls,
+            connection.uses,
+            connection.client.extensions.keywords,
+        )
         return Contact(peer, Timing(self._connect_s, transmit_s))

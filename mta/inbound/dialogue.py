@@ -7,11 +7,10 @@ be asked first (accounts, spool), a coroutine that gives it.
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 
-from mta.auth.credentials import AuthenticationFailed, AuthenticationUnavailable
-from mta.inbound import relaying
+from mta.inbound import relaying, requests
+from mta.inbound.authentication import Authentication
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.transaction import Transaction
@@ -29,30 +28,26 @@ from mta.smtp.events import (
     Rejected,
 )
 from mta.smtp.replies import Reply, reply
-from mta.smtp.sasl import Claim
+from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
+from mta.tls.clients import ClientCertificate
 
-Later: TypeAlias = Coroutine[Deferred[Any], Any, Reply | None]
-Answer: TypeAlias = Reply | Later | None  # None: go on
+Said: TypeAlias = Reply | StoredKeys | None  # None: go on
+Later: TypeAlias = Coroutine[Deferred[Any], Any, Said]
+Answer: TypeAlias = Said | Later
 
 OK_MAIL = reply(250, "2.1.0", "Ok")
 GO_AHEAD = reply(354, "", "End data with <CR><LF>.<CR><LF>")
-AUTHENTICATED = reply(235, "2.7.0", "Authentication successful")
-WRONG = reply(535, "5.7.8", "Authentication failed: login or password is wrong")
-CANNOT_SAY = reply(454, "4.7.0", "Authentication is not possible at the moment; try again later")
 
 
 class Dialogue:
     """One client, from its connection to its end."""
-
-    _log = Logger()
 
     def __init__(
         self, reception: Reception, listener: ListenerSettings, address: str, core: Server
     ) -> None:
         """``address`` is the client's IP address, ``core`` the protocol's state."""
         self.tls = ""  # what was negotiated
-        self.login = ""
         self.messages = 0  # accepted
         self._reception = reception
         self._settings = reception.settings
@@ -61,6 +56,7 @@ class Dialogue:
         self._trusted = listener.trusts(address)
         self._core = core
         self._transaction: Transaction | None = None
+        self._authentication = Authentication(reception, self.origin)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
             Rcpt: self._rcpt,
@@ -69,9 +65,18 @@ class Dialogue:
             EndOfChunk: self._end_of_chunk,
             EndOfData: self._end_of_data,
             Forget: self._forget,
-            Claim: self._authenticate,
             Rejected: self._rejected,
+            **self._authentication.answers(),
         }
+
+    @property
+    def login(self) -> str:
+        """Who the client is, "" as long as it has not proved to be anybody."""
+        return self._authentication.login
+
+    def secured(self, tls: str, certificate: ClientCertificate | None) -> None:
+        """TLS is on; the client has shown ``certificate``."""
+        self.tls, self._authentication.certificate = tls, certificate
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
@@ -104,14 +109,24 @@ class Dialogue:
         refusal = relaying.may_begin(self._listener, login=self.login, secure=self._core.secure)
         if refusal is not None:
             return self._refuse("MAIL", refusal, "not authenticated", mail.sender)
+        asked = requests.grant(
+            mail.wanted,
+            self._settings.requests,
+            login=self.login,
+            now_ms=self._reception.now_ms(),
+        )
+        if isinstance(asked, Reply):
+            return self._refuse("MAIL", asked, "cannot be granted", mail.sender)
         self._transaction = Transaction(
             self._reception,
             self._settings,
             self.origin(utf8=mail.utf8),
             mail,
             submission=self._listener.submission or bool(self.login),
+            asked=asked,
+            highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
         )
-        return OK_MAIL
+        return requests.accepted(mail.wanted, asked, OK_MAIL)
 
     def _rcpt(self, rcpt: Rcpt) -> Reply:
         transaction = self._transaction
@@ -126,7 +141,7 @@ class Dialogue:
         if refusal is not None and not postmaster:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
-        answer = transaction.add(address)
+        answer = transaction.add(address, rcpt.notify, rcpt.orcpt)
         if not answer.positive:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
         return answer
@@ -160,33 +175,6 @@ class Dialogue:
         if answer.positive:
             self.messages += 1
         return answer
-
-    async def _authenticate(self, claim: Claim) -> Reply:
-        accounts = self._reception.accounts
-        assert accounts is not None
-        try:
-            self.login = await accounts.check(claim.login, claim.password)
-        except CancelledError:
-            raise
-        except AuthenticationFailed as error:
-            self._not_authenticated(claim, error.reason)
-            return WRONG
-        except AuthenticationUnavailable:
-            self._not_authenticated(claim, "unavailable")
-            return CANNOT_SAY
-        except Exception as error:
-            self._log.error("authentication is failing: {what}", what=type(error).__name__)
-            self._not_authenticated(claim, "unavailable")
-            return CANNOT_SAY
-        self._reception.emit(events.Authenticated(self.origin(), claim.mechanism))
-        return AUTHENTICATED
-
-    def _not_authenticated(self, claim: Claim, reason: str) -> None:
-        # The only text of a client's that has not come through the grammar.
-        login = "".join(c if c.isprintable() else "?" for c in claim.login[:255])
-        self._reception.emit(
-            events.AuthenticationFailed(self.origin(), claim.mechanism, login, reason)
-        )
 
     def _rejected(self, rejected: Rejected) -> None:
         self._refuse(rejected.verb, rejected.reply, "protocol")

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
+from mta.dkim.signer import Signer
 from mta.inbound.reception import Credentials, Reception, Writes, wall_ms
 from mta.inbound.session import SHUTDOWN, Session
 from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
@@ -20,6 +21,7 @@ from mta.mail.envelope import Origin
 from mta.mail.events import Emit, Refused
 from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import Reply, reply
+from mta.smtp.requests import Offer
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
 
@@ -103,10 +105,11 @@ class Inbound:
         certificates: ServerCertificates | None,
         emit: Emit,
         now_ms: Callable[[], int] = wall_ms,
+        signer: Signer | None = None,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
-            reactor, settings, database, handover, accounts, certificates, emit, now_ms
+            reactor, settings, database, handover, accounts, certificates, emit, now_ms, signer
         )
         self._factories: list[SessionFactory] = []
         self._ended: Deferred[None] | None = None
@@ -125,7 +128,8 @@ class Inbound:
             return factory
         assert certificates is not None
         clock: Any = self._reception.clock
-        wrapped = TLSMemoryBIOFactory(certificates.options(), False, factory, clock)
+        options = certificates.options(lambda: factory.listener.client_certificates)
+        wrapped = TLSMemoryBIOFactory(options, False, factory, clock)
         # The default aggregates small writes for one turn of the reactor; ours are joined already.
         wrapped.protocol = TLSMemoryBIOProtocol
         wrapped.noisy = False
@@ -179,13 +183,20 @@ class Inbound:
 
 
 def _core_settings(reception: Reception, listener: ListenerSettings) -> ServerSettings:
-    limits = reception.settings.limits
+    limits, requests = reception.settings.limits, reception.settings.requests
     return ServerSettings(
         host_name=reception.settings.host_name,
         message_size=limits.message_size,
         recipients=limits.recipients,
         starttls=listener.tls is TlsMode.STARTTLS,
         auth=listener.auth is not AuthMode.NONE,
+        mechanisms=listener.mechanisms,
         errors=limits.errors,
         idle_commands=limits.idle_commands,
+        requests=Offer(
+            requests.future_release_s,
+            requests.deliver_by_s,
+            requests.priority is not None,
+            reception.now_ms,
+        ),
     )

@@ -8,10 +8,13 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from mta.dkim.signer import Signer
 from mta.inbound.settings import InboundSettings
 from mta.mail.events import Emit
+from mta.smtp.sasl import StoredKeys
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
+from mta.tls.clients import ClientCertificate
 
 
 class Writes(Protocol):
@@ -35,6 +38,15 @@ class Credentials(Protocol):
     def check(self, login: str, password: str) -> Deferred[str]:
         """Give the canonical login."""
 
+    def scram_keys(self, login: str, hash_name: str) -> Deferred[StoredKeys]:
+        """Give the keys of a login, or what stands in for them."""
+
+    def check_token(self, token: str, login: str) -> Deferred[str]:
+        """Give the canonical login that a token is about."""
+
+    def check_certificate(self, shown: ClientCertificate, login: str) -> Deferred[str]:
+        """Give the canonical login that a certificate stands for."""
+
 
 def wall_ms() -> int:
     """Milliseconds since the epoch, UTC."""
@@ -53,5 +65,6 @@ class Reception:
     certificates: ServerCertificates | None
     emit: Emit
     now_ms: Callable[[], int] = wall_ms  # for what is written down; waits go by ``clock``
+    signer: Signer | None = None
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping

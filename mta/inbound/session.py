@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mta.inbound.dialogue import Dialogue
+from mta.inbound.dialogue import Dialogue, Said
 from mta.inbound.endings import ending
 from mta.inbound.patience import Patience
 from mta.inbound.reception import Reception
@@ -30,9 +30,12 @@ from mta.mail.events import Disconnected
 from mta.smtp.events import EndOfData, Event, StartTls
 from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import Reply, reply
+from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
 from mta.smtp.states import IN_CONTENT, State
 from mta.tcp import write_now
+from mta.tls.clients import ClientCertificates, client_certificate
+from mta.tls.connections import channel_binding
 from mta.tls.level import describe
 
 READ_AHEAD = 64 * 1024  # octets
@@ -91,8 +94,9 @@ class Session(Protocol):
     def handshakeCompleted(self) -> None:
         """TLS is on."""
         self._handshaking = False
-        self._core.secured()
-        self._dialogue.tls = describe(self.transport)
+        certificate = client_certificate(self.transport)
+        self._core.secured(channel_binding(self.transport), certificate=certificate is not None)
+        self._dialogue.secured(describe(self.transport), certificate)
         if self._listener.tls is TlsMode.IMPLICIT:
             self._greet()
         else:
@@ -192,27 +196,30 @@ class Session(Protocol):
             self._start_tls()
             return
         answer = self._dialogue.answer(event)
-        if isinstance(answer, Reply):
-            self._core.answer(answer)
-        elif answer is None:
-            self._core.proceed()
+        if answer is None or isinstance(answer, Reply | StoredKeys):
+            self._say(answer)
         else:
             if isinstance(event, EndOfData):
                 self._patience.content_ended()
             self._answering = True
             Deferred.fromCoroutine(answer).addCallback(self._answered).addErrback(self._failed)
 
-    def _answered(self, answer: Reply | None) -> None:
+    def _say(self, answer: Said) -> None:
+        if answer is None:
+            self._core.proceed()
+        elif isinstance(answer, Reply):
+            self._core.answer(answer)
+        else:
+            self._core.supply(answer)
+
+    def _answered(self, answer: Said) -> None:
         self._answering = False
         if self._lost:
             self._forget()
             return
         if self._core.state is State.CLOSED:
             return  # aborted; connectionLost comes
-        if answer is None:
-            self._core.proceed()
-        else:
-            self._core.answer(answer)
+        self._say(answer)
         if self._reception.closing and self._core.state not in IN_CONTENT:
             self._core.close(SHUTDOWN, "shutdown")
         self._work()
@@ -240,7 +247,10 @@ class Session(Protocol):
         self._flush()
         self._handshaking = True
         self._patience.handshake()
-        transport.startTLS(certificates.options())  # type: ignore[union-attr]
+        transport.startTLS(certificates.options(self._certificates_wanted))  # type: ignore[union-attr]
+
+    def _certificates_wanted(self) -> ClientCertificates:
+        return self._listener.client_certificates
 
     def _flush(self) -> bool:
         octets = self._core.output()

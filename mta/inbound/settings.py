@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from mta.smtp.mechanisms import PASSWORDS
+from mta.tls.clients import ClientCertificates
+
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MEBIBYTE = 1024 * 1024
@@ -40,6 +43,8 @@ class ListenerSettings:
     auth: AuthMode = AuthMode.REQUIRED
     trusted: tuple[Network, ...] = ()  # clients from here relay without AUTH
     submission: bool = False  # all mail here is new: Date and Message-ID are added (RFC 6409 §8)
+    mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, in the order in which they are offered
+    client_certificates: ClientCertificates = ClientCertificates.NONE
 
     def trusts(self, address: str) -> bool:
         """Tell whether ``address`` lies in a trusted network."""
@@ -71,11 +76,21 @@ class SessionLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestSettings:
+    """What senders may ask for beside delivery, and within which bounds."""
+
+    future_release_s: int = 30 * 86400  # the longest hold (RFC 4865); 0: not offered
+    deliver_by_s: int | None = 60  # the shortest time to return by (RFC 2852); None: not offered
+    priority: int | None = 9  # the highest of who has logged in (RFC 6710); None: not offered
+
+
+@dataclass(frozen=True, slots=True)
 class InboundSettings:
     """Everything."""
 
     host_name: str  # in the greeting, in EHLO's answer, in Received and Message-ID
     listeners: tuple[ListenerSettings, ...] = ()
     limits: SessionLimits = SessionLimits()
+    requests: RequestSettings = RequestSettings()
     expiry_ms: int = 5 * 24 * 3600 * 1000  # from acceptance to the last attempt
     postmaster: str = ""  # whom mail for <postmaster> (RFC 5321 §4.5.1) goes to; "": see relaying

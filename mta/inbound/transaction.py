@@ -13,6 +13,7 @@ the spool's own sweep removes them.
 """
 
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,9 +21,10 @@ from twisted.logger import Logger
 
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
+from mta.inbound.signature import Signature
 from mta.mail import headers
 from mta.mail.address import domain_of
-from mta.mail.envelope import Body, Envelope, MemoryBody, Origin, Recipient
+from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
 from mta.mail.events import Accepted, Note, Refused
 from mta.mail.queue_id import new_queue_id
 from mta.smtp.commands import Mail
@@ -58,32 +60,42 @@ class Transaction:
         mail: Mail,
         *,
         submission: bool,
+        asked: Asked = NOTHING,
+        highest: int | None = None,
     ) -> None:
-        """``submission``: the message is new and what its header lacks is added (RFC 6409 §8)."""
+        """``submission``: the message is new and what its header lacks is added (RFC 6409 §8).
+
+        ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
+        """
+        self._asked = asked
+        self._highest = highest
         self._reception = reception
         self._settings = settings
         self._origin = origin
         self._submission = submission
         self._mail = mail
         self.sender = mail.sender
-        self._recipients: dict[str, str] = {}  # address -> domain; a second RCPT is the first
+        # address -> domain, NOTIFY, ORCPT; a second RCPT is the first
+        self._recipients: dict[str, tuple[str, str, str]] = {}
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
         self._pieces: list[bytes] = []
-        self._held = 0  # octets in ``_pieces``
+        self._held = 0  # octets in ``_pieces``, and in the head of a message being signed
         self._size = 0  # octets in all, those that were prepended included
         self._stored = 0  # chunks in the spool
         self._touched = False  # there may be chunks in the spool
+        self._head = b""  # chunk 0, if it could not be stored before all others
         self._message_id = ""
         self._utf8_header = self._tls_not_required = False
+        self._signature = self._begin_signature()
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
-    def add(self, address: str) -> Reply:
+    def add(self, address: str, notify: str = "", orcpt: str = "") -> Reply:
         """One more recipient."""
         if len(self._recipients) >= self._settings.limits.recipients:
             return TOO_MANY_RECIPIENTS
-        self._recipients.setdefault(address, domain_of(address))
+        self._recipients.setdefault(address, (domain_of(address), notify, orcpt))
         return OK_RCPT
 
     def take(self, data: bytes) -> Coroutine[Deferred[Any], Any, None] | None:
@@ -113,7 +125,9 @@ class Transaction:
         """The message is complete: accept it or not."""
         if end.refusal is None and self._failure is None:
             self._keep(end.data)
-            chunk = self._chunk()
+            chunk = self._chunk(last=True)
+            if self._signature is not None and self._failure is None:
+                chunk = await self._sign(self._signature, chunk)
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
         refusal = end.refusal or self._failure
         self._release()
@@ -144,8 +158,11 @@ class Transaction:
             self._pieces[-1] += data
         else:
             self._pieces.append(data)
-        self._held += len(data)
-        self._reception.held += len(data)
+        self._hold(len(data))
+
+    def _hold(self, octets: int) -> None:
+        self._held += octets
+        self._reception.held += octets
 
     def _release(self) -> None:
         self._reception.held -= self._held
@@ -154,35 +171,73 @@ class Transaction:
 
     async def _store_then_keep(self, data: bytes) -> None:
         chunk = self._chunk()
-        if self._failure is None:
-            self._touched = True
-            try:
-                await self._reception.database.write(
-                    intake.store_chunk, self._id, self._stored, chunk
-                )
-            except CancelledError:
-                raise
-            except Exception as error:
-                self._failure = self._meaning(error)
+        if self._failure is None and chunk:
+            await self._store(chunk)
         self._release()
         if self._failure is None:
-            self._stored += 1
+            if self._signature is not None:
+                self._hold(len(self._signature.head))
             self._keep(data)
 
-    def _chunk(self) -> bytes:
+    async def _store(self, chunk: bytes) -> None:
+        first = 1 if self._signature is not None and self._signature.head else 0
+        number = first + self._stored
+        self._touched = True
+        try:
+            await self._reception.database.write(intake.store_chunk, self._id, number, chunk, first)
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._failure = self._meaning(error)
+        else:
+            self._stored += 1
+
+    def _begin_signature(self) -> Signature | None:
+        signer, emit = self._reception.signer, self._reception.emit
+        if signer is None or not signer.rules.wants(submission=self._submission):
+            return None
+        return Signature(signer, self._id, self._created_ms, emit)
+
+    async def _sign(self, signature: Signature, last: bytes) -> bytes:
+        """Put the signature on top; return the last chunk, which is all if nothing was stored."""
+        try:
+            fields = await signature.make()
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._failure = self._meaning(error)
+            return last
+        self._size += len(fields)
+        head = fields + signature.head
+        if not self._stored:
+            return head + last if head else last
+        self._head = head
+        return last
+
+    def _chunk(self, *, last: bool = False) -> bytes:
         """Return what is held as one chunk; the first one gets our lines on top."""
         pieces, self._pieces = self._pieces, []
         if self._size == 0:
             # The header is nearly always whole in the first piece.
             whole = len(pieces) == 1 or b"\r\n\r\n" in pieces[0]
-            pieces.insert(0, self._trace(pieces[0] if whole else b"".join(pieces)))
+            block = pieces[0] if whole else b"".join(pieces)
+            header = headers.scan(block)
+            if header.has_priority and self._settings.requests.priority is not None:
+                pieces = [self._without_priority(block, header.end), *(pieces[1:] if whole else ())]
+            pieces.insert(0, self._trace(header))
         chunk = b"".join(pieces)
         self._size += len(chunk)
-        return chunk
+        return chunk if self._signature is None else self._signature.see(chunk, last=last)
 
-    def _trace(self, block: bytes) -> bytes:
+    def _without_priority(self, block: bytes, end: int) -> bytes:
+        """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""
+        rest, priority = headers.take_priority(block, end)
+        if priority is not None and self._highest is not None:
+            self._asked = replace(self._asked, priority=min(priority, self._highest))
+        return rest
+
+    def _trace(self, header: headers.Header) -> bytes:
         """Look at the header and return what goes on top of it."""
-        header = headers.scan(block)
         if header.hops >= self._settings.limits.hops:
             self._failure = TOO_MANY_HOPS
         self._message_id = header.message_id
@@ -202,10 +257,12 @@ class Transaction:
         whole = self._stored == 0
         handover, count = self._reception.handover, len(self._recipients)
         octets = len(last) if whole else 0
-        reservation = handover.reserve(count, octets)
+        release_ms = self._asked.release_ms
+        reservation = handover.reserve(count, octets) if release_ms is None else None
+        attempts = 0 if reservation is None else 1
         recipients = tuple(
-            Recipient(number, address, domain, attempts=0 if reservation is None else 1)
-            for number, (address, domain) in enumerate(self._recipients.items())
+            Recipient(number, address, domain, attempts, False, notify, orcpt)
+            for number, (address, (domain, notify, orcpt)) in enumerate(self._recipients.items())
         )
         envelope = self._envelope(eight_bit)
         chunks = (last,) if last else ()
@@ -214,9 +271,12 @@ class Transaction:
             recipients=recipients,
             chunks=chunks,
             stored=self._stored,
+            head=self._head,
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
-                self._created_ms if reservation is None else reservation.next_attempt_ms
+                release_ms or self._created_ms
+                if reservation is None
+                else reservation.next_attempt_ms
             ),
         )
         try:
@@ -229,8 +289,16 @@ class Transaction:
             return self._meaning(error)
         self._touched = False
         self._reception.emit(Accepted(envelope, recipients))
-        handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
+        if reservation is not None or release_ms is None:
+            handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
         return None
+
+    def _expires_ms(self) -> int:
+        """A hold comes before the clock of the expiry (RFC 4865); a deadline may end it sooner."""
+        asked = self._asked
+        expires_ms = (asked.release_ms or self._created_ms) + self._settings.expiry_ms
+        by = asked.deliver_by
+        return min(expires_ms, by.deadline_ms) if by and by.mode == "R" else expires_ms
 
     def _envelope(self, eight_bit: bool) -> Envelope:
         return Envelope(
@@ -238,7 +306,7 @@ class Transaction:
             sender=self.sender,
             size=self._size,
             created_ms=self._created_ms,
-            expires_ms=self._created_ms + self._settings.expiry_ms,
+            expires_ms=self._expires_ms(),
             eight_bit=eight_bit,
             binary=self._mail.binary,
             utf8=self._mail.utf8 and self._utf8_header,
@@ -246,6 +314,7 @@ class Transaction:
             tls_not_required=self._tls_not_required and not self._mail.require_tls,
             message_id=self._message_id,
             origin=self._origin,
+            asked=self._asked,
         )
 
     def _body(self, chunks: tuple[bytes, ...], *, whole: bool) -> Body:
@@ -254,7 +323,7 @@ class Transaction:
         return StoredBody(
             self._reception.database,  # type: ignore[arg-type]
             self._id,
-            self._stored + len(chunks),
+            bool(self._head) + self._stored + len(chunks),
         )
 
     def _meaning(self, error: Exception) -> Reply:

@@ -7,7 +7,7 @@ version; none changes its meaning or goes away without a new version.
 from collections.abc import Callable
 from typing import Any
 
-from mta.mail.envelope import Envelope, Origin
+from mta.mail.envelope import NOTHING, Envelope, Origin
 from mta.mail.events import (
     Accepted,
     Attempted,
@@ -99,7 +99,22 @@ def _accepted(event: Accepted) -> Record:
         **_origin(event.envelope.origin),
         **_envelope(event.envelope),
         "recipients": [recipient.address for recipient in event.recipients],
+        **_asked(event),
     }
+
+
+def _asked(event: Accepted) -> Record:
+    """What the sender asked for beside delivery; nothing, as a rule."""
+    asked, by = event.envelope.asked, event.envelope.asked.deliver_by
+    facts: Record = {}
+    if asked is not NOTHING:
+        facts = {"ret": asked.ret, "envid": asked.envid, "priority": asked.priority}
+        facts["release_ms"] = asked.release_ms
+        facts["deliver_by_ms"] = by and by.deadline_ms
+        facts["deliver_by_mode"] = by.mode if by else ""
+    if any(one.notify for one in event.recipients):
+        facts["notify"] = [one.notify for one in event.recipients]
+    return facts
 
 
 def _attempted(event: Attempted) -> Record:

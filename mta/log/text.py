@@ -13,8 +13,9 @@ Knowingly not done: reverse DNS names of clients; like Postfix without them, ``c
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
-from mta.mail.envelope import MessageKind, Origin
+from mta.mail.envelope import Envelope, MessageKind, Origin
 from mta.mail.events import (
     Accepted,
     Attempted,
@@ -86,8 +87,15 @@ def _queued(event: Accepted) -> str:
     envelope = event.envelope
     return (
         f"{envelope.id}: from=<{clean(envelope.sender)}>, size={envelope.size}, "
-        f"nrcpt={len(event.recipients)} (queue active)"
+        f"nrcpt={len(event.recipients)} ({_where(envelope)})"
     )
+
+
+def _where(envelope: Envelope) -> str:
+    release_ms = envelope.asked.release_ms
+    if release_ms is None:
+        return "queue active"
+    return f"held until {datetime.fromtimestamp(release_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _relay(peer: Peer | None) -> str:

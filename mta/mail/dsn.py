@@ -9,7 +9,7 @@ RFC 6533 in UTF-8.
 Nothing from outside is trusted: replies, addresses and header fields are cut, and whatever
 is not printable in them, line ends first of all, becomes a space before it gets into a field.
 
-Knowingly absent: the extensions that let a sender ask for reports (RFC 3461).
+Whether anybody wants the report (RFC 3461) is ``queue.bounce``'s business.
 """
 
 import binascii
@@ -23,6 +23,7 @@ from email.parser import BytesHeaderParser
 from email.utils import format_datetime
 from textwrap import wrap
 
+from mta.mail import xtext
 from mta.mail.address import ascii_domain, split
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Outcome
@@ -43,6 +44,7 @@ class Notice:
     recipient: Recipient
     outcome: Outcome  # the last one; its text may be anything
     expired: bool = False  # given up because the time was over
+    arrived: bool = False  # of success: nobody else takes it over, it is where it is to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Report:
     original: Envelope
     notices: tuple[Notice, ...]
     delayed: bool = False  # a warning: it is still being tried
+    success: bool = False  # delivered, or passed on to a hop that reports nothing
     copy: bool = False  # for a postmaster, not for the sender
     header: bytes = b""  # of the original message; b"" if it could not be read
     whole: bytes | None = None  # the original message, where it is to be returned
@@ -117,6 +120,8 @@ def _to(address: str) -> str:
 
 def _subject(report: Report) -> str:
     what = "Delayed" if report.delayed else "Not delivered"
+    if report.success:
+        what = "Delivered" if all(one.arrived for one in report.notices) else "Passed on"
     whose = "message" if report.copy else "your message"
     whom = f"{len(report.notices)} recipients"
     if len(report.notices) == 1:
@@ -135,10 +140,7 @@ def _human_lines(report: Report) -> Iterator[str]:
     yield ""
     yield from _about_message(report)
     yield ""
-    if report.delayed:
-        yield "It has NOT BEEN DELIVERED YET to:"
-    else:
-        yield "It could NOT BE DELIVERED to:"
+    yield _heading(report)
     for notice in report.notices:
         yield ""
         yield from _about_recipient(report, notice)
@@ -150,10 +152,26 @@ def _human_lines(report: Report) -> Iterator[str]:
             f"succeeded by {until}, you will get another report.",
             72,
         )
+    elif report.success:
+        yield from wrap(
+            "You asked to be told. A server that a message was passed on to may not send reports "
+            "of its own: what it does with the message is not known here.",
+            72,
+        )
     else:
         yield "Nothing more will be tried for these recipients."
     yield ""
     yield f"When you ask somebody about this, name the message {report.original.id}."
+
+
+def _heading(report: Report) -> str:
+    if report.delayed:
+        return "It has NOT BEEN DELIVERED YET to:"
+    if not report.success:
+        return "It could NOT BE DELIVERED to:"
+    if all(one.arrived for one in report.notices):
+        return "It HAS BEEN DELIVERED to:"
+    return "It HAS BEEN PASSED ON to the mail server responsible for:"
 
 
 def _about_message(report: Report) -> Iterator[str]:
@@ -190,7 +208,7 @@ def _about_recipient(report: Report, notice: Notice) -> Iterator[str]:
         yield from _indented("What was found:")
     if reply:
         yield from _indented(reply, 10)
-    if not report.delayed and not report.copy:
+    if not (report.delayed or report.copy or report.success):
         yield from _indented(advice(outcome.enhanced))
 
 
@@ -237,17 +255,27 @@ def _status_part(report: Report) -> bytes:
 
 
 def _message_fields(report: Report) -> Iterator[tuple[str, str]]:
-    """RFC 3464 §2.2."""
+    """RFC 3464 §2.2, RFC 4865 §8, RFC 2852 §5."""
+    asked = report.original.asked
+    if asked.envid:
+        yield "Original-Envelope-Id", _decoded(asked.envid)
     yield "Reporting-MTA", f"dns; {report.host_name}"
     yield "Arrival-Date", _date(report.original.created_ms)
+    if asked.deliver_by is not None:
+        yield "Deliver-By-Date", _date(asked.deliver_by.deadline_ms)
+    if asked.release_ms is not None:
+        at = datetime.fromtimestamp(asked.release_ms // 1000, UTC)
+        yield "Future-Release-Request", f"until; {at:%Y-%m-%dT%H:%M:%SZ}"
     yield "X-Queue-ID", report.original.id
 
 
 def _recipient_fields(report: Report, notice: Notice) -> Iterator[tuple[str, str]]:
     """RFC 3464 §2.3."""
     outcome = notice.outcome
+    if notice.recipient.orcpt:
+        yield "Original-Recipient", _original_recipient(notice.recipient.orcpt, utf8=report.utf8)
     yield "Final-Recipient", _typed_address(notice.recipient.address, utf8=report.utf8)
-    yield "Action", "delayed" if report.delayed else "failed"
+    yield "Action", _action(report, notice)
     yield "Status", _status(report, notice)
     if outcome.remote and outcome.peer is not None:
         yield "Remote-MTA", f"dns; {outcome.peer.host}"
@@ -260,21 +288,45 @@ def _recipient_fields(report: Report, notice: Notice) -> Iterator[tuple[str, str
         yield "Will-Retry-Until", _date(report.original.expires_ms)
 
 
+def _action(report: Report, notice: Notice) -> str:
+    if report.success:
+        return "delivered" if notice.arrived else "relayed"
+    return "delayed" if report.delayed else "failed"
+
+
 def _status(report: Report, notice: Notice) -> str:
     if notice.expired:
-        return "4.4.7"  # RFC 3463 §3.5: delivery time expired
-    return of_class(notice.outcome.enhanced, "4" if report.delayed else "5")
+        by = report.original.asked.deliver_by
+        returned = (
+            by is not None and by.mode == "R" and report.original.expires_ms >= by.deadline_ms
+        )
+        return "5.4.7" if returned else "4.4.7"  # RFC 3463 §3.5: delivery time expired
+    expected = "2" if report.success else "4" if report.delayed else "5"
+    return of_class(notice.outcome.enhanced, expected)
 
 
-def _typed_address(address: str, *, utf8: bool) -> str:
-    if address.isascii():
-        return f"rfc822; {address}"
-    if utf8:
-        return f"utf-8; {address}"
-    escaped = "".join(
-        f"\\x{{{ord(char):X}}}" if ord(char) > 126 or char in "\\+=" else char for char in address
-    )
-    return f"utf-8; {escaped}"  # RFC 6533 §3, utf-8-addr-xtext
+def _decoded(text: str) -> str:
+    try:
+        return xtext.decode(text)
+    except ValueError:  # not from our own door: shown as it stands
+        return text
+
+
+def _original_recipient(orcpt: str, *, utf8: bool) -> str:
+    kind, _, address = orcpt.partition(";")
+    if kind.lower() != "utf-8":
+        return f"{kind}; {_decoded(address)}"
+    try:
+        return _typed_address(xtext.decode_utf8(address), utf8=utf8, kind=kind)
+    except ValueError:
+        return f"{kind}; {address}"
+
+
+def _typed_address(address: str, *, utf8: bool, kind: str = "") -> str:
+    """Write an address behind its type (RFC 6533 §3); ``kind``: where it is given."""
+    kind = kind or ("rfc822" if address.isascii() else "utf-8")
+    beyond = kind.lower() == "utf-8" and not utf8
+    return f"{kind}; {xtext.encode_utf8(address) if beyond else address}"
 
 
 def _field(name: str, value: str, *, utf8: bool = False) -> str:

@@ -28,6 +28,34 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliverBy:
+    """When the sender wants the message to have arrived (RFC 2852 §4)."""
+
+    deadline_ms: int
+    mode: str  # "R": then it comes back; "N": then the sender is told that it is late
+    trace: bool = False  # each hop that takes it over is reported
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the sender asked for with parameters of MAIL; as a rule nothing."""
+
+    ret: str = ""  # how much of the message reports bring back: "FULL", "HDRS" (RFC 3461 §4.3)
+    envid: str = ""  # the sender's own name for the message, in xtext (RFC 3461 §4.4)
+    release_ms: int | None = None  # not to be sent before (RFC 4865)
+    priority: int = 0  # -9 to 9 (RFC 6710)
+    deliver_by: DeliverBy | None = None
+
+    @property
+    def urgency(self) -> int:
+        """The class that the queue works by: 1, 0 or -1, MIXER's three (RFC 6710 app. A)."""
+        return (self.priority > 0) - (self.priority < 0)
+
+
+NOTHING = Asked()
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """What is the same for all recipients of a message."""
 
@@ -44,6 +72,14 @@ class Envelope:
     kind: MessageKind = MessageKind.MAIL
     message_id: str = ""  # content of the Message-ID header field, with its angle brackets
     origin: Origin = Origin()
+    asked: Asked = NOTHING
+
+    @property
+    def since_ms(self) -> int:
+        """When its time began to run: at its release, where it was held (RFC 4865)."""
+        return (
+            self.created_ms if self.asked is NOTHING else self.asked.release_ms or self.created_ms
+        )
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -68,6 +104,15 @@ class Recipient:
     domain: str  # ``address.domain_of``: lower case, A-labels
     attempts: int = 0  # how many were begun, the one in progress included
     warned: bool = False  # a delay warning has been sent
+    notify: str = ""  # "NEVER", or some of "SUCCESS,FAILURE,DELAY"; "": not said (RFC 3461 §4.1)
+    orcpt: str = ""  # type and address in xtext that the sender first wrote to (RFC 3461 §4.2)
+
+    def wants(self, what: str) -> bool:
+        """Tell whether its sender is to hear of "SUCCESS", "FAILURE" or "DELAY".
+
+        Who does not say hears of the last two.
+        """
+        return what in self.notify if self.notify else what != "SUCCESS"
 
 
 class Body(Protocol):

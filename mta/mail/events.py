@@ -28,8 +28,8 @@ class Attempted:
     recipient: Recipient
     outcome: Outcome
     status: str  # "sent", "deferred", "bounced", "expired", "discarded"
-    queued_s: float  # from arrival to the start of this attempt
-    total_s: float  # from arrival to the end of this attempt
+    queued_s: float  # from arrival, or release (RFC 4865), to the start of this attempt
+    total_s: float  # from there to the end of this attempt
     next_attempt_ms: int | None  # None when there will be none
 
 
@@ -42,7 +42,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A report about a message was queued; ``kind`` is failure, delay or postmaster copy."""
+    """A report about a message was queued; ``kind``: failure, delay, success or postmaster copy."""
 
     id: str
     report_id: str

@@ -21,6 +21,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._:\[\]-]")
 _UNSAFE_IN_COMMENT = re.compile(r"[^A-Za-z0-9._ -]")
 _FIELD_BEGINS = re.compile(rb"[!-9;-~]+[ \t]*:")
+_PRIORITY_FIELD = re.compile(
+    rb"^mt-priority[ \t]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*(?:\r\n|\Z)", re.IGNORECASE | re.MULTILINE
+)
+_PRIORITY_VALUE = re.compile(rb"[^:]*:[ \t]*(-?[1-9]|0)[ \t]*(?:\([^()]*\)[ \t]*)?(?:\r\n)?\Z")
 _MESSAGE_ID = re.compile(rb"[^<\r\n]*(?:\r\n[ \t][^<\r\n]*)?(<[^<>\s]{1,995}>)")
 
 
@@ -36,6 +40,7 @@ class Header:
     message_id: str  # with its angle brackets; "" if it is missing or not one
     utf8: bool  # octets above 127 are in it (RFC 6532)
     tls_not_required: bool  # TLS-Required: No (RFC 8689 §3)
+    has_priority: bool = False  # MT-Priority (RFC 6758)
 
 
 def scan(block: bytes) -> Header:
@@ -54,7 +59,20 @@ def scan(block: bytes) -> Header:
         message_id=_message_id(block, at - 2, end) if at >= 0 else "",
         utf8=not lowered.isascii(),
         tls_not_required=_tls_not_required(lowered),
+        has_priority=_find(lowered, b"mt-priority") >= 0,
     )
+
+
+def take_priority(block: bytes, end: int) -> tuple[bytes, int | None]:
+    """Take all MT-Priority fields out of a header of ``end`` octets (RFC 6758 §4).
+
+    Returns the block without them, and what the only one says; None if it says nothing valid
+    or there are several.
+    """
+    found = [_PRIORITY_VALUE.match(field) for field in _PRIORITY_FIELD.findall(block, 0, end)]
+    rest = _PRIORITY_FIELD.sub(b"", block[:end]) + block[end:]
+    valid = found[0] if len(found) == 1 else None
+    return rest, int(valid[1]) if valid is not None else None
 
 
 def _find(lowered: bytes, name: bytes, start: int = 0) -> int:

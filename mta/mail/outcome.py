@@ -4,7 +4,7 @@ The log line, the retry decision, the report to the sender and the history all r
 this value; none of them looks anywhere else.  Delivery makes it, the queue acts on it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -52,6 +52,8 @@ class Peer:
     port: int = 25
     tls: Tls = Tls()
     use: int = 1  # how many transactions this connection has seen, this one included
+    # What it announced (RFC 5321 §4.1.1.1): tells who reports what; not kept in the history
+    extensions: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

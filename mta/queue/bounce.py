@@ -1,6 +1,8 @@
 """Which reports are due about a message, to whom, and as what they enter the queue.
 
-One report for all recipients that failed with one attempt, one for all that are late.
+One report for all recipients that failed with one attempt, one for all that are late, one for
+all whose arrival was asked for; in each only those for whom the sender wants it (NOTIFY, RFC
+3461 §4.1).  What the sender does not want to hear the postmaster may still have a copy of.
 The sender of a report is the null sender, and nobody is told about mail of the null
 sender (RFC 5321 §4.5.5, §6.1): that is what keeps reports from chasing each other.  The
 postmaster may have copies: of "failure" and "delay" reports, and of "double" failures, those of
@@ -18,10 +20,18 @@ from dataclasses import dataclass
 
 from mta.mail import dsn
 from mta.mail.address import domain_of
-from mta.mail.envelope import Body, Envelope, MessageKind, Origin, Recipient
+from mta.mail.envelope import (
+    NOTHING,
+    Asked,
+    Body,
+    Envelope,
+    MessageKind,
+    Origin,
+    Recipient,
+)
 from mta.mail.queue_id import new_queue_id
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import warns
+from mta.queue.settling import arrival, warns
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Intake
 from mta.spool.outcomes import Settled
@@ -30,7 +40,7 @@ from mta.spool.schema import State
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report ready for the spool; ``kind`` is "failure", "delay" or "postmaster copy"."""
+    """A report for the spool; ``kind``: "failure", "delay", "success" or "postmaster copy"."""
 
     kind: str
     intake: Intake
@@ -42,6 +52,25 @@ async def first_chunk(body: Body) -> bytes:
         return await body.chunk(0) if body.count else b""
     except (LookupError, SpoolUnavailable):
         return b""
+
+
+async def whole_body(body: Body) -> bytes:
+    """Read all of a message; b"" if it cannot be read."""
+    try:
+        return b"".join([await body.chunk(number) for number in range(body.count)])
+    except (LookupError, SpoolUnavailable):
+        return b""
+
+
+def returned_octets(original: Envelope, settings: QueueSettings) -> int:
+    """How large a message may be to come back whole (RET, RFC 3461 §4.3).
+
+    With REQUIRETLS none is, whatever RET says (RFC 8689 §5).
+    """
+    ret = original.asked.ret
+    if ret == "HDRS" or original.require_tls:
+        return 0
+    return settings.return_full_octets if ret == "FULL" else settings.return_whole_octets
 
 
 def reports(
@@ -62,29 +91,33 @@ def reports(
         if one.state in (State.BOUNCED, State.EXPIRED)
     )
     late = tuple(dsn.Notice(one.recipient, one.outcome) for one in settled if warns(one))
+    arrived = tuple(
+        dsn.Notice(one.recipient, one.outcome, arrived=word == "delivered")
+        for one in settled
+        if (word := arrival(original, one))
+    )
     made: list[Report] = []
-    for notices, delayed in ((failed, False), (late, True)):
-        if notices:
-            for to, copy in _readers(original, notices, delayed, settings):
-                made.append(
-                    _report(original, notices, chunk, settings, (now_ms, to, delayed, copy))
-                )
+    for kind, notices in (("failure", failed), ("delay", late), ("success", arrived)):
+        for to, some in _readers(original, notices, kind, settings) if notices else ():
+            about = (now_ms, to, kind, some is None)
+            made.append(_report(original, some or notices, chunk, settings, about))
     return tuple(made)
 
 
 def _readers(
-    original: Envelope, notices: tuple[dsn.Notice, ...], delayed: bool, settings: QueueSettings
-) -> Iterator[tuple[str, bool]]:
-    """Yield who is told, and whether it is a copy for the postmaster."""
+    original: Envelope, notices: tuple[dsn.Notice, ...], kind: str, settings: QueueSettings
+) -> Iterator[tuple[str, tuple[dsn.Notice, ...] | None]]:
+    """Yield who is told, and of which recipients; None: all, as a copy for the postmaster."""
     postmaster = settings.postmaster
-    kind = "delay" if delayed else "failure"
     if original.kind is MessageKind.DSN or not original.sender:
         kind = "double"
-    else:
-        yield original.sender, False
+    elif kind == "success":
+        yield original.sender, notices  # asked for, or they would not be here
+    elif some := tuple(one for one in notices if one.recipient.wants(kind.upper())):
+        yield original.sender, some
     concerned = {original.sender.lower(), *(one.recipient.address.lower() for one in notices)}
     if postmaster and kind in settings.postmaster_copies and postmaster.lower() not in concerned:
-        yield postmaster, True
+        yield postmaster, None
 
 
 def _report(
@@ -92,12 +125,13 @@ def _report(
     notices: tuple[dsn.Notice, ...],
     chunk: bytes,
     settings: QueueSettings,
-    about: tuple[int, str, bool, bool],
+    about: tuple[int, str, str, bool],
 ) -> Report:
-    now_ms, to, delayed, copy = about
+    now_ms, to, kind, copy = about
     report_id = new_queue_id(now_ms)
-    whole = original.size <= settings.return_whole_octets and original.size == len(chunk)
-    whole = whole and not original.require_tls  # RFC 8689 §5: as with RET=HDRS
+    # Only a failure brings the message back (RFC 3461 §4.3)
+    most = returned_octets(original, settings) if kind == "failure" else 0
+    whole = original.size <= most and original.size == len(chunk)
     content = dsn.compose(
         dsn.Report(
             report_id,
@@ -106,7 +140,8 @@ def _report(
             now_ms,
             original,
             notices,
-            delayed,
+            kind == "delay",
+            kind == "success",
             copy,
             dsn.header_of(chunk),
             chunk if whole and chunk else None,
@@ -124,7 +159,9 @@ def _report(
         utf8=not dsn.header_of(content).isascii(),
         require_tls=original.require_tls,
         origin=Origin(),
+        asked=Asked(priority=original.asked.priority) if original.asked.priority else NOTHING,
     )
-    kind = "postmaster copy" if copy else "delay" if delayed else "failure"
     recipient = Recipient(0, to, domain_of(to))
-    return Report(kind, Intake(envelope, (recipient,), (content,), now_ms))
+    return Report(
+        "postmaster copy" if copy else kind, Intake(envelope, (recipient,), (content,), now_ms)
+    )

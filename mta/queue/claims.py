@@ -63,11 +63,18 @@ class Claims:
         room, token = self._active.room, self._lease.token
         began_s, limit = self._clock.seconds(), min(room.free, _CLAIM)
         saturated = self._active.destinations.saturated()
+        full = self._active.destinations.saturated(urgent=True)
         self.due, self.under_way = False, True
         room.take(limit)
         try:
             claimed = await self._database.write(
-                leases.claim_due, token, self._now_ms(), self._registered_ms(), limit, saturated
+                leases.claim_due,
+                token,
+                self._now_ms(),
+                self._registered_ms(),
+                limit,
+                saturated,
+                full,
             )
         except SpoolUnavailable:
             return  # polling says so, and finds out when it is back

@@ -15,6 +15,9 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
   until half of it is gone.  At most ``_DOMAINS`` are remembered (a smarthost may have
   thousands); mail of further ones goes back for about the time that the destination needs
   for half of its share, so that a huge backlog is not read over and over.
+* **Urgency** (RFC 6710).  At a destination the higher class goes first, but of ten deliveries
+  the lower ones get two as long as any of them waits.  A destination with urgent mail is next
+  in turn, and takes a quarter more of it than its share.
 * **Fairness.**  Destinations take turns.  Of ``total`` deliveries a destination may only
   have as many as are still free (dynamic threshold): ten slow destinations cannot use up all
   of them, and one that has nothing running always finds a place as long as there is one.
@@ -24,8 +27,8 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
@@ -35,6 +38,7 @@ PUT_OFF_MIN_S = 1.0
 PUT_OFF_MAX_S = 900.0
 _DOMAINS = 500
 _SCAN = 32  # destinations looked at for one place, so that a turn is cheap with thousands waiting
+_LOWER, _LOWEST = 5, 10  # of so many deliveries one is of the lower, of the lowest class
 _IDLE_S = 60.0  # a healthy destination is forgotten after so long
 _SLOW_S = 10.0  # nearly every delivery takes less
 _SLOW_FACTOR = 4
@@ -65,6 +69,10 @@ class Load(Protocol):
     def weight(self) -> int:
         """How many recipients it stands for."""
 
+    @property
+    def urgency(self) -> int:
+        """Its class: 1, 0 or -1."""
+
 
 L = TypeVar("L", bound=Load)
 
@@ -94,13 +102,66 @@ def health(outcomes: list[Outcome]) -> Health:
     return Health.GOOD if spoke else Health.UNKNOWN
 
 
+class Ready(Generic[L]):
+    """What waits at one destination, by class."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._classes: tuple[deque[L], ...] = (deque(), deque(), deque())
+        self._taken = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether anything waits."""
+        return bool(self._classes[1] or self._classes[0] or self._classes[2])
+
+    def __len__(self) -> int:
+        """Count what waits."""
+        return sum(map(len, self._classes))
+
+    def __iter__(self) -> Iterator[L]:
+        """Go through all, higher classes first."""
+        for some in self._classes:
+            yield from some
+
+    @property
+    def urgent(self) -> bool:
+        """Whether urgent mail waits."""
+        return bool(self._classes[0])
+
+    def append(self, item: L) -> None:
+        """Let ``item`` wait behind its equals."""
+        self._classes[1 - item.urgency].append(item)
+
+    def popleft(self) -> L:
+        """Take what is next."""
+        urgent, normal, patient = self._classes
+        if not urgent and not patient:
+            return normal.popleft()
+        waiting = [some for some in self._classes if some]
+        if len(waiting) == 1:
+            return waiting[0].popleft()
+        self._taken += 1
+        if self._taken % _LOWEST == 0:
+            return waiting[-1].popleft()
+        return waiting[1 if self._taken % _LOWER == 0 else 0].popleft()
+
+    def take_out(self, wanted: Callable[[L], bool]) -> list[L]:
+        """Take out all that is ``wanted``."""
+        out = [item for item in self if wanted(item)]
+        if out:
+            self._classes = tuple(
+                deque(item for item in some if not wanted(item)) for some in self._classes
+            )
+        return out
+
+
 @dataclass(slots=True, eq=False)
 class Destination(Generic[L]):
     """One destination: its queue, its window and its health."""
 
     key: str
     window: int
-    ready: deque[L] = field(default_factory=deque)
+    ready: Ready[L] = field(default_factory=Ready)
     running: int = 0
     load: int = 0  # recipients ready and running
     faults: int = 0  # of the site, since its last success
@@ -173,13 +234,27 @@ class Destinations(Generic[L]):
         here.used_s = now_s
         if here.dead(now_s):
             return PutOff(here.dead_until_s - now_s, here.why)
-        share = self.limits.share if free is None else min(self.limits.share, free)
-        if here.load and here.load + item.weight > share:
-            return self._full(here, now_s, domain)
+        share = self._urgent_share if item.urgency > 0 else self.limits.share
+        if here.load and here.load + item.weight > (share if free is None else min(share, free)):
+            put_off = self._full(here, now_s, domain)
+            # Urgent mail is asked for again before the rest: not at once
+            return replace(put_off, wait_s=PUT_OFF_MIN_S) if item.urgency > 0 else put_off
         here.load += item.weight
         here.ready.append(item)
+        if item.urgency > 0:
+            self._hurry(here)
         self._line_up(here)
         return None
+
+    @property
+    def _urgent_share(self) -> int:
+        return self.limits.share + self.limits.share // 4
+
+    def _hurry(self, here: Destination[L]) -> None:
+        """Let ``here`` be next in turn."""
+        if here.in_turn:
+            self._turn.remove(here)
+            self._turn.appendleft(here)
 
     def _full(self, here: Destination[L], now_s: float, domain: str) -> PutOff:
         if here.full_since_s is None:
@@ -199,7 +274,7 @@ class Destinations(Generic[L]):
     def _line_up(self, here: Destination[L]) -> None:
         if not here.in_turn and here.ready and here.running < here.window:
             here.in_turn = True
-            if here.running:
+            if here.running and not here.ready.urgent:
                 self._turn.append(here)
             else:
                 self._turn.appendleft(here)
@@ -223,9 +298,7 @@ class Destinations(Generic[L]):
             item = here.ready.popleft()
             here.running += 1
             self._placed[item] = now_s
-            if here.ready and here.running < here.window:
-                here.in_turn = True
-                turn.append(here)
+            self._line_up(here)
             return item
         return None
 
@@ -272,8 +345,7 @@ class Destinations(Generic[L]):
             here.dead_until_s = now_s + wait
 
     def _drain(self, here: Destination[L]) -> list[L]:
-        items = list(here.ready)
-        here.ready.clear()
+        items = here.ready.take_out(lambda _item: True)
         self._lighten(here, sum(item.weight for item in items))
         return items
 
@@ -289,19 +361,19 @@ class Destinations(Generic[L]):
         """Take out what waits for its turn and is ``wanted``; nothing that is running."""
         taken: list[L] = []
         for here in self._known.values():
-            out = [item for item in here.ready if wanted(item)]
+            out = here.ready.take_out(wanted)
             if out:
-                here.ready = deque(item for item in here.ready if not wanted(item))
                 self._lighten(here, sum(item.weight for item in out))
                 taken += out
         return taken
 
-    def saturated(self) -> list[str]:
-        """Name the domains whose mail is not to be read from the spool now."""
+    def saturated(self, *, urgent: bool = False) -> list[str]:
+        """Name the domains whose mail, or urgent mail, is not to be read from the spool now."""
+        least = self._urgent_share if urgent else 0
         return [
             domain
             for here in self._known.values()
-            if here.full_since_s is not None
+            if here.full_since_s is not None and here.load >= least
             for domain in here.domains
         ]
 

@@ -36,6 +36,11 @@ class Entry:
         return len(self.job.recipients)
 
     @property
+    def urgency(self) -> int:
+        """Its class: 1 goes before 0, and 0 before -1 (RFC 6710)."""
+        return self.job.envelope.asked.urgency
+
+    @property
     def keys(self) -> list[tuple[QueueId, int, int]]:
         """Name its recipients as the spool fences them: id, number, attempts."""
         message_id = self.job.envelope.id

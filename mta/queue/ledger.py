@@ -12,14 +12,15 @@ from functools import partial
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from mta.dkim.signer import Signer
 from mta.mail.events import Accepted, Attempted, Emit, Finished, LeaseLost, Note, Reported
 from mta.mail.outcome import Outcome
-from mta.queue.bounce import Report, first_chunk, reports
+from mta.queue.bounce import Report, first_chunk, reports, returned_octets, whole_body
 from mta.queue.entry import Entry
 from mta.queue.recorder import Recorder
-from mta.queue.retry import warning_due
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, expired, queued, status, unreported, warns
+from mta.queue.settling import deferred, expired, late, must_return, queued, reportable, status
+from mta.queue.signing import signed
 from mta.spool import leases, outcomes
 from mta.spool.database import Database
 from mta.spool.outcomes import Record, Recorded, Settled
@@ -52,13 +53,14 @@ class Ledger:
         self._emit = emit
         self._written = written
         self._returns: dict[tuple[str, int], list[Entry]] = {}
-        self.composing = 0  # reports that wait for a header to be read
+        self.composing = 0  # reports that wait for a header to be read, or for a signature
+        self.signer: Signer | None = None  # set before work begins, if reports are to be signed
 
     def settle(self, entry: Entry, settled: tuple[Settled, ...]) -> None:
         """Record what became of ``entry``, reports to the sender included."""
         now_ms = self._now_ms()
         for one in settled:
-            if one.state is State.BOUNCED or one.state is State.EXPIRED or warns(one):
+            if reportable(entry, one):
                 self._compose(entry, settled, now_ms)
                 return
         self._record(entry, settled, now_ms, ())
@@ -66,10 +68,12 @@ class Ledger:
     def _compose(self, entry: Entry, settled: tuple[Settled, ...], now_ms: int) -> None:
         body = entry.job.body
         if body.memory is not None:
-            self._report(entry, settled, now_ms, body.memory[0] if body.memory else b"")
+            self._report(entry, settled, now_ms, b"".join(body.memory))
             return
         self.composing += 1
-        waiting = Deferred.fromCoroutine(first_chunk(body))
+        most = returned_octets(entry.job.envelope, self.settings)
+        whole = entry.job.envelope.size <= most
+        waiting = Deferred.fromCoroutine(whole_body(body) if whole else first_chunk(body))
         waiting.addBoth(self._composed, entry, settled, now_ms)
 
     def _composed(
@@ -89,7 +93,28 @@ class Ledger:
             text = f"{entry.job.envelope.id}: no report could be made: {error!r}"
             self._emit(Note("error", "queue", text))
             made = ()
-        self._record(entry, settled, now_ms, made)
+        if made and self.signer is not None and self.signer.rules:
+            self.composing += 1
+            signing = Deferred.fromCoroutine(signed(made, self.signer))
+            signing.addBoth(self._signed, entry, settled, now_ms, made)
+        else:
+            self._record(entry, settled, now_ms, made)
+
+    def _signed(
+        self,
+        result: object,
+        entry: Entry,
+        settled: tuple[Settled, ...],
+        now_ms: int,
+        unsigned: tuple[Report, ...],
+    ) -> None:
+        self.composing -= 1
+        if isinstance(result, tuple):
+            self._record(entry, settled, now_ms, result)
+            return
+        text = f"{entry.job.envelope.id}: its report goes unsigned: {result}"
+        self._emit(Note("warning", "dkim", text))
+        self._record(entry, settled, now_ms, unsigned)
 
     def _record(
         self,
@@ -119,9 +144,9 @@ class Ledger:
             self._lost(entry, record, recorded.lost)
             return
         envelope = entry.job.envelope
-        created_ms = envelope.created_ms
-        queued_s = (record.started_ms - created_ms) / 1000
-        total_s = (record.ended_ms - created_ms) / 1000
+        since_ms = envelope.since_ms
+        queued_s = (record.started_ms - since_ms) / 1000
+        total_s = (record.ended_ms - since_ms) / 1000
         for one in record.settled:
             next_ms = one.next_attempt_ms if one.state is State.QUEUED else None
             self._emit(
@@ -159,13 +184,12 @@ class Ledger:
         at_ms = now_ms + int(wait_s * 1000)
         if now_ms < envelope.expires_ms:
             at_ms = min(at_ms, envelope.expires_ms)
-        warn_s = None if unreported(entry) else self.settings.delay_warning_s
-        if why and now_ms >= envelope.expires_ms:
-            self._expire(entry, why)
-        elif any(
-            warning_due(envelope.created_ms, now_ms, warn_s, warned=one.warned)
-            for one in entry.job.recipients
-        ):
+        by = envelope.asked.deliver_by
+        if by is not None and by.mode == "N" and by.deadline_ms > now_ms:
+            at_ms = min(at_ms, by.deadline_ms)
+        if (why and now_ms >= envelope.expires_ms) or must_return(envelope, now_ms):
+            self.expire(entry, why)
+        elif any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
             text = f"delivery suspended: {why or 'too much mail waits for this destination'}"
             made = deferred(entry.job.recipients, "4.4.1" if why else "4.4.5", text)
             self.settle(
@@ -181,11 +205,11 @@ class Ledger:
         else:
             self.give_back(entry, at_ms)
 
-    def _expire(self, entry: Entry, why: str) -> None:
-        """Give up what waits for a site that is dead and whose time is over."""
+    def expire(self, entry: Entry, why: str = "") -> None:
+        """Give up what waits for a site that is dead, or must return, and whose time is over."""
         again = any(one.attempts > 1 for one in entry.job.recipients)
         text = f"its time was over before {'another' if again else 'an'} attempt could be made"
-        made = deferred(entry.job.recipients, "4.4.7", f"{text}: {why}")
+        made = deferred(entry.job.recipients, "4.4.7", f"{text}: {why}" if why else text)
         pairs = zip(entry.job.recipients, made, strict=True)
         self.settle(entry, tuple(expired(one, outcome) for one, outcome in pairs))
 

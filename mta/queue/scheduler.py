@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mta.dkim.signer import Signer
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome
@@ -36,7 +37,7 @@ from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
 from mta.queue.recorder import Recorder
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, due_at_once, settle
+from mta.queue.settling import deferred, due_at_once, must_return, settle
 from mta.spool import leases
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
@@ -80,8 +81,12 @@ class Scheduler:
         *,
         now_ms: Callable[[], int] = _wall_ms,
         random: Callable[[], float] = random_module.random,
+        signer: Signer | None = None,
     ) -> None:
-        """``destination(sender, domain)`` names the key under which mail is gathered."""
+        """``destination(sender, domain)`` names the key under which mail is gathered.
+
+        ``signer`` signs our reports.
+        """
         self._clock = clock
         self._database = database
         self._attempt = attempt
@@ -93,6 +98,7 @@ class Scheduler:
         self._lease = Lease(clock, database, node, now_ms, emit)
         self._recorder = Recorder(clock, emit, self._soon)
         self._ledger = Ledger(database, self._recorder, settings, node, now_ms, emit, self._written)
+        self._ledger.signer = signer
         self._active = ActiveSet(
             clock, now_ms, settings, self._lease, self._ledger, self._destination
         )
@@ -214,6 +220,10 @@ class Scheduler:
     def _begin(self, entry: Entry) -> None:
         """Deliver ``entry``: its turn has come."""
         entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
+        if must_return(entry.job.envelope, entry.began_ms):
+            self._active.ended(entry, Health.UNKNOWN)
+            self._ledger.expire(entry)
+            return
         try:
             attempt = self._attempt(entry.job)
         except Exception:

@@ -27,6 +27,7 @@ class QueueSettings:
     return_whole_octets: int = (
         0  # reports carry the whole message up to this size, else its headers
     )
+    return_full_octets: int = 1024 * 1024  # the same where the sender has said RET=FULL
 
     @property
     def destination_limits(self) -> Limits:

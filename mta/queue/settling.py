@@ -8,13 +8,15 @@ bounces, and only time expires.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from mta.mail.envelope import MessageKind, Recipient
+from mta.mail.envelope import DeliverBy, Envelope, MessageKind, Recipient
 from mta.mail.outcome import Outcome, Verdict
 from mta.queue.entry import Entry
 from mta.queue.retry import next_attempt_ms, warning_due
 from mta.queue.settings import QueueSettings
 from mta.spool.outcomes import Settled
 from mta.spool.schema import State
+
+_LAST_CHANCE_MS = 10_000  # what an attempt needs before a deadline
 
 
 def deferred(
@@ -66,8 +68,13 @@ def _again(
     at: tuple[int, float],
 ) -> Settled:
     now_ms, jitter = at
-    expires_ms = entry.job.envelope.expires_ms
-    next_ms = next_attempt_ms(settings.retry, recipient.attempts, now_ms, expires_ms, jitter)
+    envelope = entry.job.envelope
+    next_ms = next_attempt_ms(
+        settings.retry, recipient.attempts, now_ms, envelope.expires_ms, jitter
+    )
+    by = envelope.asked.deliver_by
+    if by is not None:
+        next_ms = by_deadline(by, now_ms, next_ms)
     if next_ms is None:
         return expired(recipient, outcome)
     return queued(entry, recipient, outcome, settings, (now_ms, next_ms))
@@ -82,13 +89,43 @@ def queued(
 ) -> Settled:
     """Leave ``recipient`` in the queue; ``times_ms``: now, and the next attempt."""
     now_ms, next_ms = times_ms
-    warn = not unreported(entry) and warning_due(
-        entry.job.envelope.created_ms,
-        now_ms,
-        settings.delay_warning_s,
-        warned=recipient.warned,
-    )
+    warn = late(entry, recipient, settings, now_ms)
     return Settled(recipient, outcome, State.QUEUED, next_ms, recipient.warned or warn)
+
+
+def late(entry: Entry, recipient: Recipient, settings: QueueSettings, now_ms: int) -> bool:
+    """Whether the moment has come at which the sender is told that it is late.
+
+    That is the deadline, where the sender has named one to be told by (RFC 2852).
+    """
+    if unreported(entry):
+        return False
+    envelope = entry.job.envelope
+    by = envelope.asked.deliver_by
+    if by is not None and by.mode == "N":
+        return not recipient.warned and now_ms >= by.deadline_ms
+    warn_s = settings.delay_warning_s
+    return warning_due(envelope.since_ms, now_ms, warn_s, warned=recipient.warned)
+
+
+def must_return(envelope: Envelope, now_ms: int) -> bool:
+    """Whether the sender wants it back now, rather than delivered late (RFC 2852, mode R)."""
+    by = envelope.asked.deliver_by
+    return by is not None and by.mode == "R" and now_ms >= by.deadline_ms
+
+
+def by_deadline(by: DeliverBy, now_ms: int, next_ms: int | None) -> int | None:
+    """Move the next attempt to what a deadline leaves of time (RFC 2852 §4.1.4).
+
+    To return by: one more attempt shortly before it, if there is time.  To tell by: one when
+    it has come, so that the sender hears.
+    """
+    left_ms = by.deadline_ms - now_ms
+    if by.mode == "N":
+        return min(next_ms, by.deadline_ms) if next_ms is not None and left_ms > 0 else next_ms
+    if next_ms is None and left_ms >= 2 * _LAST_CHANCE_MS:
+        return by.deadline_ms - _LAST_CHANCE_MS
+    return next_ms
 
 
 def expired(recipient: Recipient, outcome: Outcome) -> Settled:
@@ -109,6 +146,35 @@ def due_at_once(settled: tuple[Settled, ...], now_ms: int) -> tuple[Settled, ...
 def warns(settled: Settled) -> bool:
     """Whether the sender hears with this attempt that the message is late."""
     return settled.state is State.QUEUED and settled.warned and not settled.recipient.warned
+
+
+def arrival(envelope: Envelope, settled: Settled) -> str:
+    """Return what the sender asked to be told of a delivery: "delivered", "relayed" or "".
+
+    A hop that has DSN reports by itself (RFC 3461 §5.2.1).  One that has not is told of where
+    SUCCESS was asked for, and, unless it is NEVER, each hop of a trace, and one that knows
+    nothing of the deadline to complain about (RFC 2852 §4.1.4).
+    """
+    recipient, peer = settled.recipient, settled.outcome.peer
+    if settled.state is not State.DELIVERED or not envelope.sender:
+        return ""
+    by = envelope.asked.deliver_by
+    if envelope.kind is MessageKind.DSN or not (recipient.notify or by):
+        return ""
+    if peer is None:
+        return "delivered" if recipient.wants("SUCCESS") else ""
+    if "DSN" not in peer.extensions and recipient.wants("SUCCESS"):
+        return "relayed"
+    if by is None or recipient.notify == "NEVER":
+        return ""
+    return "relayed" if by.trace or "DELIVERBY" not in peer.extensions else ""
+
+
+def reportable(entry: Entry, settled: Settled) -> bool:
+    """Whether somebody may have to be told of this."""
+    if settled.state is State.DELIVERED:
+        return bool(arrival(entry.job.envelope, settled))
+    return settled.state is not State.QUEUED or warns(settled)
 
 
 def status(settled: Settled) -> str:

@@ -6,11 +6,12 @@ can hold CR, LF, NUL or another control character; beyond ASCII are at most addr
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
 from mta.mail.address import domain_of
-from mta.smtp import grammar
+from mta.smtp import grammar, requests
 from mta.smtp.content import too_big
 from mta.smtp.replies import Reply, reply
 
@@ -18,6 +19,13 @@ T = TypeVar("T", "Mail", "Rcpt")
 
 MAX_PARAMETERS = 16
 MAX_HELLO_NAME = 255
+
+
+Offered = Callable[[], frozenset[str]]  # the extensions whose parameters may be used
+
+
+def _nothing() -> frozenset[str]:
+    return frozenset()
 
 
 class CommandError(Exception):
@@ -38,6 +46,7 @@ class Mail:
     binary: bool = False  # BODY=BINARYMIME (RFC 3030 §3)
     utf8: bool = False  # SMTPUTF8 (RFC 6531 §3.4)
     require_tls: bool = False  # REQUIRETLS (RFC 8689 §2)
+    wanted: requests.Wanted | None = None  # DSN, FUTURERELEASE, DELIVERBY, MT-PRIORITY
 
 
 @dataclass(slots=True)
@@ -45,6 +54,8 @@ class Rcpt:
     """RCPT TO: one more recipient."""
 
     recipient: str  # as the client wrote it; "postmaster" may have no domain
+    notify: str = ""  # RFC 3461 §4.1
+    orcpt: str = ""  # RFC 3461 §4.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +67,26 @@ class Bdat:
     refusal: Reply | None = None  # to be said behind the chunk
 
 
-def parse_mail(argument: str, *, extended: bool) -> Mail:
+def parse_mail(argument: str, *, extended: bool, offered: Offered = _nothing) -> Mail:
     """Parse what follows ``MAIL``.  Raises ``CommandError``."""
     sender, words = _path(argument, "FROM:", "5.1.7")
     mail = Mail(sender)
     if words:
-        _apply(mail, "MAIL", words, _MAIL_PARAMETERS, extended=extended)
+        _apply(mail, "MAIL", words, _MAIL_PARAMETERS, extended=extended, offered=offered)
     _require_utf8(sender, allowed=mail.utf8)
     return mail
 
 
 def _size(mail: Mail, value: str) -> None:
     if not value.isdigit() or len(value) > 20:
-        raise CommandError(reply(501, "5.5.4", "SIZE must be a number of octets"))
+        raise grammar.GrammarError("SIZE must be a number of octets")
     mail.size = int(value)
 
 
 def _body(mail: Mail, value: str) -> None:
     body = value.upper()
     if body not in ("7BIT", "8BITMIME", "BINARYMIME"):
-        raise CommandError(reply(501, "5.5.4", "BODY must be 7BIT, 8BITMIME or BINARYMIME"))
+        raise grammar.GrammarError("BODY must be 7BIT, 8BITMIME or BINARYMIME")
     mail.eight_bit = body == "8BITMIME"
     mail.binary = body == "BINARYMIME"
 
@@ -84,7 +95,7 @@ def _auth(mail: Mail, value: str) -> None:
     # RFC 4954 §5: whoever offers AUTH accepts this.  What it says is believed from nobody,
     # which is what "<>" would mean to the next hop.
     if not value or not grammar.is_xtext(value):
-        raise CommandError(reply(501, "5.5.4", "AUTH must be an address in xtext, or <>"))
+        raise grammar.GrammarError("AUTH must be an address in xtext, or <>")
 
 
 def _smtputf8(mail: Mail, value: str) -> None:
@@ -99,31 +110,52 @@ def _requiretls(mail: Mail, value: str) -> None:
 
 def _no_value(keyword: str, value: str) -> None:
     if value:
-        raise CommandError(reply(501, "5.5.4", f"{keyword} takes no value"))
+        raise grammar.GrammarError(f"{keyword} takes no value")
 
 
-# keyword -> what it does to the command; it may raise ``CommandError``
-_MAIL_PARAMETERS: Mapping[str, Callable[[Mail, str], None]] = MappingProxyType(
+def _request(read: Callable[[requests.Wanted, str], None], mail: Mail, value: str) -> None:
+    mail.wanted = mail.wanted or requests.Wanted()
+    read(mail.wanted, value)
+
+
+def _report(keyword: str, read: Callable[[str], str], rcpt: Rcpt, value: str) -> None:
+    setattr(rcpt, keyword.lower(), read(value))
+
+
+# keyword -> the extension that must be offered ("": always is), and what the parameter does to
+# the command; it may raise ``GrammarError``
+_MAIL_PARAMETERS: Mapping[str, tuple[str, Callable[[Mail, str], None]]] = MappingProxyType(
     {
-        "SIZE": _size,
-        "BODY": _body,
-        "AUTH": _auth,
-        "SMTPUTF8": _smtputf8,
-        "REQUIRETLS": _requiretls,
+        "SIZE": ("", _size),
+        "BODY": ("", _body),
+        "AUTH": ("", _auth),
+        "SMTPUTF8": ("", _smtputf8),
+        "REQUIRETLS": ("", _requiretls),
+        **{
+            keyword: (extension, partial(_request, read))
+            for keyword, (extension, read) in requests.MAIL.items()
+        },
     }
 )
-_RCPT_PARAMETERS: Mapping[str, Callable[[Rcpt, str], None]] = MappingProxyType({})
+_RCPT_PARAMETERS: Mapping[str, tuple[str, Callable[[Rcpt, str], None]]] = MappingProxyType(
+    {
+        keyword: (extension, partial(_report, keyword, read))
+        for keyword, (extension, read) in requests.RCPT.items()
+    }
+)
 
 
-def parse_rcpt(argument: str, *, extended: bool, utf8: bool = False) -> Rcpt:
+def parse_rcpt(
+    argument: str, *, extended: bool, utf8: bool = False, offered: Offered = _nothing
+) -> Rcpt:
     """Parse what follows ``RCPT``; ``utf8``: MAIL had SMTPUTF8.  Raises ``CommandError``."""
     recipient, words = _path(argument, "TO:", "5.1.3")
     if not recipient:
         raise CommandError(reply(501, "5.1.3", "The null address can't be a recipient"))
     rcpt = Rcpt(recipient)
     if words:
-        _apply(rcpt, "RCPT", words, _RCPT_PARAMETERS, extended=extended)
-    _require_utf8(recipient, allowed=utf8)
+        _apply(rcpt, "RCPT", words, _RCPT_PARAMETERS, extended=extended, offered=offered)
+    _require_utf8(recipient + rcpt.orcpt, allowed=utf8)
     return rcpt
 
 
@@ -131,16 +163,22 @@ def _apply(
     command: T,
     verb: str,
     words: str,
-    known: Mapping[str, Callable[[T, str], None]],
+    known: Mapping[str, tuple[str, Callable[[T, str], None]]],
     *,
     extended: bool,
+    offered: Offered,
 ) -> None:
     """Let each parameter do to ``command`` what the table says."""
     for keyword, value in _parameters(words, extended=extended).items():
-        action = known.get(keyword)
-        if action is None:
+        extension, action = known.get(keyword, ("?", None))
+        if action is None or (extension and extension not in offered()):
             raise CommandError(_unknown_parameter(verb, keyword))
-        action(command, value)
+        if not (value.isascii() or keyword == "ORCPT"):
+            raise CommandError(reply(501, "5.5.4", f"The value of {keyword} must be ASCII"))
+        try:
+            action(command, value)
+        except grammar.GrammarError as error:
+            raise CommandError(reply(501, "5.5.4", str(error))) from None
 
 
 def _require_utf8(address: str, *, allowed: bool) -> None:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.replies import Reply
-from mta.smtp.sasl import Claim
+from mta.smtp.sasl import Attempt, KeysWanted
 
 
 @dataclass(slots=True)
@@ -63,5 +63,15 @@ class Rejected:
 
 
 Event: TypeAlias = (
-    Mail | Rcpt | Data | Content | EndOfChunk | EndOfData | Forget | StartTls | Claim | Rejected
+    Mail
+    | Rcpt
+    | Data
+    | Content
+    | EndOfChunk
+    | EndOfData
+    | Forget
+    | StartTls
+    | KeysWanted
+    | Attempt
+    | Rejected
 )

@@ -1,10 +1,12 @@
-"""What is offered in the answer to EHLO (RFC 5321 §4.1.1.1)."""
+"""What a listener offers: the answer to EHLO (RFC 5321 §4.1.1.1), and STARTTLS."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mta.smtp.commands import CommandError
+from mta.smtp.mechanisms import PASSWORDS
 from mta.smtp.replies import Reply, reply
-from mta.smtp.sasl import MECHANISMS
+from mta.smtp.requests import DSN_ONLY, Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +18,24 @@ class ServerSettings:
     recipients: int = 1000  # of one message, as they are announced with LIMITS (RFC 9422)
     starttls: bool = False  # there is a certificate
     auth: bool = False  # there are accounts
+    mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, where the connection has what they need
     errors: int = 20
     idle_commands: int = 100
+    requests: Offer = DSN_ONLY  # DSN and its like
 
 
-def offer(settings: ServerSettings, *, secure: bool) -> Reply:
-    """Return the answer to EHLO; it carries no enhanced code (RFC 2034 §4)."""
-    return reply(250, "", settings.host_name, *_keywords(settings, secure=secure))
+def offer(settings: ServerSettings, *, secure: bool, mechanisms: Sequence[str]) -> Reply:
+    """Return the answer to EHLO; it carries no enhanced code (RFC 2034 §4).
+
+    ``mechanisms`` of AUTH are those that can succeed on this connection.
+    """
+    keywords = _keywords(settings, secure=secure, mechanisms=mechanisms)
+    return reply(250, "", settings.host_name, *keywords)
 
 
-def _keywords(settings: ServerSettings, *, secure: bool) -> Iterator[str]:
+def _keywords(
+    settings: ServerSettings, *, secure: bool, mechanisms: Sequence[str]
+) -> Iterator[str]:
     yield "PIPELINING"  # RFC 2920
     yield f"SIZE {settings.message_size}"  # RFC 1870
     yield "8BITMIME"  # RFC 6152
@@ -39,6 +49,17 @@ def _keywords(settings: ServerSettings, *, secure: bool) -> Iterator[str]:
         yield "REQUIRETLS"  # RFC 8689 §2: only inside TLS
     if settings.starttls and not secure:
         yield "STARTTLS"  # RFC 3207 §4.2: not inside TLS
-    if settings.auth and secure:
-        yield "AUTH " + " ".join(MECHANISMS)  # RFC 4954 §4: only inside TLS
+    if mechanisms and secure:
+        yield "AUTH " + " ".join(mechanisms)  # RFC 4954 §4: only inside TLS
+    yield from settings.requests.lines(auth=settings.auth and secure)
     yield "HELP"
+
+
+def permit_starttls(settings: ServerSettings, *, secure: bool, extended: bool) -> None:
+    """Raise ``CommandError`` where STARTTLS is not possible (RFC 3207 §4)."""
+    if secure:
+        raise CommandError(reply(503, "5.5.1", "TLS is on already"))
+    if not settings.starttls:
+        raise CommandError(reply(502, "5.5.1", "STARTTLS is not offered here"))
+    if not extended:
+        raise CommandError(reply(503, "5.5.1", "Send EHLO first"))

@@ -16,6 +16,8 @@ for ``commands`` to say, and what is no domain name in IDNA for ``mail.address``
 import ipaddress
 import re
 
+from mta.mail import xtext
+
 MAX_LOCAL_PART = 255
 MAX_DOMAIN = 255  # RFC 5321 §4.5.3.1.2
 
@@ -29,9 +31,11 @@ _DOMAIN_CHARACTERS = re.compile(r"[A-Za-z0-9._\x80-\U0010ffff-]+")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 # esmtp-param = esmtp-keyword ["=" esmtp-value]
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_VALUE = re.compile(r"[!-<>-~]+")
+_VALUE = re.compile(r"[!-<>-~\x80-\U0010ffff]+")  # RFC 6531 §3.3
 # The path that nearly everybody sends, in one step; all others go the long way.
 _PLAIN_PATH = re.compile(rf"<({_ATEXT}(?:\.{_ATEXT})*@([A-Za-z0-9._-]+))>")
+
+is_xtext = xtext.is_xtext
 
 
 class GrammarError(ValueError):
@@ -155,11 +159,3 @@ def parameters(text: str, limit: int) -> dict[str, str]:
             raise GrammarError(f"there are more than {limit} parameters")
         found[keyword.upper()] = value
     return found
-
-
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
-
-
-def is_xtext(text: str) -> bool:
-    """Tell whether ``text`` is xtext (RFC 3461 §4)."""
-    return _XTEXT.fullmatch(text) is not None

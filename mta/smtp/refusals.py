@@ -6,6 +6,9 @@ from mta.smtp.replies import Reply, reply
 _NOT_HERE = frozenset({"EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "BURL"})
 
 BARE_LF = reply(521, "5.5.2", "Bare LF: commands must end with CR LF; closing")
+INJECTION = reply(554, "5.5.1", "Nothing may follow STARTTLS before its answer; closing")
+TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors; closing")
+TOO_MANY_COMMANDS = reply(421, "4.7.0", "Too many commands without a message; closing")
 # RFC 5321 §7.3: an honest "cannot say", whoever asks.
 CANNOT_VERIFY = reply(252, "2.0.0", "Cannot verify the address, but will try to deliver to it")
 HELP = reply(

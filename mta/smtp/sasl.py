@@ -1,26 +1,35 @@
-"""The server's side of SASL: PLAIN (RFC 4616) and LOGIN, without I/O (RFC 4954 §4).
+"""The server's side of SASL without I/O (RFC 4422, RFC 4954 §4): PLAIN, LOGIN and EXTERNAL.
 
-An exchange is fed decoded responses and gives back either a challenge or, at its end,
-what the client claims.  Whether the claim is true is not decided here.
+An exchange is fed decoded responses and gives back a challenge, a question to whoever knows
+the accounts, or, at its end, what the client claims.  Whether a password, a token or a
+certificate is right is not decided here; SCRAM's proofs are (``sasl_scram``).
 
-Trusts: that TLS is on; both mechanisms show the password.  ``Claim`` never shows it in
-its representation.
+Trusts: that TLS is on; PLAIN and LOGIN show the password.  Nothing here shows a password or a
+token in its representation.
 """
 
 import base64
 import binascii
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
+
+from mta.smtp.replies import Reply
+
+ANOTHER = "To act for another account is not possible here"
 
 
 class SaslError(Exception):
     """The exchange has failed for its form; the message is for the client."""
 
+    enhanced = "5.5.2"
+
 
 class Cancelled(SaslError):
     """The client has sent ``*``."""
+
+    enhanced = "5.7.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +48,106 @@ class Claim:
     password: str = field(repr=False)
 
 
-Step: TypeAlias = Challenge | Claim
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token of an authorization server's; ``login`` is "" where the client names nobody."""
+
+    mechanism: str
+    login: str
+    token: str = field(repr=False)
 
 
-class Exchange(Protocol):
+@dataclass(frozen=True, slots=True)
+class External:
+    """Whoever the client's certificate belongs to; ``login`` is "" where it names nobody."""
+
+    mechanism: str
+    login: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeysWanted:
+    """The stored keys of an account are needed to go on: ``Server.supply``."""
+
+    mechanism: str
+    login: str  # as the client wrote it
+    hash_name: str  # as hashlib has it
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKeys:
+    """What is stored of a password (RFC 5802 §3), or stands in for it."""
+
+    login: str  # as the account is called
+    salt: bytes = field(repr=False)
+    iterations: int
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+    refused: str = ""  # why who proves the password may not log in all the same: "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The client has proved to be the account, and has been proved that we know it."""
+
+    mechanism: str
+    login: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disproved:
+    """The client has not; ``reason`` is for the log, never for the client."""
+
+    mechanism: str
+    login: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The reply, which was known and had to wait for the client's turn."""
+
+    reply: Reply
+
+
+Attempt: TypeAlias = Claim | Bearer | External | Proved | Disproved
+Step: TypeAlias = Challenge | KeysWanted | Attempt | Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What ties an exchange to its TLS connection (RFC 5056)."""
+
+    type: str  # "tls-exporter" or "tls-unique"
+    data: Callable[[], bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an exchange may know of its connection."""
+
+    binding: Binding | None = None
+    plus_offered: bool = False  # a mechanism with channel binding was among those offered
+    nonce: Callable[[], str] = lambda: secrets.token_urlsafe(24)
+
+
+class Exchange:
     """One run of a mechanism."""
 
     def step(self, response: bytes | None) -> Step:
         """Go on with a response; None begins without an initial one.  Raises ``SaslError``."""
+        raise NotImplementedError
+
+    def supply(self, keys: StoredKeys) -> Challenge:
+        """Go on after ``KeysWanted``."""
+        raise NotImplementedError
+
+    def denied(self, answer: Reply) -> Challenge | None:
+        """The claim is false: return what is said before ``answer``, if anything is."""
+        return None
 
 
-class Plain:
+class Plain(Exchange):
     """``[authzid] NUL authcid NUL passwd`` in one response."""
 
     def step(self, response: bytes | None) -> Step:
@@ -59,13 +157,13 @@ class Plain:
         parts = response.split(b"\0")
         if len(parts) != 3:
             raise SaslError("PLAIN wants: authorization NUL login NUL password")
-        authorization, login, password = (_text(part) for part in parts)
+        authorization, login, password = (text_of(part) for part in parts)
         if authorization not in ("", login):
-            raise SaslError("To act for another account is not possible here")
+            raise SaslError(ANOTHER)
         return _claim("PLAIN", login, password)
 
 
-class Login:
+class Login(Exchange):
     """Two prompts; never standardised, and what several clients still choose first."""
 
     def __init__(self) -> None:
@@ -76,14 +174,19 @@ class Login:
         if response is None:
             return Challenge(b"Username:")
         if self._login is None:
-            self._login = _text(response)
+            self._login = text_of(response)
             return Challenge(b"Password:")
-        return _claim("LOGIN", self._login, _text(response))
+        return _claim("LOGIN", self._login, text_of(response))
 
 
-MECHANISMS: Mapping[str, type[Plain] | type[Login]] = MappingProxyType(
-    {"PLAIN": Plain, "LOGIN": Login}
-)
+class ExternalExchange(Exchange):
+    """The authorization identity, or nothing (RFC 4422 appendix A)."""
+
+    def step(self, response: bytes | None) -> Step:
+        """Go on."""
+        if response is None:
+            return Challenge(b"")
+        return External("EXTERNAL", text_of(response))
 
 
 def decode(line: str) -> bytes:
@@ -106,7 +209,8 @@ def encode(challenge: Challenge) -> str:
     return base64.b64encode(challenge.data).decode("ascii")
 
 
-def _text(octets: bytes) -> str:
+def text_of(octets: bytes) -> str:
+    """Return what is UTF-8; raises ``SaslError``."""
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:

@@ -37,7 +37,7 @@ from mta.smtp.commands import (
 )
 from mta.smtp.content import endless, too_big
 from mta.smtp.events import Data, EndOfChunk, Event, Forget, Rejected, StartTls
-from mta.smtp.extensions import ServerSettings, offer
+from mta.smtp.extensions import ServerSettings, offer, permit_starttls
 from mta.smtp.framing import (
     AUTH_LINE,
     COMMAND_LINE,
@@ -45,6 +45,7 @@ from mta.smtp.framing import (
     Incoming,
     LineTooLong,
 )
+from mta.smtp.mechanisms import Authentication
 from mta.smtp.replies import Reply, reply
 from mta.smtp.states import NEXT, State, out_of_order
 
@@ -68,9 +69,8 @@ class Server:
         self._incoming = Incoming()
         self._output: list[bytes] = []
         self._asked = ""  # the verb that waits for an answer
-        self._exchange: sasl.Exchange | None = None
-        self._errors = 0
-        self._idle = 0
+        self._authentication = Authentication(settings.mechanisms if settings.auth else ())
+        self._errors = self._idle = 0
         self._begun = Mail("")  # of the transaction
         self._arrival: Arrival | Swallowing = Arrival(self._incoming, settings.message_size)
         self._bdat = Bdat(0, last=False)  # the last one
@@ -101,9 +101,10 @@ class Server:
         """Say who we are; no enhanced code (RFC 2034 §4)."""
         self._say(reply(220, "", f"{self._settings.host_name} ESMTP"))
 
-    def secured(self) -> None:
-        """TLS has begun."""
+    def secured(self, binding: sasl.Binding | None = None, *, certificate: bool = False) -> None:
+        """TLS has begun; with a channel binding, and a certificate of the client's, or without."""
         self.secure = True
+        self._authentication.secured(binding, certificate=certificate)
 
     def close(self, answer: Reply | None, reason: str) -> None:
         """End the session, with a last reply where one is due (421, RFC 5321 §3.8)."""
@@ -135,6 +136,8 @@ class Server:
         if verb == "BDAT":  # to ``Data``; what is said comes behind the chunk
             self._begin_chunk(None if answer.positive else answer)
             return
+        if verb == "AUTH" and self._put_off(answer):
+            return
         self._say(answer)
         if verb == _CONTENT:
             self.state = State.READY
@@ -151,6 +154,11 @@ class Server:
     def proceed(self) -> None:
         """Answer a ``Content``: go on."""
         self._asked = ""
+
+    def supply(self, keys: sasl.StoredKeys) -> None:
+        """Answer a ``KeysWanted``."""
+        self._asked = ""
+        self._challenge(self._authentication.supply(keys))
 
     def _advance(self, verb: str) -> None:
         self.state = NEXT[verb][self.state]
@@ -171,7 +179,7 @@ class Server:
     def _count_error(self) -> None:
         self._errors += 1
         if self._errors > self._settings.errors:
-            self.close(reply(421, "4.7.0", "Too many errors; closing"), "too many errors")
+            self.close(refusals.TOO_MANY_ERRORS, "too many errors")
 
     def _reject(self, verb: str, answer: Reply) -> Rejected:
         self._say(answer)
@@ -209,7 +217,7 @@ class Server:
         if line is None:
             return None
         if self.state is State.RESPONSE:
-            return self._response(line)
+            return self._exchange_step(self._authentication.respond, line.decode("latin-1"))
         self.commands += 1
         return self._command(line)
 
@@ -236,10 +244,7 @@ class Server:
         self._say(answer)
         self._idle += 1
         if self._idle > self._settings.idle_commands:
-            self.close(
-                reply(421, "4.7.0", "Too many commands without a message; closing"),
-                "too many commands",
-            )
+            self.close(refusals.TOO_MANY_COMMANDS, "too many commands")
         return _DONE
 
     def _ask(self, verb: str, event: Event) -> Event:
@@ -247,7 +252,9 @@ class Server:
         return event
 
     def _ehlo(self, argument: str) -> Event:
-        return self._hello("EHLO", argument, offer(self._settings, secure=self.secure))
+        offered = self._authentication.offered
+        answer = offer(self._settings, secure=self.secure, mechanisms=offered)
+        return self._hello("EHLO", argument, answer)
 
     def _helo(self, argument: str) -> Event:
         return self._hello("HELO", argument, reply(250, "", self._settings.host_name))
@@ -265,14 +272,19 @@ class Server:
         return self._idle_answer(answer)
 
     def _mail(self, argument: str) -> Event:
-        mail = parse_mail(argument, extended=self.extended)
+        mail = parse_mail(argument, extended=self.extended, offered=self._requests)
         check_mail(mail, message_size=self._settings.message_size, secure=self.secure)
         self._begun = mail
         return self._ask("MAIL", mail)
 
     def _rcpt(self, argument: str) -> Event:
-        rcpt = parse_rcpt(argument, extended=self.extended, utf8=self._begun.utf8)
+        rcpt = parse_rcpt(
+            argument, extended=self.extended, utf8=self._begun.utf8, offered=self._requests
+        )
         return self._ask("RCPT", rcpt)
+
+    def _requests(self) -> frozenset[str]:
+        return self._settings.requests.keywords(auth=self._settings.auth and self.secure)
 
     def _data(self, argument: str) -> Event:
         no_argument("DATA", argument)
@@ -323,57 +335,46 @@ class Server:
 
     def _starttls(self, argument: str) -> Event:
         no_argument("STARTTLS", argument)
-        if self.secure:
-            raise CommandError(reply(503, "5.5.1", "TLS is on already"))
-        if not self._settings.starttls:
-            raise CommandError(reply(502, "5.5.1", "STARTTLS is not offered here"))
-        if not self.extended:
-            raise CommandError(reply(503, "5.5.1", "Send EHLO first"))
+        permit_starttls(self._settings, secure=self.secure, extended=self.extended)
         if self._incoming:
-            answer = reply(554, "5.5.1", "Nothing may follow STARTTLS before its answer; closing")
-            return self._reject_and_close("STARTTLS", answer, "command injection")
+            return self._reject_and_close("STARTTLS", refusals.INJECTION, "command injection")
         return self._ask("STARTTLS", StartTls())
 
     def _auth(self, argument: str) -> Event:
-        if self.authenticated:
-            raise CommandError(reply(503, "5.5.1", "You are authenticated already"))
-        if not self._settings.auth:
-            raise CommandError(reply(502, "5.5.1", "AUTH is not offered here"))
-        if not self.secure:
-            raise CommandError(
-                reply(538, "5.7.11", "Encryption is required for authentication; use TLS")
-            )
-        if not self.extended:
-            raise CommandError(reply(503, "5.5.1", "Send EHLO first"))
-        name, _, initial = argument.strip(" ").partition(" ")
-        mechanism = sasl.MECHANISMS.get(name.upper())
-        if mechanism is None:
-            known = " or ".join(sasl.MECHANISMS)
-            raise CommandError(reply(504, "5.5.4", f"The mechanism must be {known}"))
-        self._exchange = mechanism()
-        return self._exchange_step(initial or None, sasl.decode_initial)
+        self._authentication.permit(self)
+        return self._exchange_step(self._authentication.begin, argument)
 
-    def _response(self, line: bytes) -> Event:
-        return self._exchange_step(line.decode("latin-1"), sasl.decode)
-
-    def _exchange_step(self, text: str | None, decode: Callable[[str], bytes]) -> Event:
-        """Go on with the exchange; None begins it without an initial response."""
-        assert self._exchange is not None
+    def _exchange_step(self, go_on: Callable[[str], sasl.Step], text: str) -> Event:
         try:
-            step = self._exchange.step(None if text is None else decode(text))
+            step = go_on(text)
         except sasl.SaslError as error:
             self._end_exchange()
-            enhanced = "5.7.0" if isinstance(error, sasl.Cancelled) else "5.5.2"
-            return self._reject("AUTH", reply(501, enhanced, str(error)))
+            return self._reject("AUTH", reply(501, error.enhanced, str(error)))
         if isinstance(step, sasl.Challenge):
-            self.state = State.RESPONSE
-            self._say(reply(334, "", sasl.encode(step)))
+            return self._challenge(step)
+        if isinstance(step, sasl.Verdict):
+            self._end_exchange()
+            self._say(step.reply)
+            self._count_error()
             return _DONE
-        self._end_exchange()
         return self._ask("AUTH", step)
 
+    def _challenge(self, challenge: sasl.Challenge) -> Event:
+        self.state = State.RESPONSE
+        self._say(reply(334, "", sasl.encode(challenge)))
+        return _DONE
+
+    def _put_off(self, answer: Reply) -> bool:
+        """Tell whether something is to be said, and heard, before ``answer``."""
+        challenge = None if answer.positive else self._authentication.denied(answer)
+        if challenge is None:
+            self._end_exchange()
+            return False
+        self._challenge(challenge)
+        return True
+
     def _end_exchange(self) -> None:
-        self._exchange = None
+        self._authentication.end()
         if self.state is State.RESPONSE:
             self.state = State.READY
 

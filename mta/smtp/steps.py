@@ -57,6 +57,7 @@ class Extensions:
     keywords: frozenset[str] = frozenset()
     size: int = 0  # RFC 1870: the largest message in octets, 0 if it does not say
     auth: frozenset[str] = frozenset()
+    deliver_by_s: int = 0  # RFC 2852 §4: the shortest time to return by, 0 if it does not say
     limits: Limits = NO_LIMITS
 
     @property
@@ -98,7 +99,7 @@ class Extensions:
 def parse_extensions(reply: Reply) -> Extensions:
     """Read a positive answer to EHLO; what cannot be read counts as not said."""
     keywords = set()
-    size = 0
+    size = deliver_by_s = 0
     auth: set[str] = set()
     limits = NO_LIMITS
     for line in reply.lines[1:]:
@@ -111,9 +112,11 @@ def parse_extensions(reply: Reply) -> Extensions:
             auth.update(words[1:])
         elif words[0] == "SIZE" and len(words) > 1 and re.fullmatch("[0-9]{1,20}", words[1]):
             size = int(words[1])
+        elif words[0] == "DELIVERBY" and len(words) > 1 and re.fullmatch("[0-9]{1,9}", words[1]):
+            deliver_by_s = int(words[1])
         elif words[0] == "LIMITS":
             limits = _limits(words[1:])
-    return Extensions(frozenset(keywords), size, frozenset(auth), limits=limits)
+    return Extensions(frozenset(keywords), size, frozenset(auth), deliver_by_s, limits)
 
 
 def _limits(words: Sequence[str]) -> Limits:

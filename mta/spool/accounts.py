@@ -1,19 +1,19 @@
-"""The embedded accounts: SCRAM-SHA-256 keys, from which no password can be read (RFC 5802 §3).
+"""The embedded accounts: SCRAM keys, from which no password can be read (RFC 5802 §3).
 
 Logins are kept and compared as they are given; whoever wants them prepared (RFC 8265)
 does it before.  The salt and the iterations belong to the keys and change with them.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, select
 
-from mta.spool.schema import accounts
+from mta.spool.schema import account_certificates, accounts
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account that may submit mail."""
+    """One account that may submit mail; keys without a prefix are SCRAM-SHA-256's."""
 
     login: str
     salt: bytes
@@ -22,23 +22,17 @@ class Account:
     server_key: bytes
     disabled: bool
     created_ms: int
+    sha1_salt: bytes | None = None
+    sha1_iterations: int | None = None
+    sha1_stored_key: bytes | None = None
+    sha1_server_key: bytes | None = None
 
 
 def add(conn: Connection, account: Account) -> bool:
     """Add an account; False if there is one of that login already, which stays as it is."""
     if get(conn, account.login) is not None:
         return False
-    conn.execute(
-        accounts.insert().values(
-            login=account.login,
-            salt=account.salt,
-            iterations=account.iterations,
-            stored_key=account.stored_key,
-            server_key=account.server_key,
-            disabled=account.disabled,
-            created_ms=account.created_ms,
-        )
-    )
+    conn.execute(accounts.insert().values(**asdict(account)))
     return True
 
 
@@ -48,14 +42,10 @@ def replace_keys(conn: Connection, account: Account) -> bool:
     It stays disabled, or not, and as old as it is.  False: there is none.
     """
     statement = accounts.update().where(accounts.c.login == account.login)
-    changed = conn.execute(
-        statement.values(
-            salt=account.salt,
-            iterations=account.iterations,
-            stored_key=account.stored_key,
-            server_key=account.server_key,
-        )
-    )
+    keys = asdict(account)
+    for kept in ("login", "disabled", "created_ms"):
+        del keys[kept]
+    changed = conn.execute(statement.values(**keys))
     return changed.rowcount == 1
 
 
@@ -81,7 +71,8 @@ def enable(conn: Connection, login: str) -> bool:
 
 
 def remove(conn: Connection, login: str) -> bool:
-    """Forget the account; False if there is none."""
+    """Forget the account, and which certificates stand for it; False if there is none."""
+    conn.execute(account_certificates.delete().where(account_certificates.c.login == login))
     return conn.execute(accounts.delete().where(accounts.c.login == login)).rowcount == 1
 
 

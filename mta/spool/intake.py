@@ -29,7 +29,9 @@ CHUNK_SIZE = 256 * 1024
 class Intake:
     """One message to accept.
 
-    ``chunks`` follow the ``stored`` ones that ``store_chunk`` has written.  With a
+    ``chunks`` follow the ``stored`` ones that ``store_chunk`` has written.  A ``head``, which
+    could only be written when all the rest had been seen, is chunk 0 before them all; the
+    stored ones were numbered from 1 then.  With a
     ``claim`` the message is born claimed: ``next_attempt_ms`` is when it is due again
     if its process dies, and its recipients carry ``attempts=1``.  Without one it is due at
     ``next_attempt_ms`` and they carry 0.
@@ -41,6 +43,7 @@ class Intake:
     next_attempt_ms: int
     claim: str | None = None
     stored: int = 0
+    head: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,17 @@ def insert(conn: Connection, items: Sequence[tuple[Intake, str | None]]) -> None
     bulk.insert(conn, chunks, [row for item, _ in items for row in _chunks(item)])
 
 
-def store_chunk(conn: Connection, message_id: str, number: int, data: bytes) -> None:
-    """Write one chunk of a message that is still arriving; number 0 comes first."""
+def store_chunk(
+    conn: Connection, message_id: str, number: int, data: bytes, first: int = 0
+) -> None:
+    """Write one chunk of a message that is still arriving; number ``first`` comes first."""
     if repeated(conn):
         columns = chunks.c
         same = (columns.message_id == message_id) & (columns.number == number)
         conn.execute(chunks.delete().where(same))
-        if number == 0:
+        if number == first:
             _arrived(conn, message_id)
-    if number == 0:
+    if number == first:
         bulk.insert(conn, arriving, [(message_id,)])
     bulk.insert(conn, chunks, [(message_id, number, data)])
 
@@ -140,7 +145,8 @@ def _not_there(
 
 def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
     envelope = item.envelope
-    origin = envelope.origin
+    origin, asked = envelope.origin, envelope.asked
+    by = asked.deliver_by
     return (
         envelope.id,
         envelope.sender,
@@ -158,7 +164,13 @@ def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
         origin.login,
         origin.protocol,
         origin.tls,
-        item.stored + len(item.chunks),
+        bool(item.head) + item.stored + len(item.chunks),
+        asked.ret,
+        asked.envid,
+        asked.priority,
+        asked.release_ms,
+        None if by is None else by.deadline_ms,
+        "" if by is None else by.mode + "T" * by.trace,
         envelope.binary,
         envelope.utf8,
         envelope.require_tls,
@@ -168,6 +180,7 @@ def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
 
 def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
     message_id, due, claim = item.envelope.id, item.next_attempt_ms, item.claim
+    urgency = item.envelope.asked.urgency
     return [
         (
             message_id,
@@ -185,11 +198,15 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             "",
             None,
             None,
+            recipient.notify,
+            recipient.orcpt,
+            urgency,
         )
         for recipient in item.recipients
     ]
 
 
 def _chunks(item: Intake) -> Iterable[tuple[str, int, bytes]]:
-    message_id = item.envelope.id
-    return [(message_id, number, data) for number, data in enumerate(item.chunks, item.stored)]
+    message_id, begin = item.envelope.id, bool(item.head) + item.stored
+    rows = [(message_id, number, data) for number, data in enumerate(item.chunks, begin)]
+    return [(message_id, 0, item.head), *rows] if item.head else rows

@@ -75,11 +75,15 @@ _DUE_ROWS = (
     )
     .with_for_update(skip_locked=True, of=recipients)
 )
-_POLL = text(
-    "SELECT counter, (SELECT next_attempt_ms FROM recipients"
-    " WHERE state = 'queued' AND claim IS NULL ORDER BY next_attempt_ms LIMIT 1)"
-    " FROM wakeups"
+# Higher classes first; constants, so that each is one range of the index
+_CLASSES = tuple(text(f"recipients.urgency = {urgency}") for urgency in (1, 0, -1))
+_SHARE = 10  # each class that has mail due gets a tenth of a claim at least
+_FIRST_DUE = ", ".join(
+    "(SELECT next_attempt_ms FROM recipients WHERE state = 'queued' AND claim IS NULL"
+    f" AND {urgency.text} ORDER BY next_attempt_ms LIMIT 1)"
+    for urgency in _CLASSES
 )
+_POLL = text(f"SELECT counter, {_FIRST_DUE} FROM wakeups")  # noqa: S608 - words of this file
 _NEXT_TOKEN = text(
     "SELECT claim FROM recipients WHERE claim IS NOT NULL AND claim > :after ORDER BY claim LIMIT 1"
 )
@@ -131,20 +135,26 @@ def claim_due(
     next_attempt_ms: int,
     limit: int,
     exclude: Sequence[str] = (),
+    exclude_urgent: Sequence[str] = (),
 ) -> list[Claimed]:
-    """Claim up to ``limit`` due recipients, longest due first, but none at ``exclude``.
+    """Claim up to ``limit`` due recipients, urgent ones and then longest due first.
 
+    None at ``exclude``; of each class that is due some, so that no flood of urgent mail lets
+    the others starve (RFC 6710 §5).
     ``next_attempt_ms`` is when they are due again if this process dies.  All that is due
     of the last message comes along, though it may exceed the limit, so that
     recipients of a message at one destination are not torn apart.
     """
     found = list(_already_claimed(conn, token, next_attempt_ms)) if repeated(conn) else []
-    query = _DUE_ROWS
-    if exclude:
-        query = query.where(recipients.c.domain.not_in(exclude))
-    due = conn.execute(query.limit(limit), {"now_ms": now_ms}).all()
-    if len(due) == limit > 0:
-        due = [*due, *_rest_of(conn, query, now_ms, due)]
+    classes = [
+        conn.execute(query.limit(limit), {"now_ms": now_ms}).all()
+        for query in _queries(exclude, exclude_urgent)
+    ]
+    due: list[Row[Any]] = []
+    for part in _shared(classes, limit):
+        due += part
+        if len(part) > 0 and sum(map(len, classes)) >= limit:
+            due += _rest_of(conn, now_ms, part)
     bulk.update(
         conn,
         "UPDATE recipients SET claim = v.column3, attempts = attempts + 1,"
@@ -211,8 +221,8 @@ def overdue(conn: Connection, token: str, now_ms: int) -> list[Key]:
 
 def poll(conn: Connection, now_ms: int) -> Poll:
     """Return what has happened and when there is something to do; cheap."""
-    wake, due = conn.execute(_POLL).one()
-    return Poll(wake, due)
+    wake, *due = conn.execute(_POLL).one()
+    return Poll(wake, min((one for one in due if one is not None), default=None))
 
 
 def wake(conn: Connection) -> None:
@@ -232,12 +242,28 @@ def _tokens(conn: Connection) -> Iterator[str]:
         yield token
 
 
-def _rest_of(
-    conn: Connection, query: Select[Any], now_ms: int, due: Sequence[Row[Any]]
-) -> list[Row[Any]]:
+def _shared(classes: Sequence[Sequence[Row[Any]]], limit: int) -> Iterator[Sequence[Row[Any]]]:
+    """Yield what is taken of each class, the higher before the lower, ``limit`` in all."""
+    least = max(limit // _SHARE, 1 if limit > len(classes) else 0)
+    left = limit
+    for number, rows_ in enumerate(classes):
+        kept = sum(min(len(lower), least) for lower in classes[number + 1 :])
+        part = rows_[: max(left - kept, 0)]
+        left -= len(part)
+        yield part
+
+
+def _queries(exclude: Sequence[str], exclude_urgent: Sequence[str]) -> Iterator[Select[Any]]:
+    """Yield the statement for what is due of each class."""
+    for urgency, some in zip(_CLASSES, (exclude_urgent, exclude, exclude), strict=True):
+        query = _DUE_ROWS.where(urgency)
+        yield query.where(recipients.c.domain.not_in(some)) if some else query
+
+
+def _rest_of(conn: Connection, now_ms: int, due: Sequence[Row[Any]]) -> list[Row[Any]]:
     last = due[-1].id
     have = {row.number for row in due if row.id == last}
-    rest = conn.execute(query.where(recipients.c.message_id == last), {"now_ms": now_ms})
+    rest = conn.execute(_DUE_ROWS.where(recipients.c.message_id == last), {"now_ms": now_ms})
     return [row for row in rest if row.number not in have]
 
 

@@ -28,6 +28,11 @@ STEP = 500  # recipients in one transaction
 
 _WAITS = "recipients.state IN ('queued', 'held')"
 _DUE_NOW = "next_attempt_ms = CASE WHEN claim IS NULL THEN v.column3 ELSE next_attempt_ms END"
+_DUE_AGAIN = (  # not before the release that the sender has asked for (RFC 4865)
+    "next_attempt_ms = CASE WHEN claim IS NOT NULL OR EXISTS (SELECT 1 FROM messages"
+    " WHERE messages.id = recipients.message_id AND messages.release_ms > v.column3)"
+    " THEN next_attempt_ms ELSE v.column3 END"
+)
 _BOUNCE = (
     "state = 'bounced', finished_ms = v.column3, last_code = 0, last_enhanced = v.column4,"
     " last_text = v.column5, last_host = '', last_ms = v.column3"
@@ -56,15 +61,21 @@ def hold(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = S
 
 
 def release(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP) -> int:
-    """Queue held recipients again, due now; return how many."""
+    """Queue held recipients again, due now, or when their sender wanted; return how many."""
     keys = _pick(conn, wanted, now_ms, limit, "recipients.state = 'held'")
-    _change(conn, f"state = 'queued', {_DUE_NOW}", [(*key, now_ms) for key in keys])
+    _change(conn, f"state = 'queued', {_DUE_AGAIN}", [(*key, now_ms) for key in keys])
     return _done(conn, keys, now_ms, "release", who)
 
 
 def retry(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP) -> int:
-    """Make queued recipients that nobody has in hand due now; return how many."""
-    later = "recipients.state = 'queued' AND recipients.claim IS NULL"
+    """Make queued recipients that nobody has in hand due now; return how many.
+
+    Not those that their sender wants to be held (RFC 4865).
+    """
+    later = (
+        "recipients.state = 'queued' AND recipients.claim IS NULL"
+        f" AND (messages.release_ms IS NULL OR messages.release_ms <= {now_ms:d})"
+    )
     keys = _pick(
         conn, wanted, now_ms, limit, f"{later} AND recipients.next_attempt_ms > {now_ms:d}"
     )

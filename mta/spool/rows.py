@@ -4,7 +4,15 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from mta.mail.envelope import Envelope, MessageKind, Origin, Recipient
+from mta.mail.envelope import (
+    NOTHING,
+    Asked,
+    DeliverBy,
+    Envelope,
+    MessageKind,
+    Origin,
+    Recipient,
+)
 from mta.mail.queue_id import QueueId
 from mta.spool.schema import messages, recipients
 
@@ -24,6 +32,12 @@ ENVELOPE = [
     messages.c.protocol,
     messages.c.tls,
     messages.c.chunks,
+    messages.c.ret,
+    messages.c.envid,
+    messages.c.priority,
+    messages.c.release_ms,
+    messages.c.deadline_ms,
+    messages.c.deadline_mode,
     messages.c.binary,
     messages.c.utf8,
     messages.c.require_tls,
@@ -37,6 +51,8 @@ RECIPIENT = [
     recipients.c.domain,
     recipients.c.attempts,
     recipients.c.warned,
+    recipients.c.notify,
+    recipients.c.orcpt,
 ]
 """Columns that ``recipient`` reads."""
 
@@ -64,7 +80,17 @@ def envelope(row: Row[Any]) -> Envelope:
             protocol=row.protocol,
             tls=row.tls,
         ),
+        asked=_asked(row),
     )
+
+
+def _asked(row: Row[Any]) -> Asked:
+    by = None
+    if row.deadline_ms is not None:
+        by = DeliverBy(row.deadline_ms, row.deadline_mode[:1], row.deadline_mode.endswith("T"))
+    if row.release_ms is None and not (by or row.ret or row.envid or row.priority):
+        return NOTHING
+    return Asked(row.ret, row.envid, row.release_ms, row.priority, by)
 
 
 def recipient(row: Row[Any], more_attempts: int = 0) -> Recipient:
@@ -75,4 +101,6 @@ def recipient(row: Row[Any], more_attempts: int = 0) -> Recipient:
         domain=row.domain,
         attempts=row.attempts + more_attempts,
         warned=bool(row.warned),
+        notify=row.notify,
+        orcpt=row.orcpt,
     )

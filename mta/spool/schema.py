@@ -100,6 +100,13 @@ messages = Table(
     _text("protocol"),
     _text("tls"),
     Column("chunks", Integer, nullable=False),
+    # What the sender asked for with parameters of MAIL
+    _text("ret", server_default=""),
+    _text("envid", server_default=""),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    _ms("release_ms", nullable=True),
+    _ms("deadline_ms", nullable=True),
+    _text("deadline_mode", server_default=""),  # "R", "N", "RT", "NT"
     _flag("binary"),
     _flag("utf8"),
     _flag("require_tls"),
@@ -126,6 +133,11 @@ recipients = Table(
     _text("last_host"),
     _ms("last_ms", nullable=True),
     _ms("finished_ms", nullable=True),
+    _text("notify", server_default=""),
+    _text("orcpt", server_default=""),
+    Column(
+        "urgency", Integer, nullable=False, server_default="0"
+    ),  # 1, 0, -1: claimed in this order
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -202,6 +214,27 @@ accounts = Table(
     Column("server_key", LargeBinary, nullable=False),
     Column("disabled", Boolean, nullable=False),
     _ms("created_ms"),
+    Column("sha1_salt", LargeBinary),  # SCRAM-SHA-1's; None: the password is older than they are
+    Column("sha1_iterations", Integer),
+    Column("sha1_stored_key", LargeBinary),
+    Column("sha1_server_key", LargeBinary),
+)
+
+account_certificates = Table(
+    "account_certificates",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("login", ForeignKey(accounts.c.login), nullable=False, index=True),
+    _ms("created_ms"),
+    CheckConstraint("kind IN ('fingerprint', 'name', 'subject')", name="kind"),
+)
+
+secrets = Table(  # of the installation; all its processes share them
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )
 
 nodes = Table(
@@ -236,7 +269,8 @@ _partial(
     where="state IN ('queued', 'held')",
 )
 _partial(
-    "ix_recipients_due",
+    "ix_recipients_turn",
+    recipients.c.urgency,
     recipients.c.next_attempt_ms,
     recipients.c.domain,
     recipients.c.message_id,
@@ -246,5 +280,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0002"
+REVISION = "0004"
 """The revision of the migrations that leads to these tables."""

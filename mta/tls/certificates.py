@@ -5,13 +5,15 @@ swaps one reference, so that a connection sees either the old set or the new one
 that can't be used is told in one line with its path; what is only doubtful (expired, a key
 readable by everybody) becomes a warning, because refusing to start would stop more mail.
 
-Trusts: the files.  Does not do: client certificates, OCSP stapling, ALPN, encrypted keys.
+Trusts: the files.  Does not do: OCSP stapling, ALPN, encrypted keys; what clients show is
+``clients``'s.
 """
 
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -24,6 +26,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from mta.tls.clients import ClientCertificates, ServerConnection, ask
 from mta.tls.identity import names
 from mta.tls.reasons import tls_reason
 from mta.tls.selfsigned import self_signed
@@ -31,6 +34,7 @@ from mta.tls.selfsigned import self_signed
 __all__ = [
     "CertificateFiles",
     "CertificateUnusable",
+    "Clients",
     "ServerCertificates",
     "read_certificates",
     "self_signed",
@@ -67,6 +71,14 @@ class _Served:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What listeners want of their clients' certificates."""
+
+    modes: frozenset[ClientCertificates] = frozenset()  # besides NONE
+    authorities: Path | None = None  # who issues them
+
+
 class ServerCertificates:
     """The certificates of our listeners; the first is for clients that name nobody we know."""
 
@@ -74,44 +86,75 @@ class ServerCertificates:
         self,
         files: Sequence[CertificateFiles],
         *,
+        clients: Clients = Clients(),
         minimum: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Read ``files``.  Raises ``CertificateUnusable``."""
         self._minimum = _VERSIONS[minimum]
         self._now = now
-        self._options = _ServerConnections(self)
-        self._served = _load(files, self._minimum, now())
+        self._modes = clients.modes | {ClientCertificates.NONE}
+        self._served = self._load(files, clients)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is doubtful about the certificates in force, one line each."""
-        return self._served.warnings
+        return self._served[ClientCertificates.NONE].warnings
 
-    def reload(self, files: Sequence[CertificateFiles]) -> None:
+    def reload(self, files: Sequence[CertificateFiles], clients: Clients = Clients()) -> None:
         """Serve ``files`` to new connections; on ``CertificateUnusable`` the old ones stay."""
-        self._served = _load(files, self._minimum, self._now())
+        # Sessions that have begun under the old settings may still come to STARTTLS.
+        self._modes |= clients.modes
+        self._served = self._load(files, clients)
 
-    def options(self) -> "_ServerConnections":
-        """Return what ``startTLS`` and ``TLSMemoryBIOFactory`` take; follows ``reload``."""
-        return self._options
+    def options(
+        self, mode: Callable[[], ClientCertificates] = lambda: ClientCertificates.NONE
+    ) -> "_ServerConnections":
+        """Return what ``startTLS`` and ``TLSMemoryBIOFactory`` take; follows ``reload``.
 
-    def context(self, name: bytes | None = None) -> SSL.Context:
+        ``mode`` is asked at each connection.
+        """
+        return _ServerConnections(self, mode)
+
+    def context(
+        self, name: bytes | None = None, mode: ClientCertificates = ClientCertificates.NONE
+    ) -> SSL.Context:
         """Return the context for a client that asked for ``name`` (RFC 6066 §3)."""
-        served = self._served
+        served = self._served[mode]
         return _choose(served.by_name, name) or served.default
+
+    def _load(
+        self, files: Sequence[CertificateFiles], clients: Clients
+    ) -> Mapping[ClientCertificates, _Served]:
+        authorities = read_certificates(clients.authorities) if clients.authorities else []
+
+        def prepare(mode: ClientCertificates, context: SSL.Context) -> None:
+            if mode is not ClientCertificates.NONE:
+                ask(context, mode, authorities)
+
+        now = self._now()
+        return MappingProxyType(
+            {mode: _load(files, self._minimum, now, partial(prepare, mode)) for mode in self._modes}
+        )
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _ServerConnections:
     """Makes the TLS side of incoming connections from the certificates in force."""
 
-    def __init__(self, certificates: ServerCertificates) -> None:
+    def __init__(
+        self, certificates: ServerCertificates, mode: Callable[[], ClientCertificates]
+    ) -> None:
         self._certificates = certificates
+        self._mode = mode
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Twisted asks for the OpenSSL connection of a new transport."""
-        return SSL.Connection(self._certificates.context(), None)
+        mode = self._mode()
+        context = self._certificates.context(mode=mode)
+        if mode is ClientCertificates.NONE:
+            return SSL.Connection(context, None)
+        return ServerConnection(context)
 
 
 def _choose(by_name: Mapping[str, SSL.Context], name: bytes | None) -> SSL.Context | None:
@@ -123,7 +166,12 @@ def _choose(by_name: Mapping[str, SSL.Context], name: bytes | None) -> SSL.Conte
     return by_name.get(host) or by_name.get("*." + parent)
 
 
-def _load(files: Sequence[CertificateFiles], minimum: int, now: datetime) -> _Served:
+def _load(
+    files: Sequence[CertificateFiles],
+    minimum: int,
+    now: datetime,
+    prepare: Callable[[SSL.Context], None],
+) -> _Served:
     if not files:
         raise CertificateUnusable("no certificate is given")
     by_name: dict[str, SSL.Context] = {}
@@ -132,6 +180,7 @@ def _load(files: Sequence[CertificateFiles], minimum: int, now: datetime) -> _Se
     for pair in files:
         chain = read_certificates(pair.certificate)
         context = _context(pair, chain, minimum)
+        prepare(context)
         contexts.append(context)
         warnings += _doubts(pair, chain[0], now)
         try:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from mta.mail.outcome import Tls, TlsLevel
 from mta.tls.certificates import CertificateUnusable, read_certificates
+from mta.tls.connections import connection_of
 from mta.tls.identity import chain_error, host_key, is_address, mismatch
 from mta.tls.reasons import VerificationFailed
 from mta.tls.sessions import Remembered, SessionCache
@@ -144,7 +145,7 @@ class ClientHandshake:
         ``transport`` is what Twisted gave the protocol, or the OpenSSL connection itself;
         to be asked while the connection lasts.  ``Tls()`` where there is no TLS.
         """
-        connection = _connection(transport)
+        connection = connection_of(transport)
         if not isinstance(connection, _ClientConnection):
             return Tls()
         why = connection.finding.why
@@ -185,17 +186,10 @@ class ClientTls:
 
 def describe(transport: object) -> str:
     """Return version and cipher in use on ``transport``, ``""`` in the clear."""
-    connection = _connection(transport)
+    connection = connection_of(transport)
     if connection is None or connection.get_cipher_name() is None:
         return ""
     return f"{connection.get_protocol_version_name()} {connection.get_cipher_name()}"
-
-
-def _connection(transport: object) -> SSL.Connection | None:
-    if isinstance(transport, SSL.Connection):
-        return transport
-    handle: Any = getattr(transport, "getHandle", lambda: None)()
-    return handle if isinstance(handle, SSL.Connection) else None
 
 
 def _authorities(trust: Literal["system"] | Path | Sequence[bytes]) -> list[x509.Certificate]:

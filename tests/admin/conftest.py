@@ -101,7 +101,9 @@ class Relay:
         sql = "SELECT message_id, recipient, at_ms, verb, who FROM events ORDER BY id"
         return [tuple(row) for row in self.read(lambda conn: conn.exec_driver_sql(sql).all())]
 
-    def accept(self, *addresses: str, claim: bool = False, **changes: Any) -> QueueId:
+    def accept(
+        self, *addresses: str, claim: bool = False, notify: str = "", **changes: Any
+    ) -> QueueId:
         """Take a message in; ``changes`` are fields of its envelope."""
         created = changes.get("created_ms", NOW - 60 * MINUTE)
         number = next(self._numbers)
@@ -120,7 +122,7 @@ class Relay:
         item = Intake(
             replace(envelope, **changes),
             tuple(
-                Recipient(n, address, address.rpartition("@")[2].lower(), int(claim))
+                Recipient(n, address, address.rpartition("@")[2].lower(), int(claim), notify=notify)
                 for n, address in enumerate(addresses or ("anna@example.com",))
             ),
             (BODY,),

@@ -36,6 +36,16 @@ def test_check_files(local):
     }
 
 
+def test_check_files_of_authentication(local):
+    """Client authorities, a file of keys and the authorities of an URL are tried; no URL is."""
+    oauth = '[oauth]\nissuer = "i"\naudience = "a"\njwks = "{}"\nauthorities = "absent.pem"\n'
+    whole = local.config.read_text() + '[tls]\nclient_authorities = "absent.pem"\n'
+    for jwks, key in (("absent.json", "oauth.jwks"), ("https://i/k", "oauth.authorities")):
+        local.config.write_text(whole + oauth.format(jwks))
+        lines = local.run("config", "check", "--json").stdout.splitlines()
+        assert {json.loads(line)["key"] for line in lines} == {"tls.client_authorities", key}
+
+
 def test_check_directories(local):
     """A log or a spool that could not be made for want of a directory is found before a start."""
     text = local.config.read_text()

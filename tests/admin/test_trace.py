@@ -2,6 +2,7 @@
 
 import pytest
 
+from mta.mail.envelope import Asked, DeliverBy
 from mta.spool.schema import State
 
 MINUTE = 60_000
@@ -160,3 +161,36 @@ def test_json(relay, message):
             },
         },
     }
+
+
+def test_what_the_sender_asked_for(relay):
+    """Release, deadline, priority and reports on request are told, as text and as JSON."""
+    release_ms = relay.now + 120 * MINUTE
+    by = DeliverBy(relay.now + 180 * MINUTE, "R", True)
+    asked = Asked("FULL", "order+2B7", release_ms, 4, by)
+    held = relay.accept(asked=asked, notify="SUCCESS")
+    output = relay.run("trace", held).output
+    for line in (
+        "released:     2027-01-15 10:00:00Z (in 2h)\n",
+        "deliver by:   2027-01-15 11:00:00Z (in 3h), or back\n",
+        "priority:     4\n",
+        "envelope id:  order+2B7\n",
+        "return:       FULL\n",
+        "notify:       anna@example.com: SUCCESS\n",
+        "its sender has it held until 2027-01-15 10:00:00Z (in 2h)\n",
+    ):
+        assert line in output
+    (trace,) = relay.json("trace", held)
+    assert (trace["ret"], trace["envid"], trace["priority"]) == ("FULL", "order+2B7", 4)
+    assert trace["release_ms"] == release_ms
+    assert trace["deliver_by"] == {"deadline_ms": by.deadline_ms, "mode": "R", "trace": True}
+    assert trace["recipients"][0]["notify"] == "SUCCESS"
+
+
+def test_an_operators_bounce_respects_never(relay):
+    """RFC 3461: given up by hand, a recipient with NOTIFY=NEVER makes no report either."""
+    message_id = relay.accept(notify="NEVER")
+    relay.run("queue", "bounce", message_id, "--yes")
+    (trace,) = relay.json("trace", message_id)
+    assert trace["recipients"][0]["state"] == "bounced"
+    assert trace["reports"] == []

@@ -11,10 +11,19 @@ from mta.config import ConfigError, Settings, build
 from mta.delivery.routes import Discard, Mx, Refuse, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
-from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, SessionLimits, TlsMode
+from mta.dkim.sign import SigningSettings
+from mta.inbound.settings import (
+    AuthMode,
+    InboundSettings,
+    ListenerSettings,
+    RequestSettings,
+    SessionLimits,
+    TlsMode,
+)
 from mta.queue.destinations import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
+from mta.smtp.mechanisms import PASSWORDS
 from mta.tls.certificates import CertificateFiles
 
 Configured = Callable[..., Settings]
@@ -34,6 +43,8 @@ def test_defaults_are_those_of_the_packages(configured: Configured):
     assert build.inbound_settings(settings) == InboundSettings(
         host_name=NAME, listeners=build.listeners(settings)
     )
+    assert build.signing_settings(settings) == SigningSettings()
+    assert not build.signing_rules(settings)
     assert build.node_name(settings) == NAME
     assert build.trust(settings) == "system"
 
@@ -62,7 +73,7 @@ def test_listeners(configured: Configured):
     )
     top = (ipaddress.ip_network("192.0.2.0/24"),)
 
-    assert build.listeners(settings) == (
+    assert tuple(replace(one, mechanisms=PASSWORDS) for one in build.listeners(settings)) == (
         ListenerSettings("a", "tcp:465", TlsMode.IMPLICIT, AuthMode.REQUIRED, top, True),
         ListenerSettings(
             "b", "tcp:25:interface=127.0.0.1", TlsMode.STARTTLS, AuthMode.OPTIONAL, (), False
@@ -233,3 +244,59 @@ def test_name_servers(configured: Configured, tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         build.dns_servers(configured(), tmp_path)
     assert caught.value.problems[0].where == "dns.servers"
+
+
+def test_signing(configured: Configured, tmp_path: Path):
+    """Forms, additional fields and expiry; the directory lies beside the file."""
+    settings = configured(
+        """
+        [dkim]
+        domains = ["EXAMPLE.org", "bücher.example"]
+        relayed = true
+        canonicalization = "relaxed/simple"
+        signed_fields = ["X-Campaign"]
+        expire = "7d"
+        activate_after = "3d"
+        """
+    )
+    assert build.signing_settings(settings) == SigningSettings(
+        "relaxed", "simple", ("X-Campaign",), 7 * 86_400, relayed=True
+    )
+    assert settings.dkim.domains == ("example.org", "xn--bcher-kva.example")
+    assert settings.dkim.directory == tmp_path / "dkim"
+
+
+def test_signing_refused(problems: Callable[..., dict[str, str]]):
+    """What changes on the way is never signed, and a field has a name."""
+    found = problems(
+        'host_name = "relay.example.org"\n[[certificate]]\ncertificate = "c"\nkey = "k"\n'
+        '[dkim]\nsigned_fields = ["Received", "two words", "X-Good"]\n'
+        'canonicalization = "strict"\ndomains = ["-"]\n'
+    )
+    assert "never signed" in found["dkim.signed_fields[0]"]
+    assert "not the name of a header field" in found["dkim.signed_fields[1]"]
+    assert "relaxed/relaxed" in found["dkim.canonicalization"]
+    assert "not a domain name" in found["dkim.domains[0]"]
+
+
+def test_requests(configured: Configured):
+    """What senders may ask for, switched off and bounded."""
+    settings = configured(
+        """
+        [requests]
+        future_release = "never"
+        deliver_by = "2m"
+        mt_priority = true
+        highest_priority = 4
+        """
+    )
+    assert build.request_settings(settings) == RequestSettings(0, 120, 4)
+    settings = configured(
+        """
+        [requests]
+        future_release = "1d"
+        deliver_by = "never"
+        mt_priority = false
+        """
+    )
+    assert build.request_settings(settings) == RequestSettings(86_400, None, None)

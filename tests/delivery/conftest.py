@@ -281,7 +281,15 @@ class World:
         self.events: list[Any] = []
         self.settings = DeliverySettings("relay.test")
         self.tls: Any = None
-        self.delivery = Delivery(self.reactor, self.settings, self, self.tls, self.events.append)
+        self.wall_ms = 0  # what a clock on the wall shows; the reactor's begins anywhere
+        self.delivery = Delivery(
+            self.reactor,
+            self.settings,
+            self,
+            self.tls,
+            self.events.append,
+            now_ms=lambda: self.wall_ms,
+        )
 
     def hosts(self, domain: str) -> Deferred[Any]:
         found = self.mx.get(domain, ["mx.test"])

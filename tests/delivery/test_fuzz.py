@@ -36,7 +36,9 @@ SCRIPTS = st.dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+# The same examples every time: a server that answers more than it was asked can be out of step in a
+# way that no client can tell from an answer to the final dot.
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(script=SCRIPTS, recipients=st.integers(1, 3), keywords=st.booleans())
 def test_anything(
     new_world: Callable[[], Any],

@@ -186,9 +186,36 @@ def test_postfix_receives(postfix: tuple[int, Path], relays: Relays) -> None:
         sender.join(30)
 
     def delivered() -> bool:
-        return sum(one.read_text().count("Subject: p") for one in (home / "mail").glob("*")) == 6
+        return sum(one.read_text().count("Subject: p") for one in (home / "mail").glob("all")) == 6
 
     eventually(delivered)
     eventually(lambda: relay.log.count("status=sent") == 6)
     sent = [line for line in relay.log.splitlines() if "status=sent" in line]
     assert all("tls=encrypted/TLSv1.3" in line and "dsn=2.0.0" in line for line in sent)
+
+
+@needs["postfix"]
+@pytest.mark.skipif(os.getuid() != 0, reason="a private Postfix starts as root only")
+def test_postfix_is_told_what_to_report(postfix: tuple[int, Path], relays: Relays) -> None:
+    """RFC 3461 §5.2.1: Postfix has DSN, so it reports the delivery, under the sender's names."""
+    port, home = postfix
+    relay = relays(port)
+    relay.start()
+    with relay.client() as client:
+        client.sendmail(
+            "app@home.test",
+            ["u@there.test"],
+            MESSAGE.format("dsn").encode(),
+            ["ENVID=order+2B7"],
+            ["NOTIFY=SUCCESS", "ORCPT=rfc822;first+2Bu@home.test"],
+        )
+    mail_log = home / "mail.log"
+    eventually(lambda: "sender delivery status notification" in mail_log.read_text())
+    deferred = home / "queue" / "deferred"  # where the report waits: there is no way out of here
+    eventually(lambda: any(one.is_file() for one in deferred.rglob("*")))
+    queued = b"".join(one.read_bytes() for one in deferred.rglob("*") if one.is_file())
+    assert b"Original-Envelope-Id: order+7" in queued
+    assert b"Original-Recipient: rfc822;first+u@home.test" in queued
+    assert b"Action: delivered" in queued
+    eventually(lambda: "removed" in relay.log)
+    assert "notification" not in relay.log

@@ -3,11 +3,14 @@
 import json
 import os
 import smtplib
+import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 
+import dkim
 import pytest
 from receiver import Receiver
 from relay_process import LOGIN, PASSWORD, Relay, eventually, installed
@@ -168,3 +171,57 @@ def test_limits_are_announced(relays: Relays) -> None:
         codes = [client.rcpt(f"r{n}@there.test")[0] for n in range(101)]
     assert codes == [250] * 100 + [452]
     assert isinstance(client, smtplib.SMTP_SSL)
+
+
+class DsnHost:
+    """A host that has DSN and takes one connection; ``said`` is what it was told."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.said: list[bytes] = []
+        self.content = b""
+        self.done = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        with self._listening, connection, connection.makefile("rwb", 0) as stream:
+            stream.write(b"220 there.test ESMTP\r\n")
+            while line := stream.readline():
+                self.said.append(line)
+                if line.startswith(b"EHLO"):
+                    stream.write(b"250-there.test\r\n250-DSN\r\n250 SIZE\r\n")
+                elif line.startswith(b"DATA"):
+                    stream.write(b"354 Go\r\n")
+                    while (line := stream.readline()) != b".\r\n":
+                        self.content += line.removeprefix(b".")
+                    stream.write(b"250 2.0.0 Taken\r\n")
+                    self.done.set()
+                else:
+                    stream.write(b"250 2.0.0 Ok\r\n")
+
+
+def test_chunks_with_dsn_parameters_arrive_signed(relays: Relays) -> None:
+    """BDAT in, NOTIFY and RET handed on, and a signature that verifies where it arrives."""
+    host = DsnHost()
+    relay = relays(host.port)
+    relay.mta("dkim", "generate", "home.test", "--type", "ed25519", "--selector", "s1")
+    relay.start()
+    content = b"From: app@home.test\r\nSubject: all\r\n\r\n.dot  \r\n\r\n"
+    with relay.client() as client:
+        client.ehlo()
+        client.mail("app@home.test", ["RET=HDRS", "ENVID=e1"])
+        client.rcpt("u@there.test", ["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;first@there.test"])
+        for piece, last in ((content[:30], b""), (content[30:], b" LAST")):
+            client.send(b"BDAT %d%s\r\n%s" % (len(piece), last, piece))
+            assert client.getreply()[0] == 250
+    assert host.done.wait(30)
+    told = [line for line in host.said if line.startswith((b"MAIL", b"RCPT"))]
+    assert told[0].endswith(b" RET=HDRS ENVID=e1\r\n")
+    orcpt = b"ORCPT=rfc822;first@there.test"
+    assert told[1:] == [b"RCPT TO:<u@there.test> NOTIFY=SUCCESS,FAILURE " + orcpt + b"\r\n"]
+    record = relay.mta("dkim", "dns", "home.test").stdout.partition("IN TXT ( ")[2]
+    published = "".join(record.split('"')[1::2]).encode()
+    assert dkim.DKIM(host.content).verify(dnsfunc=lambda name, timeout=5: published)
+    eventually(lambda: "status=sent" in relay.log)

@@ -74,7 +74,7 @@ class MemorySpool:
         if self.error is not None:
             raise self.error
         if fn is intake.store_chunk:
-            message_id, number, data = args
+            message_id, number, data, *_ = args
             assert len(data) <= intake.CHUNK_SIZE
             self.chunks[message_id, number] = data
         elif fn is intake.discard:
@@ -124,7 +124,7 @@ class Book:
 class Certificates:
     """What is handed to startTLS."""
 
-    def options(self):
+    def options(self, mode):
         return "options"
 
 

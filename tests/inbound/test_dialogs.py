@@ -116,16 +116,21 @@ def check(client, dialog, said):
     assert client.closed is closed
     if closed:
         expected.remove(("<-", "[closed]"))
-    for symbol, text in expected:
-        assert lines, (symbol, text)
-        line = lines.pop(0)
-        if symbol == "<-":
-            assert line == text
-        else:
-            assert re.fullmatch(text, line), (text, line)
-        while symbol == "<+" and lines and re.fullmatch(text, lines[0]):
-            lines.pop(0)
-    assert lines == []
+    rest = list(lines)
+    for number, (symbol, text) in enumerate(expected):
+        assert rest, (symbol, text)
+        assert matches(symbol, text, rest[0]), (text, rest[0])
+        rest.pop(0)
+        after = expected[number + 1] if number + 1 < len(expected) else ("<-", "")
+        while symbol == "<+" and rest and not matches(*after, rest[0]):
+            assert re.fullmatch(text, rest[0]), (text, rest[0])
+            rest.pop(0)
+    assert rest == []
+
+
+def matches(symbol, text, line):
+    """Whether a line is what is expected."""
+    return line == text if symbol == "<-" else re.fullmatch(text, line) is not None
 
 
 @pytest.mark.parametrize("way", [whole, octet_by_octet, one_packet], ids=lambda way: way.__name__)

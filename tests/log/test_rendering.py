@@ -8,7 +8,7 @@ import pytest
 
 from mta.log.record import record
 from mta.log.text import lines
-from mta.mail.envelope import Envelope, Origin, Recipient
+from mta.mail.envelope import Asked, DeliverBy, Envelope, Origin, Recipient
 from mta.mail.events import (
     Accepted,
     Attempted,
@@ -194,3 +194,15 @@ def test_reports_tie_two_ids_together() -> None:
     assert lines(event) == (
         ("bounce", "1M3V8Y0A00000001: sender failure notification: 1M3V8Y0B00000002"),
     )
+
+
+def test_what_the_sender_asked_for_is_on_record() -> None:
+    """The release stands in the line; the record has all of it, and nothing where nothing was."""
+    asked = Asked("FULL", "x", 1_790_000_060_000, 4, DeliverBy(1_790_000_090_000, "R"))
+    event = Accepted(replace(ENVELOPE, asked=asked), (replace(RECIPIENT, notify="NEVER"),))
+    assert lines(event)[-1][1].endswith("nrcpt=1 (held until 2026-09-21T14:14:20Z)")
+    found = record(event, 0)
+    assert (found["ret"], found["envid"], found["priority"]) == ("FULL", "x", 4)
+    assert (found["release_ms"], found["deliver_by_ms"]) == (1_790_000_060_000, 1_790_000_090_000)
+    assert (found["deliver_by_mode"], found["notify"]) == ("R", ["NEVER"])
+    assert "envid" not in record(Accepted(ENVELOPE, (RECIPIENT,)), 0)

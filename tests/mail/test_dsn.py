@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.mail.dsn import Notice, Report, compose, header_of
-from mta.mail.envelope import Envelope, Recipient
+from mta.mail.envelope import Asked, DeliverBy, Envelope, Recipient
 from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.mail.queue_id import QueueId
 
@@ -344,3 +344,61 @@ def test_a_huge_header_is_cut_at_a_line_end():
     header = header_of(b"X: 123456789\r\n" * 100_000)
     assert 60_000 < len(header) <= 65_538
     assert header.endswith(b"9\r\n")
+
+
+def test_the_names_that_the_sender_gave():
+    """RFC 3464 §2.2.1, §2.3.1: what was xtext is read again, and cannot break out of its field."""
+    one = notice()
+    one = replace(one, recipient=replace(one.recipient, orcpt="rfc822;a+2Bb@example.org"))
+    asked = Asked(envid="id+2B1", release_ms=NOW_MS, deliver_by=DeliverBy(NOW_MS, "N"))
+    _, _, status, _ = parts(report(one, original=replace(ENVELOPE, asked=asked)))
+    of_message, of_recipient = fields(status)
+    assert next(iter(of_message)) == "Original-Envelope-Id"
+    assert of_message["Original-Envelope-Id"] == "id+1"
+    assert of_message["Deliver-By-Date"] == "Sun, 15 Jun 2025 15:06:40 +0000"
+    assert of_message["Future-Release-Request"] == "until; 2025-06-15T15:06:40Z"
+    assert next(iter(of_recipient)) == "Original-Recipient"
+    assert of_recipient["Original-Recipient"] == "rfc822; a+b@example.org"
+
+
+@pytest.mark.parametrize("orcpt", ["utf-8;b\u00f8b@x.example", "utf-8;b\\x{F8}b@x.example"])
+def test_original_recipient_in_utf8(orcpt):
+    """RFC 6533 §3: escaped in a report in ASCII, in letters in one that is UTF-8 itself."""
+    one = replace(notice(), recipient=replace(notice().recipient, orcpt=orcpt))
+    content = compose(report(one))
+    assert content.isascii()
+    assert b"\r\nOriginal-Recipient: utf-8; b\\x{F8}b@x.example\r\n" in content
+    content = compose(report(one, to="\u00e5nn@x.example"))
+    assert "\r\nOriginal-Recipient: utf-8; b\u00f8b@x.example\r\n" in content.decode()
+
+
+def test_hidden_line_ends_stay_hidden():
+    """Attack: xtext with CR LF in it, should it ever get past the door."""
+    one = notice()
+    one = replace(one, recipient=replace(one.recipient, orcpt="rfc822;a+0D+0AX-Evil:+201"))
+    asked = Asked(envid="x+0D+0AX-Evil:+201")
+    _, _, status, _ = parts(report(one, original=replace(ENVELOPE, asked=asked)))
+    for group in fields(status):
+        assert "X-Evil" not in group
+
+
+@pytest.mark.parametrize(
+    ("arrived", "action", "subject"),
+    [(True, "delivered", "Delivered"), (False, "relayed", "Passed on")],
+)
+def test_a_report_of_success(arrived, action, subject):
+    """Class 2, nothing of failure in its words, and no advice."""
+    one = replace(notice("Ok: queued", code=250, enhanced="2.0.0"), arrived=arrived)
+    message, human, status, _ = parts(report(one, success=True))
+    assert message["Subject"] == f"{subject}: your message to bob@example.net"
+    assert (fields(status)[1]["Action"], fields(status)[1]["Status"]) == (action, "2.0.0")
+    assert "NOT" not in human.get_content()
+
+
+def test_returned_because_of_its_deadline():
+    """RFC 2852: the status is 5.4.7 where the sender's time was over, 4.4.7 where ours was."""
+    one = notice(expired=True)
+    asked = Asked(deliver_by=DeliverBy(ENVELOPE.expires_ms, "R"))
+    for original, expected in ((replace(ENVELOPE, asked=asked), "5.4.7"), (ENVELOPE, "4.4.7")):
+        _, _, status, _ = parts(report(one, original=original))
+        assert fields(status)[1]["Status"] == expected

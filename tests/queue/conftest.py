@@ -10,7 +10,15 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from mta.mail.address import domain_of
-from mta.mail.envelope import Envelope, Job, MemoryBody, MessageKind, Recipient
+from mta.mail.envelope import (
+    NOTHING,
+    Asked,
+    Envelope,
+    Job,
+    MemoryBody,
+    MessageKind,
+    Recipient,
+)
 from mta.mail.outcome import Blame, Outcome, Peer, Verdict
 from mta.mail.queue_id import QueueId, new_queue_id
 from mta.queue.retry import RetrySchedule
@@ -110,6 +118,7 @@ class Stage:
     def scheduler(self, node: str = "one", start: bool = True, **settings: Any) -> Scheduler:
         settings.setdefault("retry", RetrySchedule((300, 600, 3600), 0.0))
         random = settings.pop("random", lambda: 0.5)
+        signer = settings.pop("signer", None)
         scheduler = Scheduler(
             self.clock,
             self.database,
@@ -120,6 +129,7 @@ class Stage:
             self.events.append,
             now_ms=self.now_ms,
             random=random,
+            signer=signer,
         )
         if start:
             results: list[Any] = []
@@ -153,21 +163,33 @@ class Stage:
         expires_s: float = 432_000,
         kind: MessageKind = MessageKind.MAIL,
         body: bytes = BODY,
+        asked: Asked = NOTHING,
+        notify: Sequence[str] = (),
     ) -> QueueId:
         """Do what inbound does with a message; without a scheduler, only commit 1."""
         now_ms = self.now_ms()
         message_id = new_queue_id(now_ms)
-        reservation = scheduler.reserve(len(to), len(body)) if scheduler else None
+        held = asked.release_ms is not None
+        reservation = scheduler.reserve(len(to), len(body)) if scheduler and not held else None
         begun = 1 if reservation else 0
         envelope = Envelope(
-            message_id, sender, len(body), now_ms, now_ms + int(expires_s * 1000), kind=kind
+            message_id,
+            sender,
+            len(body),
+            now_ms,
+            (asked.release_ms or now_ms) + int(expires_s * 1000),
+            kind=kind,
+            asked=asked,
         )
-        people = tuple(Recipient(n, a, domain_of(a), begun) for n, a in enumerate(to))
+        said = (*notify, *[""] * len(to))
+        people = tuple(
+            Recipient(n, a, domain_of(a), begun, notify=said[n]) for n, a in enumerate(to)
+        )
         item = Intake(
             envelope,
             people,
             (body,),
-            reservation.next_attempt_ms if reservation else now_ms,
+            reservation.next_attempt_ms if reservation else asked.release_ms or now_ms,
             reservation.claim if reservation else None,
         )
         self.database.write_together(intake.accept, item)

@@ -7,10 +7,10 @@ from email.parser import BytesParser
 import pytest
 from twisted.internet.defer import Deferred
 
-from mta.mail.envelope import Envelope, MessageKind, Recipient
+from mta.mail.envelope import Asked, Envelope, MessageKind, Recipient
 from mta.mail.outcome import Outcome, Verdict
 from mta.mail.queue_id import QueueId, is_queue_id
-from mta.queue.bounce import first_chunk, reports
+from mta.queue.bounce import first_chunk, reports, returned_octets
 from mta.queue.settings import QueueSettings
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.outcomes import Settled
@@ -151,6 +151,20 @@ def test_reports_about_requiretls_are_redacted_and_go_with_it():
     (plain,) = reports(envelope(), (settled(0, State.BOUNCED),), CHUNK, whole, NOW_MS)
     assert b"\r\nbody\r\n" in plain.intake.chunks[0]
     assert not plain.intake.envelope.require_tls
+
+
+def test_ret_full_does_not_bring_back_a_message_with_requiretls():
+    """RFC 8689 §5 wins over RFC 3461 §4.3: header only, whatever the sender asked for."""
+    asked = Asked(ret="FULL")
+    most = settings(return_full_octets=1000)
+    bounced = settled(0, State.BOUNCED)
+    original = replace(envelope(), asked=asked, require_tls=True)
+    (report,) = reports(original, (bounced,), CHUNK, most, NOW_MS)
+    assert b"Content-Type: text/rfc822-headers" in report.intake.chunks[0]
+    assert b"\r\nbody\r\n" not in report.intake.chunks[0]
+    assert returned_octets(original, most) == 0
+    (report,) = reports(replace(envelope(), asked=asked), (bounced,), CHUNK, most, NOW_MS)
+    assert b"\r\nbody\r\n" in report.intake.chunks[0]
 
 
 def test_report_to_a_sender_beyond_ascii_needs_smtputf8():

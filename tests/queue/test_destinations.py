@@ -14,6 +14,7 @@ from mta.queue.destinations import Destinations, Health, Limits, health
 class Item:
     destination: str
     weight: int = 1
+    urgency: int = 0
 
 
 def fill(destinations, key, count, now_s=0.0):
@@ -345,3 +346,30 @@ def test_nothing_is_lost_and_no_bound_is_broken(steps):
         else:
             destinations.finished(running.pop(), Health.GOOD, now_s)
     assert not waiting
+
+
+def test_a_full_destination_takes_a_quarter_more_of_urgent_mail():
+    """RFC 6710: bulk mail does not keep urgent mail out, and the reverse has an end."""
+    destinations = Destinations(Limits(share=4))
+    fill(destinations, "a", 4)
+    assert destinations.admit(Item("a"), 0.0, "a") is not None
+    assert (destinations.saturated(), destinations.saturated(urgent=True)) == (["a"], [])
+    assert destinations.admit(Item("a", urgency=1), 0.0, "a") is None
+    put_off = destinations.admit(Item("a", urgency=1), 0.0, "a")
+    assert put_off is not None
+    assert put_off.wait_s >= 1
+    assert destinations.saturated(urgent=True) == ["a"]
+
+
+def test_the_lower_classes_get_a_tenth_each():
+    """Of a hundred deliveries while all classes wait, eighty are urgent and ten of each other."""
+    destinations = Destinations(Limits(initial=1, concurrency=1, share=1000))
+    for urgency in (-1, 0, 1):
+        for _ in range(100):
+            destinations.admit(Item("a", urgency=urgency), 0.0, "a")
+    taken = []
+    for _ in range(100):
+        item = destinations.next(0.0)
+        taken.append(item.urgency)
+        destinations.finished(item, Health.GOOD, 0.0)
+    assert (taken.count(1), taken.count(0), taken.count(-1)) == (80, 10, 10)

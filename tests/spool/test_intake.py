@@ -71,6 +71,27 @@ def test_chunks_while_they_arrive(table, mail):
     assert table.rows("SELECT * FROM arriving") == []
 
 
+def test_the_head_comes_last(table, mail):
+    """What could only be written at the end (a signature) is chunk 0; the others began with 1."""
+    item = replace(mail.intake(chunks=(b"last",), stored=2), head=b"head")
+    table.write(intake.store_chunk, item.envelope.id, 1, b"first", 1)
+    with table.engine.connect() as conn:
+        conn.execution_options(writing=True, repeated=True)
+        with conn.begin():
+            intake.store_chunk(conn, item.envelope.id, 1, b"first", 1)
+    table.write(intake.store_chunk, item.envelope.id, 2, b"second", 1)
+    table.accept(item)
+    with writing(table.engine) as conn:
+        assert list(listing.chunks(conn, item.envelope.id)) == [
+            b"head",
+            b"first",
+            b"second",
+            b"last",
+        ]
+    assert table.rows("SELECT chunks FROM messages") == [(4,)]
+    assert table.rows("SELECT * FROM arriving") == []
+
+
 def test_store_chunk_again(table, mail):
     """A chunk whose commit got no answer may be stored again."""
     table.write(intake.store_chunk, "A", 0, b"data")

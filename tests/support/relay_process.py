@@ -109,9 +109,10 @@ class Relay:
         """A context that trusts this installation's certificate and nothing else."""
         return ssl.create_default_context(cafile=str(self.directory / "certificate.pem"))
 
-    def stranger(self) -> smtplib.SMTP_SSL:
+    def stranger(self, context: ssl.SSLContext | None = None) -> smtplib.SMTP_SSL:
         """A client that has verified the certificate (its name is relay.test)."""
-        return _Named("127.0.0.1", self.smtps_port, context=self.trust(), timeout=30)
+        context = context or self.trust()
+        return _Named("127.0.0.1", self.smtps_port, context=context, timeout=30)
 
     def client(self) -> smtplib.SMTP_SSL:
         """A client that has verified the certificate and logged in."""

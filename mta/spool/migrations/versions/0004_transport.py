@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
@@ -21,6 +21,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Go back."""
-    with op.batch_alter_table("messages") as table:
-        for name in _FLAGS:
-            table.drop_column(name)
+    for name in _FLAGS:
+        op.drop_column("messages", name)

@@ -1,0 +1,37 @@
+"""Whose message it is: the domain in the From field (RFC 5322 §3.6.2).
+
+The field is what a stranger wrote, and what a reader will be shown: an address that is only
+quoted, or only stands in a comment, must not choose the key.
+"""
+
+import re
+
+from mta.mail.address import ascii_domain
+
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_INNERMOST_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)", re.DOTALL)
+_ANGLE = re.compile(rb"<[^<>]*@([^<>@]*)>")
+_BARE = re.compile(rb"@([^\s<>@,;:]+)")
+_DEEPEST = 10  # comments in comments
+_LONGEST = 16 * 1024  # octets of a From field
+
+
+def author_domain(value: bytes) -> str:
+    """Return the domain of the first address in a From field's value; "" if there is none.
+
+    In lower case, with A-labels, as the keys have it.
+    """
+    if len(value) > _LONGEST:
+        return ""
+    bare = _QUOTED.sub(b"", value)
+    for _ in range(_DEEPEST):
+        bare, found = _INNERMOST_COMMENT.subn(b"", bare)
+        if not found:
+            break
+    at = _ANGLE.search(bare) or _BARE.search(bare)
+    if at is None:
+        return ""
+    try:
+        return ascii_domain(b"".join(at[1].split()).decode("utf-8"))
+    except ValueError:
+        return ""

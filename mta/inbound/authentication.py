@@ -1,0 +1,112 @@
+"""AUTH: what a client claims, put to those who know, and what it and the log are told.
+
+The client learns yes, no, or not now; why not is for the log alone.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.logger import Logger
+
+from mta.auth.failures import AuthenticationFailed, AuthenticationUnavailable
+from mta.inbound.reception import Credentials, Reception
+from mta.mail import events
+from mta.mail.envelope import Origin
+from mta.smtp.replies import Reply, reply
+from mta.smtp.sasl import (
+    Attempt,
+    Bearer,
+    Claim,
+    Disproved,
+    External,
+    KeysWanted,
+    Proved,
+    StoredKeys,
+)
+from mta.tls.clients import ClientCertificate
+
+AUTHENTICATED = reply(235, "2.7.0", "Authentication successful")
+WRONG = reply(535, "5.7.8", "Authentication failed: login or password is wrong")
+NOT_ACCEPTED = reply(535, "5.7.8", "Authentication failed: the credentials are not accepted")
+CANNOT_SAY = reply(454, "4.7.0", "Authentication is not possible at the moment; try again later")
+
+_Answer = TypeVar("_Answer")
+
+_PASSWORDS = (Claim, Proved, Disproved)
+
+
+class Authentication:
+    """One client's attempts."""
+
+    _log = Logger()
+
+    def __init__(self, reception: Reception, origin: Callable[[], Origin]) -> None:
+        self.login = ""
+        self.certificate: ClientCertificate | None = None  # what the client has shown
+        self._reception = reception
+        self._origin = origin
+
+    def answers(self) -> dict[type, Callable[[Any], Any]]:
+        """Return what answers each event of the core's that is about authentication."""
+        attempts = dict.fromkeys((Claim, Bearer, External, Proved, Disproved), self._authenticate)
+        return {**attempts, KeysWanted: self._keys}
+
+    async def _keys(self, wanted: KeysWanted) -> StoredKeys | Reply:
+        keys = self._accounts.scram_keys(wanted.login, wanted.hash_name)
+        answer: StoredKeys | Reply = await self._asked(wanted, keys)
+        return answer
+
+    async def _authenticate(self, attempt: Attempt) -> Reply:
+        answer = await self._asked(attempt, self._check(attempt))
+        if isinstance(answer, Reply):
+            return answer
+        self.login = answer
+        self._reception.emit(events.Authenticated(self._origin(), attempt.mechanism))
+        return AUTHENTICATED
+
+    def _check(self, attempt: Attempt) -> Deferred[str]:
+        match attempt:
+            case Claim():
+                return self._accounts.check(attempt.login, attempt.password)
+            case Bearer():
+                return self._accounts.check_token(attempt.token, attempt.login)
+            case External():
+                assert self.certificate is not None
+                return self._accounts.check_certificate(self.certificate, attempt.login)
+            case Proved():
+                return succeed(attempt.login)
+            case Disproved():
+                return fail(AuthenticationFailed(attempt.reason))
+
+    async def _asked(
+        self, attempt: Attempt | KeysWanted, question: Deferred[_Answer]
+    ) -> _Answer | Reply:
+        """Return the answer to ``question``; for a failure, the reply."""
+        try:
+            return await question
+        except CancelledError:
+            raise
+        except AuthenticationFailed as error:
+            self._failed(attempt, error.reason)
+            return WRONG if isinstance(attempt, _PASSWORDS) else NOT_ACCEPTED
+        except AuthenticationUnavailable:
+            self._failed(attempt, "unavailable")
+            return CANNOT_SAY
+        except Exception as error:
+            self._log.error("authentication is failing: {what}", what=type(error).__name__)
+            self._failed(attempt, "unavailable")
+            return CANNOT_SAY
+
+    def _failed(self, attempt: Attempt | KeysWanted, reason: str) -> None:
+        # The only text of a client's that has not come through the grammar.
+        login = "".join(c if c.isprintable() else "?" for c in attempt.login[:255])
+        self._reception.emit(
+            events.AuthenticationFailed(self._origin(), attempt.mechanism, login, reason)
+        )
+
+    @property
+    def _accounts(self) -> Credentials:
+        accounts = self._reception.accounts
+        assert accounts is not None
+        return accounts

@@ -1,0 +1,33 @@
+"""Whose message it is, in the words of people who would like to be somebody else."""
+
+import pytest
+
+from mta.dkim.author import author_domain
+
+
+@pytest.mark.parametrize(
+    ("value", "domain"),
+    [
+        (b" ann@example.org\r\n", "example.org"),
+        (b" Ann <ann@Example.ORG>\r\n", "example.org"),
+        (b' "x@evil.test" <ann@example.org>', "example.org"),
+        (b' "a \\" <x@evil.test>" <ann@example.org>', "example.org"),
+        (b" x@evil.test <ann@example.org>", "example.org"),
+        (b" (x@evil.test) ann@example.org (<y@evil.test>)", "example.org"),
+        (b" (a (b <x@evil.test>) c) ann@example.org", "example.org"),
+        (b' "odd local"@example.org', "example.org"),
+        (b" <@relay.test,@other.test:ann@example.org>", "example.org"),
+        (b" ann@example.org, bob@evil.test", "example.org"),
+        (b" Group: ann@example.org;", "example.org"),
+        (b" Ann\r\n\t<ann@\r\n example.org>", "example.org"),
+        (" Jörg <jörg@bücher.example>".encode(), "xn--bcher-kva.example"),
+        (b" nobody", ""),
+        (b"", ""),
+        (b" <ann@>", ""),
+        (b" \xff@\xff.example", ""),
+        (b" <" + b"(" * 20_000, ""),
+    ],
+)
+def test_author_domain(value: bytes, domain: str) -> None:
+    """A quoted or commented address does not choose the key; the angle brackets do."""
+    assert author_domain(value) == domain
