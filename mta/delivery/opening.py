@@ -6,6 +6,7 @@ not work (RFC 7435), and the reason is kept in the connection's ``tls.why``.  Ce
 judged by ``mta.tls``.  Credentials go only to a smarthost that has been verified.
 """
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -25,6 +26,8 @@ from mta.mail.outcome import Tls
 from mta.smtp.replies import Reply
 from mta.smtp.steps import STARTTLS, Stage, authentication, hello, parse_extensions
 from mta.tls.level import ClientTls
+
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # no fault of the site's
 
 Reactor: TypeAlias = Any  # IReactorTCP and IReactorTime
 
@@ -130,6 +133,8 @@ class Opening:
         except ConnectingCancelledError:
             raise CancelledError from None  # Twisted's other way of saying the same
         except (ConnectError, OSError) as error:
+            if _number(error) in _OURS:
+                raise OSError(_number(error), "no connection can be opened here") from None
             text = f"connect to {address} port {site.port}: {str(error).rstrip('.')}"
             raise Trouble(Kind.CONNECT, "connect", text) from None
         assert isinstance(connection, Connection)
@@ -149,6 +154,11 @@ class Opening:
     async def _shake_hands(self, connection: Connection, site: Site) -> None:
         host = site.host.strip("[]").removeprefix("ipv6:")
         await connection.start_tls(self.tls.creator(host, mandatory=site.must_verify))
+
+
+def _number(error: Exception) -> int | None:
+    """Return the kernel's error number; Twisted keeps it in an exception of its own."""
+    return error.osError if isinstance(error, ConnectError) else getattr(error, "errno", None)
 
 
 def _require(reply: Reply, stage: Stage) -> None:

@@ -18,6 +18,7 @@ What it knowingly does not do: keep the order of writes that wait at the same mo
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic, sleep
@@ -45,6 +46,7 @@ class Reactor(IReactorFromThreads, IReactorTime):
     """What ``Database`` asks of the reactor."""
 
 
+STOP_S = 15.0  # how long the end of the service waits for a database that does not answer
 PATIENCE_S = 5.0  # how long a write is tried again while the database was well before
 MOST_WAITING = 10_000  # writes; beyond that the writer does not keep up
 MOST_TOGETHER = 256  # writes in one transaction
@@ -73,6 +75,8 @@ class Database:
         self._reading = create_engine(url, connections=readers)
         self._file = _SpoolFile.of(url)
         self._readers = ThreadPool(minthreads=0, maxthreads=readers, name="spool reader")
+        # A thread that a frozen database holds must not hold the end of the process.
+        vars(self._readers)["threadFactory"] = partial(Thread, daemon=True)
         self._waiting: deque[_Write] = deque()
         self._unanswered = Unanswered(reactor, self._silent)
         self._waking = False
@@ -90,13 +94,17 @@ class Database:
         self._writer.start()
 
     def stop(self) -> Deferred[None]:
-        """Take no more work, finish what waits, close the connections; may be called once."""
+        """Take no more work, finish what waits, close the connections; may be called once.
+
+        A database that does not answer is waited for ``STOP_S`` seconds.
+        """
         if self._writer is None:
             return succeed(None)
         with self._changed:
             self._open = False
             self._changed.notify()
-        return self._stopped
+        late = self._reactor.callLater(STOP_S, self._ended)
+        return self._stopped.addCallback(lambda _: late.cancel() if late.active() else None)
 
     def write(
         self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -182,7 +190,8 @@ class Database:
 
     def _ended(self) -> None:
         self._unanswered.stop()
-        self._stopped.callback(None)
+        if not self._stopped.called:
+            self._stopped.callback(None)
 
     def _next_batch(self) -> list[_Write]:
         """Wait for work; return none at the end."""

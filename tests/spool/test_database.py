@@ -162,6 +162,16 @@ def test_bounded_queue(spool, gate, monkeypatch):
         spool.wait(write)
 
 
+def test_stop_does_not_wait_for_a_database_that_is_frozen(spool, gate):
+    """A database that never answers holds the end of the service for a bounded time only."""
+    stopped = spool.database.stop()
+    spool.reactor.clock.advance(database_module.STOP_S - 1)
+    assert not stopped.called
+    spool.reactor.clock.advance(1)
+    assert stopped.called
+    gate.open()
+
+
 def test_stop_finishes_what_waits(spool, gate, table):
     """Stopping commits what waits, and takes nothing more."""
     waiting = [spool.database.write(leases.wake) for _ in range(5)]
