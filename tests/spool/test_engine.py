@@ -10,6 +10,7 @@ import pytest
 from mta.spool import leases
 from mta.spool.engine import create_engine, prepare, reading, writing
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
+from mta.spool.schema import REVISION
 from mta.spool.upgrade import status, upgrade
 
 
@@ -27,7 +28,7 @@ def test_empty_file_is_a_new_spool(tmp_path):
     """A creation that was interrupted left an empty file: it is begun again."""
     (tmp_path / "spool.db").touch()
     prepare(f"sqlite:///{tmp_path}/spool.db")
-    assert status(f"sqlite:///{tmp_path}/spool.db") == ("0001", "0001")
+    assert status(f"sqlite:///{tmp_path}/spool.db") == (REVISION, REVISION)
 
 
 def test_relative_path(tmp_path, monkeypatch):
@@ -117,7 +118,7 @@ def test_empty_postgresql(empty_postgresql_url):
     """An empty PostgreSQL database is only filled by hand."""
     with pytest.raises(SpoolUnusable, match="empty: run `mta db upgrade"):
         prepare(empty_postgresql_url)
-    assert status(empty_postgresql_url) == (None, "0001")
+    assert status(empty_postgresql_url) == (None, REVISION)
     upgrade(empty_postgresql_url)
     prepare(empty_postgresql_url)
 
