@@ -16,10 +16,12 @@ from twisted.python.failure import Failure
 
 from mta.auth.credentials import Accounts
 from mta.config import build as values
+from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
+from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
@@ -28,7 +30,7 @@ from mta.mail.events import Note
 from mta.queue.scheduler import Scheduler
 from mta.spool.database import Database
 from mta.spool.engine import prepare
-from mta.spool.errors import SpoolUnusable
+from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tls.level import ClientTls
 
@@ -62,6 +64,7 @@ class Parts:
     delivery: Delivery
     scheduler: Scheduler
     inbound: Inbound
+    gate: Gate
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -84,10 +87,12 @@ class Parts:
         """Check the spool, open the logs, start threads and the queue."""
         try:
             prepare(self.settings.spool.url)
-        except SpoolUnusable as error:
+            self.gate.shared.load(self.settings.spool.url)
+        except (SpoolUnusable, SpoolUnavailable) as error:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
         self._open_log()
         self.database.start()
+        self.gate.shared.start()
         self.accounts.start()
         self.scheduler.start()
 
@@ -116,6 +121,7 @@ class Parts:
         inbound = values.inbound_settings(settings)
         delivery = values.delivery_settings(settings)
         queue = values.queue_settings(settings)
+        policy = policy_of(settings)
         tls = client_tls(settings)
         sinks = self._sinks(settings) if settings.log != self.settings.log else None
         try:
@@ -129,6 +135,7 @@ class Parts:
         self.inbound.use(inbound)
         self.delivery.use(delivery, tls)
         self.scheduler.use(queue)
+        self.gate.use(policy)
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
@@ -153,6 +160,7 @@ class Parts:
         await self.inbound.shutdown(SESSION_GRACE_S)
         await self.scheduler.stop(DELIVERY_GRACE_S)
         await self.delivery.stop()
+        await self.gate.shared.stop()
         self.accounts.stop()
         await self.database.stop()
         self.log(Note("info", "service", "stopped"))
@@ -237,6 +245,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         values.node_name(settings),
         log,
     )
+    gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     inbound = Inbound(
         reactor,
         values.inbound_settings(settings),
@@ -245,8 +254,9 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         accounts=accounts,
         certificates=certificates,
         emit=log,
+        gate=gate,
     )
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery,
-        scheduler, inbound,
+        scheduler, inbound, gate,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr
 
 from mta.config.fields import table
 from mta.config.limit_sections import Limits, Timeouts
+from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
 from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
 from mta.config.sections import Certificate, Dns, Listener, Log, Spool, Tls
@@ -48,6 +49,12 @@ class Settings(Section):
     dns: Dns = table()
     tls: Tls = table()
     limits: Limits = table()
+    sender: tuple[Sender, ...] = Field((), description=Sender.__doc__)
+    limit: tuple[Limit, ...] = Field((), description=Limit.__doc__)
+    hold: tuple[Hold, ...] = Field((), description=Hold.__doc__)
+    recipients: Recipients = table()
+    guard: Guard = table()
+    brake: Brake = table()
     timeouts: Timeouts = table()
     log: Log = table()
 
@@ -63,7 +70,11 @@ class Settings(Section):
         yield from _doubles("listener", "name", [one.name for one in self.listener])
         yield from _doubles("listener", "endpoint", [one.endpoint for one in self.listener])
         yield from _doubles("route", "name", [one.name for one in self.route])
+        for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
+            yield from _doubles(table_name, "name", [one.name for one in rules])
+        yield from _doubles("limit", "name", [one.name for one in self.limit])
         yield from self._certificates()
+        yield from self._listeners_of_rules()
         yield from self._nobody()
         if self.queue.attempt_limit < self.timeouts.outbound.total:
             yield Conflict(
@@ -81,6 +92,14 @@ class Settings(Section):
                 ' [[certificate]], or let "mta init" make a first one',
                 ("listener",),
             )
+
+    def _listeners_of_rules(self) -> Iterator[Conflict]:
+        known = {one.name for one in self.listener}
+        for table_name in ("sender", "limit", "hold"):
+            for index, rule in enumerate(getattr(self, table_name)):
+                for name in set(rule.listeners) - known:
+                    text = f'there is no listener "{name}"'
+                    yield Conflict((table_name, index, "listeners"), text, ("listener",))
 
     def _nobody(self) -> Iterator[Conflict]:
         for index, one in enumerate(self.listener):

@@ -4,7 +4,7 @@ Knows no transport.  For an event of the core it gives back the reply, or, where
 be asked first (accounts, spool), a coroutine that gives it.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from mta.auth.credentials import AuthenticationFailed, AuthenticationUnavailable
 from mta.inbound import relaying
+from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.transaction import Transaction
@@ -53,6 +54,7 @@ class Dialogue:
         self._trusted = listener.trusts(address)
         self._core = core
         self._transaction: Transaction | None = None
+        self._passage = reception.gate.arrive(listener.name, address)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
             Rcpt: self._rcpt,
@@ -62,6 +64,11 @@ class Dialogue:
             Claim: self._authenticate,
             Rejected: self._rejected,
         }
+
+    @property
+    def unwelcome(self) -> Ruling:
+        """What the policy says of the connection as such."""
+        return self._passage.refusal
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
@@ -83,6 +90,7 @@ class Dialogue:
 
     async def abandon(self) -> None:
         """The client has gone: what has not been accepted is forgotten."""
+        self._passage.end()
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
             await transaction.abandon()
@@ -91,16 +99,22 @@ class Dialogue:
         refusal = relaying.may_begin(self._listener, login=self.login, secure=self._core.secure)
         if refusal is not None:
             return self._refuse("MAIL", refusal, "not authenticated", mail.sender)
+        rulings = Rulings()
+        ruling = self._passage.mail(mail.sender)
+        if (refused := rulings.obey(ruling)) is not None:
+            return self._refuse("MAIL", *refused, mail.sender)
         self._transaction = Transaction(
             self._reception,
             self._settings,
             self.origin(),
-            mail.sender,
+            ruling.rewrite or mail.sender if ruling is not None else mail.sender,
             submission=self._listener.submission or bool(self.login),
+            passage=self._passage,
+            rulings=rulings,
         )
         return OK_MAIL
 
-    def _rcpt(self, rcpt: Rcpt) -> Reply:
+    def _rcpt(self, rcpt: Rcpt) -> Reply | Later:
         transaction = self._transaction
         assert transaction is not None
         address, postmaster = rcpt.recipient, ""
@@ -113,6 +127,21 @@ class Dialogue:
         if refusal is not None and not postmaster:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
+        ruling = self._passage.recipient(address, transaction.count)
+        if ruling is None:
+            return self._add(transaction, address)
+        return self._ruled(transaction, address, ruling)
+
+    async def _ruled(
+        self, transaction: Transaction, address: str, ruling: Ruling | Awaitable[Ruling]
+    ) -> Reply:
+        """Go on with RCPT when the policy has had its say."""
+        decision = await ruling if isinstance(ruling, Awaitable) else ruling
+        if (refused := transaction.rulings.obey(decision)) is not None:
+            return self._refuse("RCPT", *refused, transaction.sender, address)
+        return self._add(transaction, address)
+
+    def _add(self, transaction: Transaction, address: str) -> Reply:
         answer = transaction.add(address)
         if not answer.positive:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
@@ -137,11 +166,15 @@ class Dialogue:
     async def _authenticate(self, claim: Claim) -> Reply:
         accounts = self._reception.accounts
         assert accounts is not None
+        if (blocked := await self._passage.may_log_in(claim.login)) is not None:
+            self._not_authenticated(claim, "blocked")
+            return self._refuse("AUTH", blocked.reply, blocked.reason)
         try:
-            self.login = await accounts.check(claim.login, claim.password)
+            login = await accounts.check(claim.login, claim.password)
         except CancelledError:
             raise
         except AuthenticationFailed as error:
+            self._passage.login_failed(claim.login)
             self._not_authenticated(claim, error.reason)
             return WRONG
         except AuthenticationUnavailable:
@@ -151,6 +184,10 @@ class Dialogue:
             self._log.error("authentication is failing: {what}", what=type(error).__name__)
             self._not_authenticated(claim, "unavailable")
             return CANNOT_SAY
+        if (limited := self._passage.logged_in(login)) is not None:
+            self._refuse("AUTH", CANNOT_SAY, limited.reason)
+            return CANNOT_SAY
+        self.login = login
         self._reception.emit(events.Authenticated(self.origin(), claim.mechanism))
         return AUTHENTICATED
 
@@ -167,6 +204,7 @@ class Dialogue:
     def _refuse(
         self, command: str, answer: Reply, reason: str, sender: str = "", recipient: str = ""
     ) -> Reply:
+        self._passage.refused()
         text = f"{answer.code} {answer.enhanced} {answer.text}"
         self._reception.emit(
             events.Refused(self.origin(), command, text, reason, sender, recipient)

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from mta.inbound.gate import Gate, Open
 from mta.inbound.settings import InboundSettings
 from mta.mail.events import Emit
 from mta.spool.intake import Handover
@@ -53,5 +54,6 @@ class Reception:
     certificates: ServerCertificates | None
     emit: Emit
     now_ms: Callable[[], int] = wall_ms  # for what is written down; waits go by ``clock``
+    gate: Gate = field(default_factory=Open)  # the policy
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping

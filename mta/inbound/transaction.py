@@ -12,18 +12,19 @@ Knowingly: chunks of a message that was broken off while the database was away s
 the spool's own sweep removes them.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from mta.inbound.gate import Passage, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
-from mta.mail import headers
+from mta.mail import author, headers
 from mta.mail.address import domain_of
 from mta.mail.envelope import Body, Envelope, MemoryBody, Origin, Recipient
-from mta.mail.events import Accepted, Note, Refused
+from mta.mail.events import Accepted, Note, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
 from mta.smtp.events import EndOfData
 from mta.smtp.replies import Reply, reply
@@ -40,6 +41,7 @@ TOO_MANY_RECIPIENTS = reply(
     452, "4.5.3", "Too many recipients; send the message to the others in another transaction"
 )
 TOO_MANY_HOPS = reply(554, "5.4.6", "Too many Received fields: the message is in a loop")
+HEADER_TOO_LONG = reply(552, "5.3.4", "The header of the message is too long")
 TRY_AGAIN = reply(451, "4.3.0", "The message can't be stored at the moment; try again later")
 NO_ROOM = reply(452, "4.3.1", "There is no room to store the message; try again later")
 
@@ -57,12 +59,16 @@ class Transaction:
         sender: str,
         *,
         submission: bool,
+        passage: Passage,
+        rulings: Rulings,
     ) -> None:
         """``submission``: the message is new and what its header lacks is added (RFC 6409 §8)."""
         self._reception = reception
         self._settings = settings
         self._origin = origin
         self._submission = submission
+        self._passage = passage
+        self.rulings = rulings  # of the policy, so far
         self.sender = sender
         self._recipients: dict[str, str] = {}  # address -> domain; a second RCPT is the first
         self._created_ms = reception.now_ms()
@@ -71,10 +77,16 @@ class Transaction:
         self._held = 0  # octets in ``_pieces``
         self._size = 0  # octets in all, those that were prepended included
         self._stored = 0  # chunks in the spool
+        self._complete = False  # all of it has arrived
         self._touched = False  # there may be chunks in the spool
         self._message_id = ""
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
+
+    @property
+    def count(self) -> int:
+        """How many recipients there are."""
+        return len(self._recipients)
 
     def add(self, address: str) -> Reply:
         """One more recipient."""
@@ -98,7 +110,9 @@ class Transaction:
         """The message is complete: accept it or not."""
         if end.refusal is None and self._failure is None:
             self._keep(end.data)
+            self._complete = True
             chunk = self._chunk()
+            self._failure = self._failure or await self._judge()
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
         refusal = end.refusal or self._failure
         self._release()
@@ -160,7 +174,11 @@ class Transaction:
         if self._size == 0:
             # The header is nearly always whole in the first piece.
             whole = len(pieces) == 1 or b"\r\n\r\n" in pieces[0]
-            pieces.insert(0, self._trace(pieces[0] if whole else b"".join(pieces)))
+            block = pieces[0] if whole else b"".join(pieces)
+            lines = self._trace(block)
+            if self._passage.checks_author():
+                pieces = [self._owned(block), *(pieces[1:] if whole else ())]
+            pieces.insert(0, lines)
         chunk = b"".join(pieces)
         self._size += len(chunk)
         return chunk
@@ -180,12 +198,39 @@ class Transaction:
                 self._message_id = headers.new_message_id(host_name, self._id)
         return lines
 
+    def _owned(self, block: bytes) -> bytes:
+        """Return the block with an author that the client may be, or refuse the message."""
+        end = 0 if block.startswith(b"\r\n") else block.find(b"\r\n\r\n") + 2
+        if end == 1 and not self._complete:  # who knows what stands further down
+            self._failure, self._reason = HEADER_TOO_LONG, "the header is too long to be checked"
+            return block
+        found = author.authors(block[:end] if end != 1 else block)
+        ruling = self._passage.author(found.fields, found.addresses)
+        if (refused := self.rulings.obey(ruling)) is not None:
+            self._failure, self._reason = refused
+        elif ruling is not None and ruling.rewrite:
+            return author.rewritten(block, found.at, ruling.rewrite)
+        return block
+
+    async def _judge(self) -> Reply | None:
+        """Ask the policy about the message as a whole."""
+        ruling = self._passage.message(
+            self.sender, self._recipients.values(), len(self._recipients), self._size
+        )
+        if isinstance(ruling, Awaitable):
+            ruling = await ruling
+        if (refused := self.rulings.obey(ruling)) is None:
+            return None
+        answer, self._reason = refused
+        return answer
+
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
         whole = self._stored == 0
         handover, count = self._reception.handover, len(self._recipients)
         octets = len(last) if whole else 0
-        reservation = handover.reserve(count, octets)
+        held = self.rulings.held
+        reservation = None if held else handover.reserve(count, octets)
         recipients = tuple(
             Recipient(number, address, domain, attempts=0 if reservation is None else 1)
             for number, (address, domain) in enumerate(self._recipients.items())
@@ -197,6 +242,8 @@ class Transaction:
             recipients=recipients,
             chunks=chunks,
             stored=self._stored,
+            held=held,
+            remarks=tuple(self.rulings.remarks),
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
                 self._created_ms if reservation is None else reservation.next_attempt_ms
@@ -205,6 +252,7 @@ class Transaction:
         try:
             await self._reception.database.write_together(intake.accept, item)
         except BaseException as error:
+            self._passage.not_accepted()
             if reservation is not None:
                 handover.cancel(reservation, count, octets)
             if isinstance(error, CancelledError) or not isinstance(error, Exception):
@@ -212,6 +260,11 @@ class Transaction:
             return self._meaning(error)
         self._touched = False
         self._reception.emit(Accepted(envelope, recipients))
+        for remark in self.rulings.remarks:
+            self._reception.emit(Ruled(self._id, remark.verb, remark.text))
+        if held:
+            self._reception.emit(Ruled(self._id, "hold", held))
+            return None
         handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
         return None
 
@@ -246,6 +299,7 @@ class Transaction:
         return TRY_AGAIN
 
     def _refused(self, answer: Reply) -> None:
+        self._passage.refused()
         self._reception.emit(
             Refused(
                 origin=self._origin,

@@ -1,18 +1,19 @@
 """Who a message says it is from: the ``From:`` fields of its header (RFC 5322 §3.6.2).
 
 Looks at every field that any mail program might take for one, so the search is wider than the
-grammar: white space before the colon, any case.  What cannot be parsed for certain is said
-to be so.  Reads a header block, never the whole message.
+grammar: white space before the colon, any case.  Of the values only the forms in
+common use are understood; anything else (groups, routes, nested comments) is said to be
+unclear, because two readers might read two things.  Reads a header block, never the whole message.
 """
 
 import re
 from dataclasses import dataclass
-from email.utils import getaddresses
 
 _FROM = re.compile(rb"(?i:(?:\A|(?<=\n))from[ \t]*:)")
 _ADDRESS = r"[^<>\s\"(),;:\\@]+@[A-Za-z0-9.-]+"
-_SIMPLE = re.compile(
-    rf"(?:\"([^\"\\<>]*)\"[ \t]*|[^\"\\@<>(),;:]*)<({_ADDRESS})>\Z|({_ADDRESS})\Z"
+_MAILBOX = re.compile(
+    rf"\s*(?:(?:\"([^\"\\<>]*)\"[ \t]*|[^\"\\@<>(),;:]*)<({_ADDRESS})>|({_ADDRESS}))"
+    r"[ \t]*(?:\([^()\\@]*\)[ \t]*)?(?:,|\Z)"
 )
 _LIKE_AN_ADDRESS = re.compile(r"[^\s<>\"'(),;:@]+@[^\s<>\"'(),;:@]+")
 _LONGEST = 8192  # octets of a field; who has more to say of its authors is not understood
@@ -58,13 +59,13 @@ def _addresses(value: bytes) -> tuple[str, ...] | None:
         text = _FOLD.sub("", value.decode("utf-8")).strip()
     except UnicodeDecodeError:
         return None
-    simple = _SIMPLE.match(text)
-    if simple is not None:
+    found: list[str] = []
+    at = 0
+    while at < len(text):
+        mailbox = _MAILBOX.match(text, at)
+        if mailbox is None:
+            return None
         # An address as the display name is what many readers see in the place of the other.
-        return (*_LIKE_AN_ADDRESS.findall(simple[1] or ""), simple[2] or simple[3])
-    found = [address for _, address in getaddresses([text]) if address]
-    # That parser forgives much.  What it makes of the field must account for every @ in it,
-    # or somebody else may read it otherwise.
-    if text.count("@") != len(found) or any(address.count("@") != 1 for address in found):
-        return None
+        found += (*_LIKE_AN_ADDRESS.findall(mailbox[1] or ""), mailbox[2] or mailbox[3])
+        at = mailbox.end()
     return tuple(found) or None

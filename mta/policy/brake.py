@@ -28,9 +28,7 @@ class BrakeSettings:
     learning_ms: int = 3 * 24 * HOUR_MS
 
 
-def usual(
-    settings: BrakeSettings, history: Sequence[tuple[int, int]], now_ms: int
-) -> float | None:
+def usual(settings: BrakeSettings, history: Sequence[tuple[int, int]], now_ms: int) -> float | None:
     """Return the usual number of recipients an hour; None while it is being learned.
 
     ``history`` has pairs of an hour's beginning and its count; the hour that runs and the
@@ -56,6 +54,11 @@ def judge(settings: BrakeSettings, sent: float, usually: float | None) -> Decisi
     if usually is None or sent <= limit(settings, usually):
         return None
     return hold(f"{PREFIX} {sent:.0f} recipients in an hour, usual are {usually:.0f}")
+
+
+def braked() -> Decision:
+    """Return what becomes of the mail of a login that has been stopped."""
+    return hold(f"{PREFIX} the login is stopped until it is released")
 
 
 def key(login: str) -> str:

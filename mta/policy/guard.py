@@ -50,9 +50,7 @@ def judge(settings: GuardSettings, tally: Tally) -> tuple[float, Decision | None
     """Return how many seconds to wait before the answer, and a refusal or None."""
     delay_s = growing(settings, tally.pair)
     if not tally.at_home:
-        delay_s = max(
-            delay_s, growing(settings, tally.address), growing(settings, tally.login - 2)
-        )
+        delay_s = max(delay_s, growing(settings, tally.address), growing(settings, tally.login - 2))
     if tally.pair >= settings.per_login:
         return delay_s, refuse("blocked: login from this network", 454, "4.7.0", TEXT)
     if tally.address >= settings.per_address and not tally.at_home:

@@ -1,6 +1,6 @@
 """All of the policy in one frozen value; a reload of the configuration makes a new one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mta.policy.brake import BrakeSettings
 from mta.policy.guard import GuardSettings
@@ -14,9 +14,9 @@ from mta.policy.senders import Senders
 class Policy:
     """What holds.  ``guard`` and ``brake`` are None where they are switched off."""
 
-    senders: Senders = Senders()
-    limits: Limits = Limits()
-    holds: Holds = Holds()
-    recipients: Recipients = Recipients()
-    guard: GuardSettings | None = GuardSettings()
+    senders: Senders = field(default_factory=Senders)
+    limits: Limits = field(default_factory=Limits)
+    holds: Holds = field(default_factory=Holds)
+    recipients: Recipients = field(default_factory=Recipients)
+    guard: GuardSettings | None = field(default_factory=GuardSettings)
     brake: BrakeSettings | None = None

@@ -34,7 +34,7 @@ class SenderRule:
     addresses: tuple[str, ...]
     plus: bool = False  # "ann+anything@" is "ann@"
     header: bool = True  # ``From:`` too
-    null_sender: bool = True  # MAIL FROM:<> is permitted: receipts are sent so (RFC 8098 §3)
+    null_sender: bool = True  # MAIL FROM:<> is permitted: receipts are sent so
     rewrite: str = ""  # the address to put in the place of a wrong one; "": refuse
 
     def permits(self, login: str, address: str) -> bool:

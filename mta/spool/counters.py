@@ -27,7 +27,7 @@ class Count(NamedTuple):
     name: str
     start_ms: int
     window_ms: int
-    count: int
+    amount: int
     keep_until_ms: int
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select
 
-from mta.mail.address import ascii_domain, split
+from mta.mail.address import ascii_domain
 from mta.spool.schema import suppressions
 
 EVERYBODY = ""
@@ -28,9 +28,7 @@ class Suppression:
 
 def prepared(address: str) -> str:
     """Return an address, or ``@domain``, as it is kept; ``ValueError`` if it is neither."""
-    local, domain = split(address)
-    if not domain and local.startswith("@"):
-        local, domain = "", local[1:]
+    local, _, domain = address.rpartition("@") if "@" in address else ("", "", "")
     if not domain:
         raise ValueError(f"{address!r} is neither an address nor @domain")
     return f"{local.lower()}@{ascii_domain(domain)}"

@@ -126,8 +126,8 @@ def test_empty_postgresql(empty_postgresql_url):
 @pytest.mark.parametrize(
     ("revision", "words"),
     [
-        ("0000", "schema 0000 is older than 0001.*mta db upgrade"),
-        ("9999", "schema 9999 is not known.*0001"),
+        ("0000", f"schema 0000 is older than {REVISION}.*mta db upgrade"),
+        ("9999", f"schema 9999 is not known.*{REVISION}"),
     ],
 )
 def test_wrong_schema(sqlite_url, revision, words):
