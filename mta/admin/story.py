@@ -142,7 +142,7 @@ class Story:
         return "active" if one.node and one.state is State.QUEUED else one.state.value
 
     def _held(self, one: TracedRecipient) -> str:
-        """Say who keeps a recipient, and why; "" of one that is not held."""
+        """Say by which rule a recipient is held; "" if it is not, or by an operator's word."""
         if one.state is not State.HELD:
             return ""
         by = [
@@ -150,7 +150,7 @@ class Story:
             for event in self._trace.events
             if event.verb == "hold" and event.recipient in (None, one.recipient.number)
         ]
-        return _event(by[-1]) if by else ""
+        return _event(by[-1]) if by and by[-1].text else ""
 
     def _next(self, one: TracedRecipient) -> str:
         if one.state is State.HELD:
