@@ -16,6 +16,7 @@ back-end is away.
 
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from mta.policy.decision import Decision, refuse
@@ -64,6 +65,7 @@ def growing(settings: GuardSettings, failures: float) -> float:
     return 0.0 if beyond < 0 else min(settings.longest_delay_s, 2.0 ** min(beyond, 20))
 
 
+@lru_cache(maxsize=1024)
 def keys(address: str, login: str) -> tuple[str, str, str, str]:
     """Return the counters of pair, address, login, and of being at home.
 

@@ -25,6 +25,7 @@ class Subject(NamedTuple):
     login: str = ""  # "" before AUTH, and without
 
 
+@lru_cache(maxsize=4096)
 def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return a client's address; an IPv4 address in IPv6's clothes is the IPv4 address."""
     try:
@@ -36,6 +37,7 @@ def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return ip
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str, prefix4: int = 32, prefix6: int = 64) -> str:
     """Return the network that ``address`` is counted under; as it is if it has none.
 
