@@ -77,11 +77,15 @@ class Passage:
             home = guard.keys(self._subject.address, login)[3]
             if not self._counts.used(home, guard.HOME_MS, now_ms):
                 self._counts.add(home, guard.HOME_MS, 1, now_ms)
+        former = self._subject, self._applied, self._rule
         before = {bound.key for bound in self._applied}
         self._subject = self._subject._replace(login=login)
         self._settle()
         new = tuple(bound for bound in self._applied if bound.key not in before)
-        return self._enter(new) if new else None
+        decision = self._enter(new) if new else None
+        if decision is not None:
+            self._subject, self._applied, self._rule = former
+        return decision
 
     def refused(self) -> None:
         """Count a refused command."""

@@ -209,6 +209,7 @@ def test_sessions_of_a_login(world):
     client = world.connect("smtps", "203.0.113.1")
     client.say(b"EHLO me\r\n")
     assert client.say(AUTH).startswith(b"454 4.7.0 ")
+    assert client.say(AUTH).startswith(b"454 4.7.0 ")  # asking again does not help
     assert codes(client.say(MAIL)) == [530]
 
 
