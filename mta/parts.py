@@ -16,11 +16,13 @@ from twisted.python.failure import Failure
 
 from mta.auth.credentials import Accounts
 from mta.config import build as values
+from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.dkim.signer import Signer
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
+from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
@@ -29,7 +31,7 @@ from mta.mail.events import Note
 from mta.queue.scheduler import Scheduler
 from mta.spool.database import Database
 from mta.spool.engine import prepare
-from mta.spool.errors import SpoolUnusable
+from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tls.level import ClientTls
 
@@ -64,6 +66,7 @@ class Parts:
     scheduler: Scheduler
     inbound: Inbound
     signer: Signer
+    gate: Gate
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -86,10 +89,12 @@ class Parts:
         """Check the spool, open the logs, start threads and the queue."""
         try:
             prepare(self.settings.spool.url)
-        except SpoolUnusable as error:
+            self.gate.shared.load(self.settings.spool.url)
+        except (SpoolUnusable, SpoolUnavailable) as error:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
         self._open_log()
         self.database.start()
+        self.gate.shared.start()
         self.accounts.start()
         self.signer.start()
         self.scheduler.start()
@@ -119,6 +124,7 @@ class Parts:
         inbound = values.inbound_settings(settings)
         delivery = values.delivery_settings(settings)
         queue = values.queue_settings(settings)
+        policy = policy_of(settings)
         tls = client_tls(settings)
         rules = values.signing_rules(settings)
         tokens = values.tokens(settings, self.reactor)
@@ -136,6 +142,7 @@ class Parts:
         self.delivery.use(delivery, tls)
         self.scheduler.use(queue)
         self.signer.rules = rules
+        self.gate.use(policy)
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
@@ -160,6 +167,7 @@ class Parts:
         await self.inbound.shutdown(SESSION_GRACE_S)
         await self.scheduler.stop(DELIVERY_GRACE_S)
         await self.delivery.stop()
+        await self.gate.shared.stop()
         self.accounts.stop()
         self.signer.stop()
         await self.database.stop()
@@ -250,6 +258,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         log,
         signer=signer,
     )
+    gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     inbound = Inbound(
         reactor,
         values.inbound_settings(settings),
@@ -259,8 +268,9 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         certificates=certificates,
         emit=log,
         signer=signer,
+        gate=gate,
     )
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery,
-        scheduler, inbound, signer,
+        scheduler, inbound, signer, gate,
     )  # fmt: skip

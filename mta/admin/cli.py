@@ -15,6 +15,7 @@ import click
 
 from mta import __version__
 from mta.admin.accounts import account
+from mta.admin.brake import brake
 from mta.admin.config_commands import config
 from mta.admin.database_commands import db
 from mta.admin.dkim_commands import dkim
@@ -24,6 +25,7 @@ from mta.admin.invocation import Invocation
 from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
 from mta.admin.status import status
+from mta.admin.suppress import suppress
 from mta.admin.trace import trace
 from mta.config import ConfigError
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
@@ -135,5 +137,6 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-for _command in (queue, trace, account, dkim, config, db, status, init):
+_COMMANDS = (queue, trace, account, suppress, brake, dkim, config, db, status, init)
+for _command in _COMMANDS:
     cli.add_command(_command)

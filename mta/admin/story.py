@@ -61,7 +61,8 @@ class Story:
                 self._state(one),
                 str(one.recipient.attempts),
                 self._next(one),
-                _reply(last[one.recipient.number]) if one.recipient.number in last else "-",
+                self._held(one)
+                or (_reply(last[one.recipient.number]) if one.recipient.number in last else "-"),
             )
             for one in self._trace.recipients
         ]
@@ -164,6 +165,17 @@ class Story:
     def _state(self, one: TracedRecipient) -> str:
         return "active" if one.node and one.state is State.QUEUED else one.state.value
 
+    def _held(self, one: TracedRecipient) -> str:
+        """Say by which rule a recipient is held; "" if it is not, or by an operator's word."""
+        if one.state is not State.HELD:
+            return ""
+        by = [
+            event
+            for event in self._trace.events
+            if event.verb == "hold" and event.recipient in (None, one.recipient.number)
+        ]
+        return _event(by[-1]) if by and by[-1].text else ""
+
     def _next(self, one: TracedRecipient) -> str:
         if one.state is State.HELD:
             return "when released"
@@ -190,7 +202,9 @@ class Story:
             return f"after {attempts}, next {self._next(one)}"
         under_way = f"; an attempt is under way at {v(one.node)}" if one.node else ""
         if one.state is State.HELD:
-            return f"after {attempts}, waits for 'mta queue release'{under_way}"
+            held = self._held(one)
+            why = f" ({held})" if held else ""
+            return f"after {attempts}, waits for 'mta queue release'{why}{under_way}"
         when = "" if one.finished_ms is None else f" since {self._at(one.finished_ms)}"
         return f"nothing{when}, after {attempts}{under_way}"
 

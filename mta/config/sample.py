@@ -39,6 +39,15 @@ _EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
             "trusted_networks": ["127.0.0.0/8"],
         },
     ),
+    "sender": (
+        {"name": "newsletter", "logins": ["news"], "addresses": ["news.example.org"]},
+        {"name": "people", "addresses": ["{user}@example.org"], "plus": True},
+    ),
+    "limit": (
+        {"name": "logins", "per": "login", "recipients_per_day": 5000, "action": "hold"},
+        {"name": "clients", "per": "client", "connections_per_hour": 2000, "sessions": 50},
+    ),
+    "hold": ({"name": "huge", "min_size": "25MiB", "recipient_domains": ["example.com"]},),
     "route": (
         {"name": "test-domains", "recipient_domains": ["*.test"], "discard": True},
         {

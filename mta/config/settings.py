@@ -10,6 +10,7 @@ from mta.config.dkim_section import Dkim
 from mta.config.fields import table
 from mta.config.limit_sections import Limits, Requests, Timeouts
 from mta.config.oauth_section import Oauth
+from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
 from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
 from mta.config.sections import Certificate, Dns, Listener, Log, Spool, Tls
@@ -53,6 +54,12 @@ class Settings(Section):
     oauth: Oauth = table()
     limits: Limits = table()
     requests: Requests = table()
+    sender: tuple[Sender, ...] = Field((), description=Sender.__doc__)
+    limit: tuple[Limit, ...] = Field((), description=Limit.__doc__)
+    hold: tuple[Hold, ...] = Field((), description=Hold.__doc__)
+    recipients: Recipients = table()
+    guard: Guard = table()
+    brake: Brake = table()
     timeouts: Timeouts = table()
     log: Log = table()
 
@@ -68,7 +75,11 @@ class Settings(Section):
         yield from _doubles("listener", "name", [one.name for one in self.listener])
         yield from _doubles("listener", "endpoint", [one.endpoint for one in self.listener])
         yield from _doubles("route", "name", [one.name for one in self.route])
+        for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
+            yield from _doubles(table_name, "name", [one.name for one in rules])
+        yield from _doubles("limit", "name", [one.name for one in self.limit])
         yield from self._certificates()
+        yield from self._listeners_of_rules()
         yield from self._nobody()
         yield from self._clients()
         if self.queue.attempt_limit < self.timeouts.outbound.total:
@@ -100,6 +111,14 @@ class Settings(Section):
             if tokens and self.oauth.issuer is None:
                 text = f"{' and '.join(sorted(tokens))} need an issuer in [oauth]"
                 yield Conflict(("listener", index, "mechanisms"), text, ("oauth",))
+
+    def _listeners_of_rules(self) -> Iterator[Conflict]:
+        known = {one.name for one in self.listener}
+        for table_name in ("sender", "limit", "hold"):
+            for index, rule in enumerate(getattr(self, table_name)):
+                for name in set(rule.listeners) - known:
+                    text = f'there is no listener "{name}"'
+                    yield Conflict((table_name, index, "listeners"), text, ("listener",))
 
     def _nobody(self) -> Iterator[Conflict]:
         for index, one in enumerate(self.listener):

@@ -90,6 +90,42 @@ def address(value: object) -> str:
     return f"{local}@{domain(at)}" if text else ""
 
 
+def address_pattern(value: object) -> str:
+    """Return a pattern of addresses, or ``<>``; of a domain alone, all its addresses."""
+    text = _text(value, "app-*@example.org")
+    if text in {"<>", "*"} or "{" in text.rpartition("@")[2]:
+        return text
+    local, at = split(text) if "@" in text else ("", text)
+    if text.startswith("@"):
+        at = text[1:]
+    if re.search(r"[\s<>\x00-\x1f]", text):
+        raise ValueError(
+            f'"{text}" must be "ann@example.org", "app-*@example.org" or "example.org"'
+        )
+    return f"{local}@{domain_pattern(at)}"
+
+
+def owned_pattern(value: object) -> str:
+    """Return a pattern of addresses in which ``{login}`` and ``{user}`` stand for the login."""
+    text = _text(value, "{user}@example.org")
+    unknown = set(re.findall(r"{[^}]*}?", text)) - {"{login}", "{user}"}
+    if unknown:
+        raise ValueError(f'"{text}": only {{login}} and {{user}} can stand in braces')
+    if text == "{login}":
+        return text
+    if text in {"{user}", "<>"}:
+        raise ValueError(f'"{text}" must have a domain, such as "{{user}}@example.org"')
+    return address_pattern(text)
+
+
+def pattern(value: object) -> str:
+    """Return a pattern in which ``*`` is any text."""
+    text = _text(value, "app-*")
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
 def network(value: object) -> Network:
     """Return a network; one address is a network too."""
     text = _text(value, "192.0.2.0/24")
@@ -242,6 +278,9 @@ Address = Annotated[str, BeforeValidator(address)]
 DomainPattern = Annotated[
     str, PlainValidator(domain_pattern), PlainSerializer(_write_pattern, return_type=str), _TEXT
 ]
+AddressPattern = Annotated[str, BeforeValidator(address_pattern)]
+OwnedPattern = Annotated[str, BeforeValidator(owned_pattern)]
+Pattern = Annotated[str, BeforeValidator(pattern)]
 NetworkValue = Annotated[Network, PlainValidator(network), _PLAIN_TEXT, _TEXT]
 DnsServer = Annotated[
     tuple[str, int],

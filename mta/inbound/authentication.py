@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import Logger
 
 from mta.auth.failures import AuthenticationFailed, AuthenticationUnavailable
+from mta.inbound.gate import Passage
 from mta.inbound.reception import Credentials, Reception
 from mta.mail import events
 from mta.mail.envelope import Origin
@@ -41,11 +42,20 @@ class Authentication:
 
     _log = Logger()
 
-    def __init__(self, reception: Reception, origin: Callable[[], Origin]) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        origin: Callable[[], Origin],
+        passage: Passage,
+        refuse: Callable[[str, Reply, str], Reply],
+    ) -> None:
+        """``passage`` is the client in the eyes of the policy, ``refuse`` logs what it refuses."""
         self.login = ""
         self.certificate: ClientCertificate | None = None  # what the client has shown
         self._reception = reception
         self._origin = origin
+        self._passage = passage
+        self._refuse = refuse
 
     def answers(self) -> dict[type, Callable[[Any], Any]]:
         """Return what answers each event of the core's that is about authentication."""
@@ -53,17 +63,32 @@ class Authentication:
         return {**attempts, KeysWanted: self._keys}
 
     async def _keys(self, wanted: KeysWanted) -> StoredKeys | Reply:
+        if (blocked := await self._blocked(wanted)) is not None:
+            return blocked
         keys = self._accounts.scram_keys(wanted.login, wanted.hash_name)
         answer: StoredKeys | Reply = await self._asked(wanted, keys)
         return answer
 
     async def _authenticate(self, attempt: Attempt) -> Reply:
+        asked_before = isinstance(attempt, Proved | Disproved)  # with the keys
+        if not asked_before and (blocked := await self._blocked(attempt)) is not None:
+            return blocked
         answer = await self._asked(attempt, self._check(attempt))
         if isinstance(answer, Reply):
             return answer
+        if (limited := self._passage.logged_in(answer)) is not None:
+            return self._refuse("AUTH", CANNOT_SAY, limited.reason)
         self.login = answer
         self._reception.emit(events.Authenticated(self._origin(), attempt.mechanism))
         return AUTHENTICATED
+
+    async def _blocked(self, attempt: Attempt | KeysWanted) -> Reply | None:
+        """Ask the policy before anything is looked up; it takes its time after failures."""
+        blocked = await self._passage.may_log_in(attempt.login)
+        if blocked is None:
+            return None
+        self._failed(attempt, "blocked")
+        return self._refuse("AUTH", blocked.reply, blocked.reason)
 
     def _check(self, attempt: Attempt) -> Deferred[str]:
         match attempt:
@@ -88,6 +113,8 @@ class Authentication:
         except CancelledError:
             raise
         except AuthenticationFailed as error:
+            if error.reason == "credentials":
+                self._passage.login_failed(attempt.login)
             self._failed(attempt, error.reason)
             return WRONG if isinstance(attempt, _PASSWORDS) else NOT_ACCEPTED
         except AuthenticationUnavailable:

@@ -4,13 +4,15 @@ Knows no transport.  For an event of the core it gives back the reply, or, where
 be asked first (accounts, spool), a coroutine that gives it.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 
 from mta.inbound import relaying, requests
 from mta.inbound.authentication import Authentication
+from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.transaction import Transaction
@@ -56,7 +58,8 @@ class Dialogue:
         self._trusted = listener.trusts(address)
         self._core = core
         self._transaction: Transaction | None = None
-        self._authentication = Authentication(reception, self.origin)
+        self._passage = reception.gate.arrive(listener.name, address)
+        self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
             Rcpt: self._rcpt,
@@ -77,6 +80,11 @@ class Dialogue:
     def secured(self, tls: str, certificate: ClientCertificate | None) -> None:
         """TLS is on; the client has shown ``certificate``."""
         self.tls, self._authentication.certificate = tls, certificate
+
+    @property
+    def unwelcome(self) -> Ruling:
+        """What the policy says of the connection as such."""
+        return self._passage.refusal
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
@@ -101,6 +109,7 @@ class Dialogue:
 
     async def abandon(self) -> None:
         """The client has gone: what has not been accepted is forgotten."""
+        self._passage.end()
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
             await transaction.abandon()
@@ -117,18 +126,26 @@ class Dialogue:
         )
         if isinstance(asked, Reply):
             return self._refuse("MAIL", asked, "cannot be granted", mail.sender)
+        rulings = Rulings()
+        ruling = self._passage.mail(mail.sender)
+        if (refused := rulings.obey(ruling)) is not None:
+            return self._refuse("MAIL", *refused, mail.sender)
+        if ruling is not None and ruling.rewrite:
+            mail = replace(mail, sender=ruling.rewrite)
         self._transaction = Transaction(
             self._reception,
             self._settings,
             self.origin(utf8=mail.utf8),
             mail,
             submission=self._listener.submission or bool(self.login),
+            passage=self._passage,
+            rulings=rulings,
             asked=asked,
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
         )
         return requests.accepted(mail.wanted, asked, OK_MAIL)
 
-    def _rcpt(self, rcpt: Rcpt) -> Reply:
+    def _rcpt(self, rcpt: Rcpt) -> Reply | Later:
         transaction = self._transaction
         assert transaction is not None
         address, postmaster = rcpt.recipient, ""
@@ -141,6 +158,25 @@ class Dialogue:
         if refusal is not None and not postmaster:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
+        ruling = self._passage.recipient(address, transaction.count)
+        if ruling is None:
+            return self._add(transaction, address, rcpt)
+        return self._ruled(transaction, address, rcpt, ruling)
+
+    async def _ruled(
+        self,
+        transaction: Transaction,
+        address: str,
+        rcpt: Rcpt,
+        ruling: Ruling | Awaitable[Ruling],
+    ) -> Reply:
+        """Go on with RCPT when the policy has had its say."""
+        decision = await ruling if isinstance(ruling, Awaitable) else ruling
+        if (refused := transaction.rulings.obey(decision)) is not None:
+            return self._refuse("RCPT", *refused, transaction.sender, address)
+        return self._add(transaction, address, rcpt)
+
+    def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:
         answer = transaction.add(address, rcpt.notify, rcpt.orcpt)
         if not answer.positive:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
@@ -182,6 +218,7 @@ class Dialogue:
     def _refuse(
         self, command: str, answer: Reply, reason: str, sender: str = "", recipient: str = ""
     ) -> Reply:
+        self._passage.refused()
         text = f"{answer.code} {answer.enhanced} {answer.text}"
         self._reception.emit(
             events.Refused(self.origin(), command, text, reason, sender, recipient)

@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from mta.dkim.signer import Signer
+from mta.inbound.gate import Gate, Open
 from mta.inbound.reception import Credentials, Reception, Writes, wall_ms
 from mta.inbound.session import SHUTDOWN, Session
 from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
@@ -50,12 +51,14 @@ class SessionFactory(Factory):
         session = Session(
             reception, listener, _core_settings(reception, listener), address, self._forget
         )
-        session.refusal = self._refusal(address)
+        session.refusal, reason = self._refusal(address), "connection limit"
+        if session.refusal is None and (unwelcome := session.unwelcome) is not None:
+            session.refusal, reason = unwelcome.reply, unwelcome.reason
         if session.refusal is None:
             self.sessions.add(session)
             self._by_client[address] += 1
         else:
-            self._turn_away(session)
+            self._turn_away(session, reason)
         return session
 
     def when_ended(self, call: Callable[[], None]) -> None:
@@ -72,14 +75,14 @@ class SessionFactory(Factory):
             return None
         return None if self.listener.trusts(address) else TOO_MANY_OF_YOURS
 
-    def _turn_away(self, session: Session) -> None:
+    def _turn_away(self, session: Session, reason: str) -> None:
         answer = session.refusal
         assert answer is not None
         self._turned_away.add(session)
         session.hang_up = len(self._turned_away) > _TURNED_AWAY
         origin = Origin(listener=self.listener.name, client_address=session.address)
         text = f"{answer.code} {answer.enhanced} {answer.text}"
-        self._reception.emit(Refused(origin, "connect", text, "connection limit"))
+        self._reception.emit(Refused(origin, "connect", text, reason))
 
     def _forget(self, session: Session) -> None:
         self._turned_away.discard(session)
@@ -106,10 +109,20 @@ class Inbound:
         emit: Emit,
         now_ms: Callable[[], int] = wall_ms,
         signer: Signer | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
-            reactor, settings, database, handover, accounts, certificates, emit, now_ms, signer
+            reactor,
+            settings,
+            database,
+            handover,
+            accounts,
+            certificates,
+            emit,
+            now_ms,
+            signer,
+            gate or Open(),
         )
         self._factories: list[SessionFactory] = []
         self._ended: Deferred[None] | None = None

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from mta.dkim.signer import Signer
+from mta.inbound.gate import Gate, Open
 from mta.inbound.settings import InboundSettings
 from mta.mail.events import Emit
 from mta.smtp.sasl import StoredKeys
@@ -66,5 +67,6 @@ class Reception:
     emit: Emit
     now_ms: Callable[[], int] = wall_ms  # for what is written down; waits go by ``clock``
     signer: Signer | None = None
+    gate: Gate = field(default_factory=Open)  # the policy
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping

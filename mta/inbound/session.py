@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from mta.inbound.dialogue import Dialogue, Said
 from mta.inbound.endings import ending
+from mta.inbound.gate import Ruling
 from mta.inbound.patience import Patience
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings, TlsMode
@@ -79,6 +80,11 @@ class Session(Protocol):
         self._half_closed = False  # the client has said all it will ever say
         self._leaving = False  # loseConnection has been called
         self._lost = False  # connectionLost has been called
+
+    @property
+    def unwelcome(self) -> Ruling:
+        """What the policy says of the connection as such."""
+        return self._dialogue.unwelcome
 
     def connectionMade(self) -> None:
         """Greet, unless TLS comes first."""

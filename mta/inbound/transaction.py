@@ -12,20 +12,22 @@ Knowingly: chunks of a message that was broken off while the database was away s
 the spool's own sweep removes them.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from mta.inbound.authorship import owned
+from mta.inbound.gate import Passage, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
 from mta.mail import headers
 from mta.mail.address import domain_of
 from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
-from mta.mail.events import Accepted, Note, Refused
+from mta.mail.events import Accepted, Note, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
 from mta.smtp.commands import Mail
 from mta.smtp.events import EndOfChunk, EndOfData
@@ -52,7 +54,7 @@ class Transaction:
 
     _log = Logger()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that MAIL has decided
         self,
         reception: Reception,
         settings: InboundSettings,
@@ -60,6 +62,8 @@ class Transaction:
         mail: Mail,
         *,
         submission: bool,
+        passage: Passage,
+        rulings: Rulings,
         asked: Asked = NOTHING,
         highest: int | None = None,
     ) -> None:
@@ -74,6 +78,8 @@ class Transaction:
         self._origin = origin
         self._submission = submission
         self._mail = mail
+        self._passage = passage
+        self.rulings = rulings  # of the policy, so far
         self.sender = mail.sender
         # address -> domain, NOTIFY, ORCPT; a second RCPT is the first
         self._recipients: dict[str, tuple[str, str, str]] = {}
@@ -83,6 +89,7 @@ class Transaction:
         self._held = 0  # octets in ``_pieces``, and in the head of a message being signed
         self._size = 0  # octets in all, those that were prepended included
         self._stored = 0  # chunks in the spool
+        self._complete = False  # all of it has arrived
         self._touched = False  # there may be chunks in the spool
         self._head = b""  # chunk 0, if it could not be stored before all others
         self._message_id = ""
@@ -90,6 +97,11 @@ class Transaction:
         self._signature = self._begin_signature()
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
+
+    @property
+    def count(self) -> int:
+        """How many recipients there are."""
+        return len(self._recipients)
 
     def add(self, address: str, notify: str = "", orcpt: str = "") -> Reply:
         """One more recipient."""
@@ -125,7 +137,9 @@ class Transaction:
         """The message is complete: accept it or not."""
         if end.refusal is None and self._failure is None:
             self._keep(end.data)
+            self._complete = True
             chunk = self._chunk(last=True)
+            self._failure = self._failure or await self._judge()
             if self._signature is not None and self._failure is None:
                 chunk = await self._sign(self._signature, chunk)
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
@@ -223,8 +237,10 @@ class Transaction:
             block = pieces[0] if whole else b"".join(pieces)
             header = headers.scan(block)
             if header.has_priority and self._settings.requests.priority is not None:
-                pieces = [self._without_priority(block, header.end), *(pieces[1:] if whole else ())]
-            pieces.insert(0, self._trace(header))
+                block = self._without_priority(block, header.end)
+            if self._passage.checks_author():
+                block = self._owned(block)
+            pieces = [self._trace(header), block, *(pieces[1:] if whole else ())]
         chunk = b"".join(pieces)
         self._size += len(chunk)
         return chunk if self._signature is None else self._signature.see(chunk, last=last)
@@ -252,13 +268,35 @@ class Transaction:
                 self._message_id = headers.new_message_id(host_name, self._id)
         return lines
 
+    def _owned(self, block: bytes) -> bytes:
+        block, refused = owned(block, self._passage, self.rulings, complete=self._complete)
+        if refused is not None:
+            self._failure, self._reason = refused
+        return block
+
+    async def _judge(self) -> Reply | None:
+        """Ask the policy about the message as a whole."""
+        ruling = self._passage.message(
+            self.sender,
+            [domain for domain, _, _ in self._recipients.values()],
+            len(self._recipients),
+            self._size,
+        )
+        if isinstance(ruling, Awaitable):
+            ruling = await ruling
+        if (refused := self.rulings.obey(ruling)) is None:
+            return None
+        answer, self._reason = refused
+        return answer
+
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
         whole = self._stored == 0
         handover, count = self._reception.handover, len(self._recipients)
         octets = len(last) if whole else 0
-        release_ms = self._asked.release_ms
-        reservation = handover.reserve(count, octets) if release_ms is None else None
+        release_ms, held = self._asked.release_ms, self.rulings.held
+        at_once = release_ms is None and not held
+        reservation = handover.reserve(count, octets) if at_once else None
         attempts = 0 if reservation is None else 1
         recipients = tuple(
             Recipient(number, address, domain, attempts, False, notify, orcpt)
@@ -272,6 +310,8 @@ class Transaction:
             chunks=chunks,
             stored=self._stored,
             head=self._head,
+            held=held,
+            remarks=tuple(self.rulings.remarks),
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
                 release_ms or self._created_ms
@@ -282,6 +322,7 @@ class Transaction:
         try:
             await self._reception.database.write_together(intake.accept, item)
         except BaseException as error:
+            self._passage.not_accepted()
             if reservation is not None:
                 handover.cancel(reservation, count, octets)
             if isinstance(error, CancelledError) or not isinstance(error, Exception):
@@ -289,7 +330,11 @@ class Transaction:
             return self._meaning(error)
         self._touched = False
         self._reception.emit(Accepted(envelope, recipients))
-        if reservation is not None or release_ms is None:
+        for remark in self.rulings.remarks:
+            self._reception.emit(Ruled(self._id, remark.verb, remark.text))
+        if held:
+            self._reception.emit(Ruled(self._id, "hold", held))
+        elif at_once:
             handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
         return None
 
@@ -336,6 +381,7 @@ class Transaction:
         return TRY_AGAIN
 
     def _refused(self, answer: Reply) -> None:
+        self._passage.refused()
         self._reception.emit(
             Refused(
                 origin=self._origin,

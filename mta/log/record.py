@@ -10,6 +10,7 @@ from typing import Any
 from mta.mail.envelope import NOTHING, Envelope, Origin
 from mta.mail.events import (
     Accepted,
+    Alert,
     Attempted,
     Authenticated,
     AuthenticationFailed,
@@ -20,6 +21,7 @@ from mta.mail.events import (
     Note,
     Refused,
     Reported,
+    Ruled,
 )
 from mta.mail.outcome import Outcome
 
@@ -181,6 +183,14 @@ def _disconnected(event: Disconnected) -> Record:
     }
 
 
+def _ruled(event: Ruled) -> Record:
+    return {"type": "Ruling", "id": event.id, "verb": event.verb, "text": event.text}
+
+
+def _alert(event: Alert) -> Record:
+    return {"type": "Alert", "what": event.what, "subject": event.subject, "text": event.text}
+
+
 def _note(event: Note) -> Record:
     return {"type": "Note", "level": event.level, "part": event.part, "text": event.text}
 
@@ -195,5 +205,7 @@ _RENDER: dict[type, Callable[..., Record]] = {
     Authenticated: _authenticated,
     AuthenticationFailed: _authentication_failed,
     Disconnected: _disconnected,
+    Ruled: _ruled,
+    Alert: _alert,
     Note: _note,
 }

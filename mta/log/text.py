@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from mta.mail.envelope import Envelope, MessageKind, Origin
 from mta.mail.events import (
     Accepted,
+    Alert,
     Attempted,
     Authenticated,
     AuthenticationFailed,
@@ -28,6 +29,7 @@ from mta.mail.events import (
     Note,
     Refused,
     Reported,
+    Ruled,
 )
 from mta.mail.outcome import Outcome, Peer
 
@@ -187,6 +189,15 @@ def _disconnected(event: Disconnected) -> tuple[Line, ...]:
     return (("smtpd", text),)
 
 
+def _ruled(event: Ruled) -> tuple[Line, ...]:
+    return (("policy", f"{event.id}: {event.verb}: {clean(event.text)}"),)
+
+
+def _alert(event: Alert) -> tuple[Line, ...]:
+    text = f"alert: {event.what}: login {clean(event.subject)}: {clean(event.text)}"
+    return (("policy", text),)
+
+
 def _note(event: Note) -> tuple[Line, ...]:
     level = "" if event.level == "info" else f"{event.level}: "
     return ((event.part, level + clean(event.text)),)
@@ -202,5 +213,7 @@ _RENDER: dict[type, Callable[..., tuple[Line, ...]]] = {
     Authenticated: _authenticated,
     AuthenticationFailed: _authentication_failed,
     Disconnected: _disconnected,
+    Ruled: _ruled,
+    Alert: _alert,
     Note: _note,
 }

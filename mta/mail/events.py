@@ -85,7 +85,7 @@ class AuthenticationFailed:
     origin: Origin
     mechanism: str
     login: str
-    reason: str  # "credentials", "disabled", "unavailable"
+    reason: str  # "credentials", "disabled", "blocked", "unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,24 @@ class Disconnected:
     messages: int
     commands: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """The policy has done something to a message that was accepted."""
+
+    id: str
+    verb: str  # "hold", "rewrite"
+    text: str  # the rule, and what it found
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that an operator should look at now."""
+
+    what: str  # "compromise"
+    subject: str  # the login
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +136,8 @@ Event: TypeAlias = (
     | Authenticated
     | AuthenticationFailed
     | Disconnected
+    | Ruled
+    | Alert
     | Note
 )
 

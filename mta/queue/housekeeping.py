@@ -1,8 +1,8 @@
 """What has to be done again and again: small steps with pauses, each failure noted and survived.
 
 ``Periodic`` runs one duty; the scheduler has its polling and its lease renewed by it.
-``Housekeeping`` removes what has been finished for the retention time, and chunks of
-messages that never came to be.
+``Housekeeping`` removes what has been finished for the retention time, chunks of
+messages that never came to be, and the policy's counters of long ago.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,12 +15,13 @@ from twisted.logger import Logger
 
 from mta.mail.events import Emit, Note
 from mta.queue.settings import QueueSettings
-from mta.spool import history
+from mta.spool import counters, history
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
 _PURGE_EVERY_S = 60.0
 _SWEEP_EVERY_S = 3600.0
+_COUNT_EVERY_S = 600.0
 _STEP = 200  # messages, or chunks, removed in one transaction
 _PAUSE_S = 0.2  # between two of them, for those who want to write as well
 _AGAIN_S = 5.0  # after a failure, where the duty's own interval is longer
@@ -118,6 +119,7 @@ class Housekeeping:
         self._duties = (
             Periodic(clock, emit, "purging finished mail", lambda: _PURGE_EVERY_S, self._purge),
             Periodic(clock, emit, "sweeping orphaned chunks", lambda: _SWEEP_EVERY_S, self._sweep),
+            Periodic(clock, emit, "purging counters", lambda: _COUNT_EVERY_S, self._counters),
         )
 
     def start(self) -> None:
@@ -145,6 +147,9 @@ class Housekeeping:
             return self._database.write(history.sweep_orphans, before_ms, _STEP)
 
         await self._in_steps(step)
+
+    async def _counters(self) -> None:
+        await self._in_steps(lambda: self._database.write(counters.purge, self._now_ms(), _STEP))
 
     async def _in_steps(self, step: Callable[[], Awaitable[int]]) -> None:
         while not self._stopped and await step() >= _STEP:

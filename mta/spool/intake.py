@@ -19,10 +19,19 @@ from sqlalchemy import Connection
 from mta.mail.envelope import Body, Envelope, Recipient
 from mta.spool import bulk
 from mta.spool.engine import repeated
-from mta.spool.schema import State, arriving, chunks, messages, recipients
+from mta.spool.schema import State, arriving, chunks, events, messages, recipients
 
 CHUNK_SIZE = 256 * 1024
 """Octets in one chunk at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that was done to a message on its way in."""
+
+    verb: str
+    text: str
+    who: str = "policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class Intake:
     claim: str | None = None
     stored: int = 0
     head: bytes = b""
+    held: str = ""  # why it is to be kept until an operator releases it; then without a claim
+    remarks: tuple[Remark, ...] = ()  # for its history
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,9 @@ def insert(conn: Connection, items: Sequence[tuple[Intake, str | None]]) -> None
     bulk.insert(conn, messages, [_message(item, parent) for item, parent in items])
     bulk.insert(conn, recipients, [row for item, _ in items for row in _recipients(item)])
     bulk.insert(conn, chunks, [row for item, _ in items for row in _chunks(item)])
+    remarks = [row for item, _ in items if item.held or item.remarks for row in _remarks(item)]
+    if remarks:
+        conn.execute(events.insert(), remarks)
 
 
 def store_chunk(
@@ -181,28 +195,45 @@ def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
 def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
     message_id, due, claim = item.envelope.id, item.next_attempt_ms, item.claim
     urgency = item.envelope.asked.urgency
+    state = State.HELD if item.held else State.QUEUED
+    words, at_ms = bulk.storable(item.held), item.envelope.created_ms if item.held else None
     return [
         (
             message_id,
             recipient.number,
             recipient.address,
             recipient.domain,
-            State.QUEUED.value,
+            state.value,
             recipient.attempts,
             due,
             claim,
             recipient.warned,
             0,
             "",
+            words,  # the listings show it where the last reply stands
             "",
-            "",
-            None,
+            at_ms,
             None,
             recipient.notify,
             recipient.orcpt,
             urgency,
         )
         for recipient in item.recipients
+    ]
+
+
+def _remarks(item: Intake) -> Iterable[dict[str, Any]]:
+    held = (Remark("hold", item.held),) if item.held else ()
+    return [
+        {
+            "message_id": item.envelope.id,
+            "recipient": None,
+            "at_ms": item.envelope.created_ms,
+            "verb": remark.verb,
+            "who": remark.who,
+            "text": bulk.storable(remark.text),
+        }
+        for remark in (*item.remarks, *held)
     ]
 
 

@@ -39,7 +39,7 @@ class State(StrEnum):
     """Where one recipient stands.
 
     queued -> delivered | bounced | expired: what came of an attempt
-    queued <-> held: an operator's ``hold`` and ``release``
+    queued <-> held: an operator's ``hold`` and ``release``; the policy's ``hold``
     queued, held -> removed | bounced: an operator's ``remove`` and ``bounce``
     any -> delivered: an attempt already under way succeeded in spite of an operator's verb
     """
@@ -254,6 +254,49 @@ wakeups = Table(
     Column("counter", BigInteger, nullable=False),
 )
 
+counters = Table(  # of the policy: how much was used of what, in windows of time
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("start_ms", BigInteger, primary_key=True),
+    Column("window_ms", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    _ms("keep_until_ms", index=True),
+    _ms("updated_ms", index=True),
+    sqlite_with_rowid=False,
+)
+
+gauges = Table(  # what each process has in use, and until when that is believed
+    "gauges",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("in_use", BigInteger, nullable=False),
+    _ms("until_ms"),
+    sqlite_with_rowid=False,
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("address", Text, primary_key=True),  # lower case; or "@domain"
+    Column("login", Text, primary_key=True),  # whose mail; "": everybody's
+    _text("reason"),
+    _text("who"),
+    _ms("created_ms"),
+    sqlite_with_rowid=False,
+)
+
+brakes = Table(
+    "brakes",
+    metadata,
+    Column("login", Text, primary_key=True),
+    _ms("tripped_ms"),
+    _text("reason"),
+    _ms("released_ms", nullable=True),  # NULL: what the login sends is held
+    sqlite_with_rowid=False,
+)
+
 
 def _partial(name: str, *columns: Any, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -280,5 +323,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0004"
+REVISION = "0005"
 """The revision of the migrations that leads to these tables."""

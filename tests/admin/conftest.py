@@ -119,6 +119,7 @@ class Relay:
                 "submissions", "192.0.2.1", "laptop", "app7", "ESMTPSA", "TLSv1.3 AES256"
             ),
         )
+        held = changes.pop("held", "")
         item = Intake(
             replace(envelope, **changes),
             tuple(
@@ -128,6 +129,7 @@ class Relay:
             (BODY,),
             NOW + 10 * MINUTE if claim else created,
             TOKEN if claim else None,
+            held=held,
         )
         self.write(intake.accept, [item])
         return message_id

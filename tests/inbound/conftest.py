@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from mta.auth.credentials import AuthenticationFailed
+from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
 from mta.inbound.settings import (
     AuthMode,
@@ -20,7 +21,7 @@ from mta.inbound.settings import (
     SessionLimits,
     TlsMode,
 )
-from mta.spool import intake
+from mta.spool import counters, intake
 
 
 class MemorySpool:
@@ -191,6 +192,16 @@ LISTENERS = {
 }
 
 
+class Nothing:
+    """A spool for the policy: it has nothing, and takes everything."""
+
+    def read(self, fn, *args):
+        return succeed([] if fn is counters.history else None)
+
+    def write(self, fn, *args):
+        return succeed(True)
+
+
 class World:
     """All of it."""
 
@@ -205,6 +216,17 @@ class World:
         self.accounts = Book()
         self.events = []
         self.settings = InboundSettings("relay.example.net", tuple(LISTENERS.values()))
+        self.gate = None
+        self.inbound = self.build()
+        self._factories = {}
+
+    def rule(self, policy, store=None, exchangers=None):
+        """Put a policy into force."""
+        self.gate = Gate(
+            self.clock, store or Nothing(), exchangers, lambda _, d: f"mx:{d}", policy,
+            self.events.append, lambda: self.wall_ms + int(self.clock.seconds() * 1000),
+        )  # fmt: skip
+        self.gate.shared.suppressing = store is not None
         self.inbound = self.build()
         self._factories = {}
 
@@ -218,6 +240,7 @@ class World:
             certificates=Certificates(),
             emit=self.events.append,
             now_ms=lambda: self.wall_ms + int(self.clock.seconds() * 1000),
+            gate=self.gate,
         )
 
     def limit(self, **limits):

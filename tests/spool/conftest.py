@@ -35,7 +35,8 @@ class Mail:
     def intake(self, *addresses: str, claim: str | None = None, **changes: Any) -> Intake:
         """Make a message to ``addresses``; ``changes`` are fields of intake or envelope."""
         created = changes.pop("created_ms", NOW)
-        taken = {key: changes.pop(key) for key in ("chunks", "stored") if key in changes}
+        names = ("chunks", "stored", "held", "remarks")
+        taken = {key: changes.pop(key) for key in names if key in changes}
         due = changes.pop("next_attempt_ms", NOW + 60_000 if claim else created)
         bits = next(self._numbers)
         message_id = new_queue_id(created, lambda _: bits)
@@ -58,6 +59,8 @@ class Mail:
             next_attempt_ms=due,
             claim=claim,
             stored=taken.get("stored", 0),
+            held=taken.get("held", ""),
+            remarks=taken.get("remarks", ()),
         )
 
     def settled(self, number: int, state: State, attempts: int = 1, **changes: Any) -> Settled:

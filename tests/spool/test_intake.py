@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from mta.spool import history, intake, leases, listing
+from mta.spool import history, intake, leases, listing, operate
 from mta.spool.engine import writing
+from mta.spool.filters import Filter
+from mta.spool.intake import Remark
+from mta.spool.schema import State
 
 
 def test_accepted(table, mail):
@@ -135,3 +138,20 @@ def test_strange_client_name(table, mail):
     assert table.rows("SELECT client_name, message_id FROM messages") == [
         ("a\\x00b\\udc80", "<\\x00@x>")
     ]
+
+
+def test_born_held(table, mail):
+    """Mail that a rule holds is never due; its cause is in the listing, and in its history."""
+    item = mail.intake("a@x.org", held="hold rule big", remarks=(Remark("rewrite", "a to b"),))
+    table.accept(item)
+    table.register()
+    assert table.write(leases.claim_due, mail.token, mail.now + 10**9, mail.now + 10**9, 10) == []
+    (row,) = table.read(listing.page, Filter(), mail.now, 10)
+    assert (row.state, row.last.text) == (State.HELD, "hold rule big")
+    told = table.read(history.trace, item.envelope.id).events
+    assert [(one.verb, one.who, one.text) for one in told] == [
+        ("rewrite", "policy", "a to b"),
+        ("hold", "policy", "hold rule big"),
+    ]
+    assert table.write(operate.release, Filter(), mail.now, "me") == 1
+    assert len(table.write(leases.claim_due, mail.token, mail.now, mail.now + 10**9, 10)) == 1

@@ -1,0 +1,71 @@
+"""Who a message says it is from: the ``From:`` fields of its header (RFC 5322 §3.6.2).
+
+Looks at every field that any mail program might take for one, so the search is wider than the
+grammar: white space before the colon, any case.  Of the values only the forms in
+common use are understood; anything else (groups, routes, nested comments) is said to be
+unclear, because two readers might read two things.  Reads a header block, never the whole message.
+"""
+
+import re
+from dataclasses import dataclass
+
+_FROM = re.compile(rb"(?i:(?:\A|(?<=\n))from[ \t]*:)")
+_ADDRESS = r"[^<>\s\"(),;:\\@]+@[A-Za-z0-9.-]+"
+_MAILBOX = re.compile(
+    rf"\s*(?:(?:\"([^\"\\<>]*)\"[ \t]*|[^\"\\@<>(),;:]*)<({_ADDRESS})>|({_ADDRESS}))"
+    r"[ \t]*(?:\([^()\\@]*\)[ \t]*)?(?:,|\Z)"
+)
+_LIKE_AN_ADDRESS = re.compile(r"[^\s<>\"'(),;:@]+@[^\s<>\"'(),;:@]+")
+_LONGEST = 8192  # octets of a field; who has more to say of its authors is not understood
+_FOLD = re.compile(r"\r\n(?=[ \t])")
+
+
+@dataclass(frozen=True, slots=True)
+class Authors:
+    """What was found."""
+
+    fields: int
+    addresses: tuple[str, ...] | None  # of the first field; None: it cannot be told
+    at: int  # where the first field begins; -1 without one
+
+
+def authors(header: bytes) -> Authors:
+    """Find the authors in a header block."""
+    found = list(_FROM.finditer(header))
+    if not found:
+        return Authors(0, (), -1)
+    start = found[0].end()
+    value = header[start : _end_of_field(header, start)]
+    return Authors(len(found), _addresses(value), found[0].start())
+
+
+def rewritten(block: bytes, at: int, address: str) -> bytes:
+    """Return ``block`` with another author; the field at ``at`` stays as ``X-Original-From:``."""
+    new = b"From: <" + address.encode("utf-8") + b">\r\nX-Original-"
+    return block[:at] + new + block[at:]
+
+
+def _end_of_field(header: bytes, start: int) -> int:
+    end = header.find(b"\r\n", start)
+    while end >= 0 and header[end + 2 : end + 3] in (b" ", b"\t"):
+        end = header.find(b"\r\n", end + 2)
+    return len(header) if end < 0 else end
+
+
+def _addresses(value: bytes) -> tuple[str, ...] | None:
+    if len(value) > _LONGEST:
+        return None
+    try:
+        text = _FOLD.sub("", value.decode("utf-8")).strip()
+    except UnicodeDecodeError:
+        return None
+    found: list[str] = []
+    at = 0
+    while at < len(text):
+        mailbox = _MAILBOX.match(text, at)
+        if mailbox is None:
+            return None
+        # An address as the display name is what many readers see in the place of the other.
+        found += (*_LIKE_AN_ADDRESS.findall(mailbox[1] or ""), mailbox[2] or mailbox[3])
+        at = mailbox.end()
+    return tuple(found) or None

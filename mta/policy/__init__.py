@@ -1,0 +1,1 @@
+"""May they?  Pure decisions about senders, amounts, recipients, log-ins; what to hold."""
