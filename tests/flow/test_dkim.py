@@ -101,7 +101,8 @@ def test_fifty_megabytes(receivers: Receivers, relays: Relays) -> None:
     with relay.client() as client:
         client.sendmail("app@home.test", ["u@there.test"], message)
     receiver.wait(2, timeout_s=90)
-    assert peak_kib(relay) - before < 25_000
+    # A message held whole would be 47 MB and more; SQLite's and malloc's own come and go.
+    assert peak_kib(relay) - before < 40_000
     content = receiver.envelopes[1][2]
     assert len(content) > len(message)
     assert verify(relay, content) == [True, True]

@@ -17,11 +17,18 @@ BIN = Path(sys.executable).parent
 LOGIN, PASSWORD = "app7", "correct horse"
 
 
+def free_ports(count: int) -> list[int]:
+    """Return different TCP ports that nobody listened on a moment ago."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
 def free_port() -> int:
     """Return a TCP port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 class Relay:
@@ -32,7 +39,7 @@ class Relay:
     ):
         self.directory = directory
         self.config = directory / "mta.toml"
-        self.smtps_port, self.submission_port = free_port(), free_port()
+        self.smtps_port, self.submission_port = free_ports(2)
         self.process: subprocess.Popen[bytes] | None = None
         self._init()
         text = self.config.read_text()
