@@ -20,6 +20,7 @@ from twisted.internet.testing import StringTransport
 from mta.auth.failures import AuthenticationFailed, AuthenticationUnavailable
 from mta.mail.events import Authenticated
 from mta.mail.events import AuthenticationFailed as Failed
+from mta.policy.rules import Policy
 from mta.smtp.mechanisms import MECHANISMS
 from mta.smtp.sasl import StoredKeys
 from mta.tls.certificates import CertificateFiles, Clients, ServerCertificates, self_signed
@@ -132,14 +133,17 @@ def connect(world, pair):
     return _connect
 
 
-def scram(peer, name, password="secret"):
-    """Log in with scramp; return the last reply."""
+def scram(peer, name, password="secret", wait=lambda: None):
+    """Log in with scramp; return the last reply.  ``wait`` is called where no answer comes."""
     shown = None
     if name.endswith("-PLUS"):
         shown = ("tls-unique", peer.tls.get_finished())
     client = ScramClient([name], "ann", password, channel_binding=shown)
     first = b64encode(client.get_client_first().encode())
     answer = peer.say(b"AUTH %b %b\r\n" % (name.encode(), first))
+    if not answer:
+        wait()
+        answer = peer.exchange()
     if not answer.startswith(b"334 "):
         return answer
     client.set_server_first(b64decode(answer[4:]).decode())
@@ -250,3 +254,38 @@ def test_the_client_waits_for_its_keys(world, connect):
     later, world.accounts.later = world.accounts.later, None
     later.callback(StoredKeys("ann", SALT, 4096, bytes(32), bytes(32)))
     assert peer.exchange().startswith(b"334 ")
+
+
+@pytest.fixture
+def guarded(world, connect, pair):
+    """A relay whose policy guards against guessing; gives what lets its delays pass."""
+    world.rule(Policy())
+    reception = world.inbound._reception
+    clients = Clients(frozenset({REQUESTED}))
+    reception.certificates = ServerCertificates([pair], clients=clients)
+    reception.accounts = world.accounts
+    return lambda: world.clock.advance(8)
+
+
+def test_attack_guessing_by_scram(world, connect, guarded):
+    """SCRAM failures count as much as others, and a block is told before keys are looked up."""
+    for _ in range(20):
+        scram(connect(SSL.TLS1_2_VERSION), "SCRAM-SHA-256", "guess", guarded)
+    answer = scram(connect(SSL.TLS1_2_VERSION), "SCRAM-SHA-256", "secret", guarded)
+    assert answer.startswith(b"454 4.7.0 ")
+    reasons = [event.reason for event in world.of(Failed)]
+    assert reasons[0] == "credentials"
+    assert reasons[-1] == "blocked"
+    assert world.of(Authenticated) == []
+
+
+def test_attack_a_blocked_guesser_changes_the_mechanism(world, connect, guarded):
+    """Who is blocked for guessing by SCRAM is not let in by another mechanism either."""
+    for _ in range(20):
+        scram(connect(SSL.TLS1_2_VERSION), "SCRAM-SHA-1", "guess", guarded)
+    peer = connect(SSL.TLS1_2_VERSION)
+    answer = peer.say(b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n")
+    if not answer:
+        guarded()
+        answer = peer.exchange()
+    assert answer.startswith(b"454 4.7.0 ")
