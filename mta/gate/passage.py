@@ -7,6 +7,7 @@ list if it has entries, and once an hour what a login usually sends.
 from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
 from mta.gate import domains
@@ -218,6 +219,8 @@ class Passage:
                 entry = await self._gate.store.read(
                     suppressions.concerning, f"{local.lower()}@{domain}", self._subject.login
                 )
+            except CancelledError:
+                raise
             except Exception:
                 return _CANNOT_SAY
             if entry is not None:
@@ -233,6 +236,8 @@ class Passage:
         assert settings is not None
         try:
             usually = await self._gate.learned.usual(settings, login)
+        except CancelledError:
+            raise
         except Exception:  # the spool is away, and the message will not be accepted either
             return held
         tripped = self._tripped(usually)
@@ -253,6 +258,9 @@ class Passage:
             first = await self._gate.store.write(
                 brakes.trip, login, tripped.reason, self._gate.now_ms()
             )
+        except CancelledError:
+            shared.braked -= {login}
+            raise
         except Exception:  # held all the same; the next message tries again
             shared.braked -= {login}
             return tripped

@@ -216,10 +216,8 @@ class Transaction:
         """Put the signature on top; return the last chunk, which is all if nothing was stored."""
         try:
             fields = await signature.make()
-        except CancelledError:
-            raise
-        except Exception as error:
-            self._failure = self._meaning(error)
+        except BaseException as error:
+            self._failure = self._not_accepted(error)
             return last
         self._size += len(fields)
         head = fields + signature.head
@@ -243,7 +241,9 @@ class Transaction:
             pieces = [self._trace(header), block, *(pieces[1:] if whole else ())]
         chunk = b"".join(pieces)
         self._size += len(chunk)
-        return chunk if self._signature is None else self._signature.see(chunk, last=last)
+        if self._signature is None or self._failure is not None:
+            return chunk
+        return self._signature.see(chunk, last=last)
 
     def _without_priority(self, block: bytes, end: int) -> bytes:
         """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""
@@ -276,14 +276,13 @@ class Transaction:
 
     async def _judge(self) -> Reply | None:
         """Ask the policy about the message as a whole."""
-        ruling = self._passage.message(
-            self.sender,
-            [domain for domain, _, _ in self._recipients.values()],
-            len(self._recipients),
-            self._size,
-        )
+        domains = [domain for domain, _, _ in self._recipients.values()]
+        ruling = self._passage.message(self.sender, domains, len(domains), self._size)
         if isinstance(ruling, Awaitable):
-            ruling = await ruling
+            try:
+                ruling = await ruling
+            except BaseException as error:
+                return self._not_accepted(error)
         if (refused := self.rulings.obey(ruling)) is None:
             return None
         answer, self._reason = refused
@@ -322,12 +321,9 @@ class Transaction:
         try:
             await self._reception.database.write_together(intake.accept, item)
         except BaseException as error:
-            self._passage.not_accepted()
             if reservation is not None:
                 handover.cancel(reservation, count, octets)
-            if isinstance(error, CancelledError) or not isinstance(error, Exception):
-                raise
-            return self._meaning(error)
+            return self._not_accepted(error)
         self._touched = False
         self._reception.emit(Accepted(envelope, recipients))
         for remark in self.rulings.remarks:
@@ -370,6 +366,13 @@ class Transaction:
             self._id,
             bool(self._head) + self._stored + len(chunks),
         )
+
+    def _not_accepted(self, error: BaseException) -> Reply:
+        """The policy has counted the message, and it was not accepted after all."""
+        self._passage.not_accepted()
+        if isinstance(error, CancelledError) or not isinstance(error, Exception):
+            raise error
+        return self._meaning(error)
 
     def _meaning(self, error: Exception) -> Reply:
         """What to tell the client; whatever is not known is temporary."""

@@ -14,6 +14,11 @@ from mta.dkim.sign import SigningSettings
 from mta.dkim.signer import Signer, SigningStopped
 from mta.mail.dsn import header_of
 from mta.mail.events import Note
+from mta.policy.decision import Action
+from mta.policy.limits import HOUR_MS, Bound, LimitRule, Limits, Measure, Per
+from mta.policy.matching import Who
+from mta.policy.rules import Policy
+from mta.policy.senders import SenderRule, Senders
 from mta.spool.body import StoredBody
 from mta.spool.engine import create_engine, reading
 from mta.spool.listing import chunks as chunks_of
@@ -260,3 +265,28 @@ def test_client_that_leaves_a_signed_message(spool, world_over):
         assert conn.execute(chunks.select()).all() == []
     engine.dispose()
     assert world.inbound._reception.held == 0
+
+
+def test_a_message_that_cannot_be_signed_is_not_counted(world):
+    """What a limit has counted is taken back when the signature fails, as at a stop."""
+    rule = LimitRule("one", Per.LOGIN, Who(), (Bound(Measure.MESSAGES, HOUR_MS, 1),), Action.DEFER)
+    world.rule(Policy(limits=Limits((rule,))))
+    world.inbound._reception.signer = signer()
+    world.inbound._reception.signer.stop()
+    client = world.connect("smtps")
+    client.say(LOGIN)
+    assert submit(client, CONTENT).startswith(b"451 4.3.0 ")
+    world.inbound._reception.signer = signer()
+    assert submit(client, CONTENT).startswith(b"250 ")
+    assert client.say(b"MAIL FROM:<a@example.org>\r\n").startswith(b"451 4.7.1 ")
+
+
+def test_a_refused_message_is_not_signed(world):
+    """The policy comes before the signature: neither work nor a warning about it."""
+    world.rule(Policy(senders=Senders((SenderRule("own", Who(), ("example.org",)),))))
+    world.inbound._reception.signer = signer()
+    client = world.connect("smtps")
+    client.say(LOGIN)
+    two = b"From: ann@example.org\r\nFrom: ceo@evil.test\r\n\r\n"
+    assert submit(client, two).startswith(b"550 5.7.1 ")
+    assert world.of(Note) == [] and world.spool.accepted == []
