@@ -26,7 +26,7 @@ class Health:
         self._lookup = lookup
         self._zone = blocklist.zone
         self._emit = emit
-        self._every_s = every_s
+        self.every_s = every_s
         self._in_force: dict[int, bool | None] = {4: None, 6: None}  # None: not known yet
         self._silent = False
         self._call: IDelayedCall | None = None
@@ -84,7 +84,7 @@ class Health:
                     self._not_known(version, str(error))
         finally:
             self._testing = None
-        self._plan(self._every_s if self._in_force[4] else AGAIN_S)
+        self._plan(self.every_s if self._in_force[4] else AGAIN_S)
 
     def _plan(self, seconds: float) -> None:
         if self._call is not None and self._call.active():

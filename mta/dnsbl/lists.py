@@ -57,19 +57,24 @@ class Lists:
         self._clock = clock
         self._lookup = lookup
         self._emit = emit
-        self._every_s = every_s
         self._lists: dict[Blocklist, Health] = {}
         self._running = False
-        self.use(blocklists)
+        self.use(blocklists, every_s)
 
-    def use(self, blocklists: Sequence[Blocklist]) -> None:
+    def __bool__(self) -> bool:
+        """Tell whether there is any list."""
+        return bool(self._lists)
+
+    def use(self, blocklists: Sequence[Blocklist], every_s: float) -> None:
         """Ask these from now on; what was known of a list stays known."""
         by_zone = {one.zone: health for one, health in self._lists.items()}
         former, self._lists = self._lists, {}
         for one in blocklists:
             health = by_zone.pop(one.zone, None)
-            if health is None:
-                health = Health(self._clock, self._lookup, one, self._emit, self._every_s)
+            if health is not None:
+                health.every_s = every_s
+            else:
+                health = Health(self._clock, self._lookup, one, self._emit, every_s)
                 if self._running:
                     health.test()
             self._lists[one] = health

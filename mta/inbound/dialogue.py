@@ -15,6 +15,7 @@ from mta.inbound.authentication import Authentication
 from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
+from mta.inbound.stranger import stranger
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
@@ -56,6 +57,7 @@ class Dialogue:
         self._listener = listener
         self._address = address
         self._trusted = listener.trusts(address)
+        self._stranger = stranger(reception, listener, address, trusted=self._trusted)
         self._core = core
         self._transaction: Transaction | None = None
         self._passage = reception.gate.arrive(listener.name, address)
@@ -85,6 +87,11 @@ class Dialogue:
     def unwelcome(self) -> Ruling:
         """What the policy says of the connection as such."""
         return self._passage.refusal
+
+    def arrive(self) -> None:
+        """The client is about to be greeted."""
+        if self._stranger is not None:
+            self._stranger.arrive()
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
@@ -132,16 +139,20 @@ class Dialogue:
             return self._refuse("MAIL", *refused, mail.sender)
         if ruling is not None and ruling.rewrite:
             mail = replace(mail, sender=ruling.rewrite)
+        origin, verification = self.origin(utf8=mail.utf8), None
+        if self._stranger is not None and not self.login:
+            verification = self._stranger.message(origin, mail.sender, rulings)
         self._transaction = Transaction(
             self._reception,
             self._settings,
-            self.origin(utf8=mail.utf8),
+            origin,
             mail,
             submission=self._listener.submission or bool(self.login),
             passage=self._passage,
             rulings=rulings,
             asked=asked,
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
+            verification=verification,
         )
         return requests.accepted(mail.wanted, asked, OK_MAIL)
 
@@ -159,9 +170,10 @@ class Dialogue:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
-        if ruling is None:
+        listed = self._stranger is not None and not self.login and self._stranger.listed(address)
+        if ruling is None and not listed:
             return self._add(transaction, address, rcpt)
-        return self._ruled(transaction, address, rcpt, ruling)
+        return self._ruled(transaction, address, rcpt, ruling, listed=listed)
 
     async def _ruled(
         self,
@@ -169,11 +181,17 @@ class Dialogue:
         address: str,
         rcpt: Rcpt,
         ruling: Ruling | Awaitable[Ruling],
+        *,
+        listed: bool,
     ) -> Reply:
-        """Go on with RCPT when the policy has had its say."""
+        """Go on with RCPT when the policy, and lists of clients, have had their say."""
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
+        if listed:
+            assert self._stranger is not None
+            if (refused := await self._stranger.judge(transaction.rulings)) is not None:
+                return self._refuse("RCPT", *refused, transaction.sender, address)
         return self._add(transaction, address, rcpt)
 
     def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:

@@ -10,7 +10,7 @@ here takes no more than its bounds say whatever the message says: signatures, qu
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
@@ -33,6 +33,14 @@ _log = Logger()
 _LATE = "DNS did not answer in time"
 
 
+class Client(NamedTuple):
+    """Who brings the message."""
+
+    address: str
+    sender: str  # of MAIL; "" is the null sender
+    helo: str
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What was found out; ``wish`` is the owner's where DMARC has failed."""
@@ -48,9 +56,9 @@ class Verifier:
     """Made once; ``settings`` is replaced by a reload."""
 
     def __init__(
-        self, reactor: Any, lookup: Lookup, settings: VerifySettings, pool: Any = None
+        self, reactor: Any, lookup: Lookup, settings: VerifySettings | None, pool: Any = None
     ) -> None:
-        """``pool`` is a ``ThreadPool``, or what stands in for one."""
+        """Without ``settings`` nothing is verified; ``pool`` stands for a ``ThreadPool``."""
         self.settings = settings
         self.lookup = lookup
         self.clock: IReactorTime = reactor
@@ -69,23 +77,30 @@ class Verifier:
         """Run ``fn`` in the thread."""
         return deferToThreadPool(self._reactor, self._pool, fn, *args)
 
-    def begin(self, address: str, helo: str, sender: str, header: bytes, now_s: float) -> "Message":
+    def begin(
+        self, settings: VerifySettings, client: Client, header: bytes, now_s: float
+    ) -> "Message":
         """Begin with a message; ``header`` as it came, to the CRLF of its last field."""
-        return Message(self, (address, sender, helo), header, now_s)
+        return Message(self, settings, client, header, now_s)
 
 
 class Message:
     """Feed it the body, then ask for the findings; or cancel it."""
 
     def __init__(
-        self, verifier: Verifier, client: tuple[str, str, str], header: bytes, now_s: float
+        self,
+        verifier: Verifier,
+        settings: VerifySettings,
+        client: Client,
+        header: bytes,
+        now_s: float,
     ) -> None:
         self._verifier = verifier
-        settings, self._timeout_s = verifier.settings, verifier.settings.timeout_s
+        self._settings = settings
         self._author, self._unclear = _author(header)
         self._spf = self._dkim = self._keys = self._policy = None
         if settings.spf:
-            self._spf = _begun(_spf(verifier, *client))
+            self._spf = _begun(_spf(verifier, client))
         if settings.dkim:
             self._dkim = dkim.Verification(
                 header, now_s=now_s, most=settings.signatures, first=self._author
@@ -109,14 +124,14 @@ class Message:
 
     async def findings(self) -> Findings:
         """Return what was found out, within the time that the settings allow."""
-        until = self._verifier.clock.seconds() + self._timeout_s
+        until = self._verifier.clock.seconds() + self._settings.timeout_s
         results: list[Result] = []
         if self._spf is not None:
             results.append(await self._within(self._spf, until, Result("spf", "temperror")))
         if self._dkim is not None and self._keys is not None:
             keys = [await self._within(one, until, _LATE) for one in self._keys]
             results += await self._verifier.work(self._dkim.finish, keys)
-        if not self._verifier.settings.dmarc:
+        if not self._settings.dmarc:
             return Findings(tuple(results))
         verdict = await self._judged(results, until)
         return Findings((*results, verdict.result), verdict.wish)
@@ -161,15 +176,15 @@ def _begun(work: Coroutine[Any, Any, _T]) -> "Deferred[_T]":
     return Deferred.fromCoroutine(work)
 
 
-async def _spf(verifier: Verifier, address: str, sender: str, helo: str) -> Result:
+async def _spf(verifier: Verifier, client: Client) -> Result:
     from mta.verify import spf  # noqa: PLC0415 - its library is imported where it is wanted
 
     try:
-        return await spf.check(verifier.work, verifier.lookup, address, sender, helo)
+        return await spf.check(verifier.work, verifier.lookup, *client)
     except CancelledError:
         raise
     except Exception:  # a stranger's record has found a fault in the library
-        _log.failure("SPF of <{sender}> from {address}", sender=sender, address=address)
+        _log.failure("SPF of <{sender}> from {address}", **client._asdict())
         return Result("spf", "temperror")
 
 
