@@ -58,6 +58,7 @@ NEXT: Mapping[str, Mapping[State, State]] = MappingProxyType(
         ),
         "AUTH": MappingProxyType({State.READY: State.READY}),
         "STARTTLS": MappingProxyType({State.READY: State.CONNECTED}),
+        "XCLIENT": MappingProxyType(dict.fromkeys((State.CONNECTED, State.READY), State.CONNECTED)),
         "NOOP": _stays(*_ANY),
         "VRFY": _stays(*_ANY),
         "HELP": _stays(*_ANY),
@@ -67,6 +68,9 @@ NEXT: Mapping[str, Mapping[State, State]] = MappingProxyType(
 
 _OUT_OF_ORDER = MappingProxyType(
     {
+        (State.SENDER, "XCLIENT"): "XCLIENT is not possible within a transaction",
+        (State.RECIPIENTS, "XCLIENT"): "XCLIENT is not possible within a transaction",
+        (State.CHUNKS, "XCLIENT"): "XCLIENT is not possible within a transaction",
         (State.CONNECTED, "MAIL"): "Send EHLO first",
         (State.CONNECTED, "AUTH"): "Send EHLO first",
         (State.CONNECTED, "STARTTLS"): "Send EHLO first",
