@@ -243,6 +243,10 @@ def _peer(peer: Peer) -> str:
         how = " ".join(v(part) for part in (tls.version, tls.cipher) if part)
         why = f", not verified: {v(tls.why)}" if tls.why else ""
         private = f"TLS {tls.level.value} ({how}){why}"
+    if tls.required_why:
+        private += f", {tls.required} required by {v(tls.required_why)}"
+    if tls.observed:
+        private += f", observed only: {v(tls.observed)}"
     use = f", transaction {peer.use} of the connection" if peer.use > 1 else ""
     return f"{where}, {private}{use}"
 
