@@ -7,6 +7,7 @@ is the scheduler's: each job uses one connection at a time.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -21,6 +22,7 @@ from mta.delivery.routes import Discard, Mx, Refuse, Route, Smarthost
 from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
+from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
@@ -97,14 +99,21 @@ class Delivery:
                     outcomes += _refused(route.target, recipients)
                 case Mx() | Smarthost():
                     attempt = Attempt(recipients)
-                    await self._send(attempt, job, route, domain, settings)
-                    outcomes += attempt.outcomes()
+                    keep = settings.transcripts
+                    record = None if keep == "none" else Recorder(self._reactor.seconds)
+                    await self._send(attempt, job, route, domain, (settings, record))
+                    outcomes += _with_transcript(attempt.outcomes(), record, every=keep == "all")
         return outcomes
 
     async def _send(
-        self, attempt: Attempt, job: Job, route: Route, domain: str, settings: DeliverySettings
+        self,
+        attempt: Attempt,
+        job: Job,
+        route: Route,
+        domain: str,
+        how: tuple[DeliverySettings, Recorder | None],
     ) -> None:
-        target = route.target
+        (settings, record), target = how, route.target
         assert isinstance(target, Mx | Smarthost)
         try:
             message = prepare(attempt, job.envelope, job.body)
@@ -112,7 +121,7 @@ class Delivery:
             if isinstance(target, Mx):
                 local = local_of_route(route.name, target)
                 securing = Securing(settings.security, local, wishes_of(job.envelope))
-            walk = _Walk(self, attempt, message, settings, securing)
+            walk = _Walk(self, attempt, message, settings, securing, record)
             for host in (await self._hosts(target, domain))[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
@@ -122,11 +131,15 @@ class Delivery:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
             attempt.no_hosts(error)
+            if record is not None:
+                record.fails(f"DNS: no host for {domain}: {error}")
         except Exception as error:
             self._log.failure("while delivering {id}", id=job.envelope.id)
             text = f"{job.envelope.id}: {type(error).__name__}: {error}"
             self._emit(Note("error", "delivery", text))
             attempt.our_fault(error)
+            if record is not None:
+                record.fails(f"a fault of ours: {type(error).__name__}: {error}")
 
     async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""
@@ -155,9 +168,11 @@ class _Walk:
         message: Message,
         settings: DeliverySettings,
         securing: Securing | None,
+        record: Recorder | None,
     ) -> None:
         """``securing`` says how private sessions must be; None: the smarthost's route does."""
         self.sessions = 0  # how many hosts have heard about the message
+        self._record = record
         self._pool = delivery._pool
         self._opening = delivery._opening
         self._exchangers = delivery._exchangers
@@ -177,6 +192,8 @@ class _Walk:
         required = await self._required(site, where)
         if isinstance(required, Skip):
             self._attempt.not_tried(site.host, required)
+            if self._record is not None:
+                self._record.fails(f"{site.host} is not dialled: {required.why}")
             return
         self._requirement = required
         self._those, self._not_asked = None, []
@@ -194,21 +211,32 @@ class _Walk:
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
         requirement = self._requirement
+        trouble = self._record is not None and self._record.trouble
         while (connection := self._pool.take(site, requirement)) is not None:
+            if self._record is not None:
+                _go_on(self._record, connection, site)
             if await self._talk(connection, site, 0.0):
                 return
+            if self._record is not None:
+                self._record.trouble = trouble  # that an idle connection has ended is none
         began = self._seconds()
         try:
             addresses = await self._addresses(site.host)
         except (DnsTemporary, NoUsableHost) as error:
             self._attempt.host_unknown(site.host, error, configured=site.configured)
+            if self._record is not None:
+                self._record.fails(f"{site.host}: {error}")
             return
         for address in addresses:
             if self._seconds() > self._until:
                 return
             try:
-                connection = await self._opening.open(site, address, self._settings, requirement)
+                connection = await self._opening.open(
+                    site, address, self._settings, requirement, self._record
+                )
             except Trouble as trouble:
+                if self._record is not None:
+                    self._record.fails(f"no session: {trouble}")
                 tls = fallen_short(requirement, str(trouble) if trouble.result else "")
                 peer = Peer(site.host, address, site.port, tls)
                 contact = Contact(peer, Timing(self._since(began)))
@@ -229,6 +257,8 @@ class _Walk:
             raise
         if alive:
             self._not_asked = session.not_asked
+            if self._record is not None and self._attempt.left and not self._not_asked:
+                self._record.trouble = True  # another host is to do what this one would not
         self._pool.park(site, connection, self._settings)
         self.sessions += alive and connection.uses > uses
         return alive
@@ -243,6 +273,30 @@ class _Walk:
 
     def _since(self, began: float) -> float:
         return float(self._seconds() - began)
+
+
+def _go_on(record: Recorder, connection: Connection, site: Site) -> None:
+    """Let ``record`` hear of a connection that has served other messages before."""
+    connection.record = record
+    if connection.secrets is not None:
+        record.beware(connection.secrets)
+    record.note(
+        f"connection to {site.host}[{connection.address}]:{site.port} used again,"
+        f" for the message after {connection.uses}; {told(connection.tls)}"
+    )
+
+
+def _with_transcript(
+    outcomes: list[Outcome], record: Recorder | None, *, every: bool
+) -> list[Outcome]:
+    """Put the transcript with the outcomes, if not everybody got the message at once."""
+    if record is None:
+        return outcomes
+    clean = not record.trouble and all(one.verdict is Verdict.DELIVERED for one in outcomes)
+    if clean and not every:
+        return outcomes
+    text = record.text()
+    return [replace(one, transcript=text) for one in outcomes]
 
 
 def literal_address(domain: str) -> str:

@@ -22,6 +22,7 @@ from mta.delivery.connection import Connection
 from mta.delivery.routes import Mx, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
+from mta.delivery.transcript import Recorder, Secrets, told
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.security import Requirement, Result
 from mta.security.judgement import in_the_clear, judge
@@ -60,8 +61,10 @@ class Site:
 class _ConnectionFactory(Factory):
     noisy = False
 
-    def __init__(self, reactor: Reactor, timeouts: Timeouts, address: str) -> None:
-        self._arguments = (reactor, timeouts, address)
+    def __init__(
+        self, reactor: Reactor, timeouts: Timeouts, address: str, record: Recorder | None
+    ) -> None:
+        self._arguments = (reactor, timeouts, address, record)
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:
         return Connection(*self._arguments)
@@ -78,17 +81,24 @@ class Opening:
         self._dismiss = dismiss
 
     async def open(
-        self, site: Site, address: str, settings: DeliverySettings, requirement: Requirement
+        self,
+        site: Site,
+        address: str,
+        settings: DeliverySettings,
+        requirement: Requirement,
+        record: Recorder | None = None,
     ) -> Connection:
-        """Return a connection that MAIL can be sent on.  Raises ``Trouble``."""
+        """Return a connection that MAIL can be sent on; ``record`` hears.  Raises ``Trouble``."""
         try:
-            return await self._session(site, address, settings, requirement)
+            return await self._session(site, address, settings, requirement, record)
         except Trouble as trouble:
             starttls = trouble.command == Stage.STARTTLS.value and trouble.kind is not Kind.ATTACK
             if not starttls or not requirement.uses_tls or requirement.insists:
                 raise
             why = f"STARTTLS failed: {trouble}"
-        return await self._session(site, address, settings, requirement, plain=why)
+        if record is not None:
+            record.fails("once more without STARTTLS, which may be used and need not be")
+        return await self._session(site, address, settings, requirement, record, plain=why)
 
     async def _session(
         self,
@@ -96,11 +106,12 @@ class Opening:
         address: str,
         settings: DeliverySettings,
         requirement: Requirement,
+        record: Recorder | None,
         *,
         plain: str = "",
     ) -> Connection:
         """``plain``: why TLS is not tried (again)."""
-        connection = await self._connect(site, address, settings.timeouts)
+        connection = await self._connect(site, address, settings.timeouts, record)
         connection.requirement = requirement
         try:
             if site.implicit_tls:
@@ -119,10 +130,14 @@ class Opening:
             raise
         return connection
 
-    async def _connect(self, site: Site, address: str, timeouts: Timeouts) -> Connection:
+    async def _connect(
+        self, site: Site, address: str, timeouts: Timeouts, record: Recorder | None
+    ) -> Connection:
+        if record is not None:
+            record.note(f"connect to {site.host}[{address}]:{site.port}")
         endpoint_type = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         endpoint = endpoint_type(self._reactor, address, site.port, timeout=timeouts.connect)
-        factory = _ConnectionFactory(self._reactor, timeouts, address)
+        factory = _ConnectionFactory(self._reactor, timeouts, address, record)
         try:
             connection = await endpoint.connect(factory)
         except ConnectingCancelledError:
@@ -158,6 +173,8 @@ class Opening:
         requirement = connection.requirement
         shown = await connection.start_tls(self.tls.creator(host, requirement))
         connection.tls, flaw = judge(requirement, shown)
+        if connection.record is not None:
+            connection.record.note(told(connection.tls))
         if flaw is not None and requirement.insists:
             command = "connect" if site.implicit_tls else Stage.STARTTLS
             text = f"{requirement.level.value} is required: {flaw.text}"
@@ -190,6 +207,9 @@ _NO_SECRET = (b"AUTH", b"PLAIN", b"LOGIN")
 async def _authenticate(connection: Connection, smarthost: Smarthost) -> None:
     """Log in (RFC 4954).  What the peer says goes to the log, unless it repeats a secret."""
     secrets = [smarthost.login, smarthost.password]
+    connection.secrets = Secrets(smarthost.login, smarthost.password)
+    if connection.record is not None:
+        connection.record.beware(connection.secrets)
     try:
         for step in authentication(
             connection.client.extensions.auth, smarthost.login, smarthost.password
