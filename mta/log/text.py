@@ -189,7 +189,8 @@ def _authentication_failed(event: AuthenticationFailed) -> tuple[Line, ...]:
     # chosen, its login, comes last, and what a proxy calls it does not come at all.
     text = (
         f"warning: unknown[{clean(event.origin.client_address)}]: "
-        f"SASL {clean(event.mechanism)} authentication failed: {event.reason}, sasl_username={clean(event.login)}"
+        f"SASL {clean(event.mechanism)} authentication failed: {event.reason}, "
+        f"sasl_username={clean(event.login)}"
     )
     return (("smtpd", text),)
 
