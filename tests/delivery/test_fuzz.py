@@ -46,7 +46,7 @@ def in_step(script: dict[str, Any]) -> bool:
     """
     answers = [answer for answers in script.values() for answer in answers]
     return not any(
-        len(re.findall(rb"(?m)^\d{3}(?: |\r?$)", answer)) > 1
+        len(re.findall(rb"(?m)^[2-5]\d\d(?![\d-])", answer)) > 1
         for answer in answers
         if isinstance(answer, bytes)
     )
