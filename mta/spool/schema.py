@@ -189,6 +189,9 @@ attempts = Table(
     _text("tls_version"),
     _text("tls_cipher"),
     _text("tls_why"),
+    _text("tls_required", server_default=""),
+    _text("tls_required_why", server_default=""),
+    _text("tls_observed", server_default=""),  # why mail would have waited
     sqlite_with_rowid=False,
 )
 
