@@ -201,6 +201,9 @@ class Passage:
                 self._counts.add(bound.key, bound.window_ms, amount, now_ms)
 
     def _count(self, count: int, size: int) -> None:
+        self._counted = []
+        if not self._applied and (self._policy.brake is None or not self._subject.login):
+            return
         now_ms = self._gate.now_ms()
         amounts = dict(zip(_OF_MAIL, (1, count, size), strict=True))
         self._counted = [

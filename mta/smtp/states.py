@@ -13,6 +13,9 @@ from mta.smtp.replies import Reply, reply
 class State(Enum):
     """Where a session is."""
 
+    # Enum's own is a function in Python, and these are looked up twenty times a message.
+    __hash__ = object.__hash__
+
     CONNECTED = auto()  # no HELO or EHLO yet, or forgotten by STARTTLS
     READY = auto()
     SENDER = auto()  # MAIL was accepted
