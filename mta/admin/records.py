@@ -11,6 +11,7 @@ from mta.mail.envelope import DeliverBy, Envelope
 from mta.mail.outcome import Outcome
 from mta.spool.history import Trace, TracedAttempt, TracedRecipient
 from mta.spool.listing import QueueRow, Summary
+from mta.spool.transcripts import Transcript
 
 
 def queue_row(row: QueueRow) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def trace(found: Trace, reports: Sequence[Trace]) -> dict[str, Any]:
             "tls": origin.tls,
         },
         "recipients": [_recipient(one) for one in found.recipients],
-        "attempts": [_attempt(one) for one in found.attempts],
+        "attempts": [attempt(one) for one in found.attempts],
         "events": [
             {
                 "at_ms": event.at_ms,
@@ -94,6 +95,17 @@ def trace(found: Trace, reports: Sequence[Trace]) -> dict[str, Any]:
             }
             for report in reports
         ],
+    }
+
+
+def transcript(found: Transcript) -> dict[str, Any]:
+    """What was said in one attempt."""
+    return {
+        "started_ms": found.started_ms,
+        "ended_ms": found.ended_ms,
+        "node": found.node,
+        "numbers": list(found.recipients),
+        "lines": found.text.split("\n"),
     }
 
 
@@ -138,7 +150,8 @@ def _recipient(one: TracedRecipient) -> dict[str, Any]:
     }
 
 
-def _attempt(one: TracedAttempt) -> dict[str, Any]:
+def attempt(one: TracedAttempt) -> dict[str, Any]:
+    """One attempt for one recipient."""
     return {
         "number": one.outcome.recipient,
         "attempt": one.number,
@@ -176,6 +189,9 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
                 "version": peer.tls.version,
                 "cipher": peer.tls.cipher,
                 "why": peer.tls.why,
+                "required": peer.tls.required,
+                "required_why": peer.tls.required_why,
+                "observed": peer.tls.observed,
             },
         },
     }

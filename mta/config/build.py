@@ -71,6 +71,9 @@ def _listener(settings: Settings, one: Listener) -> ListenerSettings:
         mechanisms=mechanisms(settings, one),
         client_certificates=ClientCertificates(one.client_certificate),
         submission=one.auth == "required" if one.submission is None else one.submission,
+        proxy=one.proxy,
+        xclient=one.xclient,
+        xclient_login=one.xclient_login,
     )
 
 
@@ -93,8 +96,10 @@ def session_limits(settings: Settings) -> SessionLimits:
         hops=limits.hops,
         connections=limits.connections,
         connections_per_client=limits.connections_per_client,
+        ipv6_prefix=limits.ipv6_prefix,
         errors=limits.errors,
         idle_commands=limits.idle_commands,
+        proxy_timeout_s=_s(times.proxy),
         handshake_timeout_s=_s(times.handshake),
         command_timeout_s=_s(times.command),
         data_timeout_s=_s(times.data),
@@ -169,6 +174,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         idle_connections=delivery.idle_connections,
         messages_per_connection=delivery.messages_per_connection,
         recipients_per_transaction=delivery.recipients_per_transaction,
+        transcripts=settings.spool.transcripts,
     )
 
 
@@ -239,6 +245,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
         attempt_limit_s=_s(queue.attempt_limit),
         lease_s=_s(queue.lease),
         retention_s=_s(settings.spool.retention),
+        transcript_retention_s=_s(settings.spool.transcript_retention),
         orphan_age_s=_s(settings.spool.orphan_age),
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),

@@ -52,6 +52,8 @@ def _origin(origin: Origin) -> Record:
         "login": origin.login,
         "reception_protocol": origin.protocol,
         "reception_tls": origin.tls,
+        **({"proxy_address": origin.proxy} if origin.proxy else {}),
+        **({"client_host_name": origin.host_name} if origin.host_name else {}),
     }
 
 
@@ -92,6 +94,9 @@ def _outcome(outcome: Outcome) -> Record:
         facts["tls_version"] = peer.tls.version
         facts["tls_cipher"] = peer.tls.cipher
         facts["tls_why"] = peer.tls.why
+        facts["tls_required"] = peer.tls.required
+        facts["tls_required_why"] = peer.tls.required_why
+        facts["tls_observed"] = peer.tls.observed
     return facts
 
 

@@ -24,6 +24,7 @@ from mta.spool.schema import (
     messages,
     nodes,
     recipients,
+    transcripts,
 )
 
 MOST_FOUND = 100
@@ -106,6 +107,18 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
     return [QueueId(message_id) for message_id in sorted(ids)[-limit:]]
 
 
+def by_message_id(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
+    """Return the newest messages with the Message-ID ``what``, brackets or not, newest first."""
+    header = what if what.startswith("<") else f"<{what}>"
+    query = select(messages.c.id).where(
+        messages.c.message_id == header, messages.c.message_id != ""
+    )
+    return [
+        QueueId(one)
+        for one in conn.execute(query.order_by(messages.c.id.desc()).limit(limit)).scalars()
+    ]
+
+
 def trace(conn: Connection, message_id: str) -> Trace | None:
     """Return all that is known of a message; None if it is not, or no longer, known."""
     query: Select[Any] = select(*rows.ENVELOPE, messages.c.parent, messages.c.finished_ms)
@@ -152,7 +165,7 @@ def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
         .limit(limit)
     )
     ids = list(conn.execute(query).scalars())
-    for table in (attempts, events, recipients, chunks):
+    for table in (attempts, transcripts, events, recipients, chunks):
         _delete(conn, table, ids)
     conn.execute(delete(messages).where(messages.c.id.in_(ids)))
     return len(ids)
@@ -221,7 +234,15 @@ def _attempts(conn: Connection, message_id: str) -> tuple[TracedAttempt, ...]:
 def _outcome(row: Row[Any]) -> Outcome:
     peer = None
     if row.host:
-        tls = Tls(TlsLevel(row.tls_level), row.tls_version, row.tls_cipher, row.tls_why)
+        tls = Tls(
+            TlsLevel(row.tls_level),
+            row.tls_version,
+            row.tls_cipher,
+            row.tls_why,
+            row.tls_required,
+            row.tls_required_why,
+            row.tls_observed,
+        )
         peer = Peer(row.host, row.address, row.port, tls, row.use)
     return Outcome(
         recipient=row.recipient,

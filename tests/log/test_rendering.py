@@ -94,6 +94,19 @@ def test_our_own_words_are_not_put_into_the_peers_mouth() -> None:
     assert text.endswith("dsn=4.4.3, status=deferred (DNS time-out)")
 
 
+def test_what_was_required_of_tls_and_only_observed() -> None:
+    """What was asked for, by whom, and what is missing stand behind the level that was reached."""
+    tls = Tls(TlsLevel.ENCRYPTED, "TLSv1.3", "AES", "bad", "dane", "TLSA records of mx", "bad\n")
+    peer = replace(PEER, tls=tls)
+    outcome = Outcome(0, Verdict.DELIVERED, 250, "2.0.0", "Ok", "end of data", peer=peer)
+    event = attempted(outcome, "sent")
+    ((_, line),) = lines(event)
+    assert ", tls=encrypted/TLSv1.3, tls_required=dane (TLSA records of mx)" in line
+    assert ", tls_observed=(bad?), dsn=" in line
+    made = record(event, 1)
+    assert (made["tls_required"], made["tls_observed"]) == ("dane", "bad\n")
+
+
 def test_log_injection_by_a_reply_or_a_login_is_impossible() -> None:
     """Attack: line breaks and escape sequences from outside forge log lines or paint terminals."""
     evil = "x\r\n1M3V8Y0A00000001: to=<v>, status=sent\x1b[2J\u2028y"
@@ -142,8 +155,11 @@ def test_the_filter_for_fail2ban_in_the_documents_matches() -> None:
     assert written is not None
     wanted = re.compile(written[1].replace("<HOST>", r"(?P<host>[0-9a-f.:]+)"))
 
+    # What a proxy says of a client changes nothing in that line
+    origin = replace(ORIGIN, proxy="10.0.0.5", host_name="app.example")
+
     def found(reason: str) -> "re.Match[str] | None":
-        ((program, text),) = lines(AuthenticationFailed(ORIGIN, "PLAIN", "x, y", reason))
+        ((program, text),) = lines(AuthenticationFailed(origin, "PLAIN", "x, y", reason))
         return wanted.search(f" relay mta/{program}[17]: {text}")
 
     matches = [found("credentials"), found("disabled")]

@@ -233,9 +233,7 @@ def test_signatures_of_no_use(tags, value, reason):
 def short_key():
     """A record with a key of 512 bits."""
     octets = bytes.fromhex(
-        "305c300d06092a864886f70d0101010500034b003048024100"
-        + "c1" * 64
-        + "0203010001"
+        "305c300d06092a864886f70d0101010500034b003048024100" + "c1" * 64 + "0203010001"
     )
     return b"p=" + base64.b64encode(octets)
 

@@ -37,7 +37,12 @@ def test_records():
     assert (read.public_suffix, read.testing) == ("n", True)
     assert record([b"v=DMARC1;p=NONE"]).policy is Policy.NONE
     assert record([b"v=DMARC1; rua=mailto:a@b.example"]).policy is Policy.NONE
-    for wrong in (b"v=DMARC2; p=none", b"p=none; v=DMARC1", b"v=DMARC1; p=odd", b"v=DMARC10;p=none"):
+    for wrong in (
+        b"v=DMARC2; p=none",
+        b"p=none; v=DMARC1",
+        b"v=DMARC1; p=odd",
+        b"v=DMARC10;p=none",
+    ):
         assert record([wrong]) is None
     assert record([b"v=DMARC1; p=none", b"v=DMARC1; p=reject"]) is None  # several: none
     assert record([b"hello", b"v=DMARC1; p=reject"]).policy is Policy.REJECT
