@@ -46,8 +46,10 @@ _WAITED_FOR = {stage: f"the answer to {stage.value}" for stage in Stage} | {
 class Connection(Protocol):
     """A peer that was connected to.  Every coroutine here raises ``Trouble``."""
 
-    def __init__(self, clock: IReactorTime, timeouts: Timeouts, address: str = "") -> None:
-        self.client = Client()
+    def __init__(
+        self, clock: IReactorTime, timeouts: Timeouts, address: str = "", *, lmtp: bool = False
+    ) -> None:
+        self.client = Client(lmtp=lmtp)
         self.address = address
         self.uses = 0  # transactions begun
         self.tls = Tls()
