@@ -19,7 +19,7 @@ from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
-from mta.mail.outcome import Peer, Timing, Tls, TlsLevel
+from mta.mail.outcome import Peer, Timing, Tls
 from mta.smtp.requests import mail_parameters, rcpt_parameters
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
@@ -42,7 +42,7 @@ def unable(envelope: Envelope, extensions: Extensions, tls: Tls) -> Unable | Non
 
 def insecure(extensions: Extensions, tls: Tls) -> Unable | None:
     """Return why a host that is known to be the right one can't take REQUIRETLS (RFC 8689 §4.2)."""
-    if tls.level is not TlsLevel.VERIFIED:
+    if not tls.level.authenticated:
         return Unable("5.7.30", "REQUIRETLS: the connection is not TLS with a verified certificate")
     if not extensions.require_tls:
         return Unable("5.7.30", "REQUIRETLS: the host does not offer REQUIRETLS")
@@ -56,7 +56,7 @@ def unable_at_the_end(
 
     Nobody can listen on a unix socket; anywhere else REQUIRETLS wants verified TLS.
     """
-    if envelope.require_tls and not site.socket and tls.level is not TlsLevel.VERIFIED:
+    if envelope.require_tls and not site.socket and not tls.level.authenticated:
         return Unable("5.7.30", "REQUIRETLS: LMTP here is not TLS with a verified certificate")
     by = envelope.asked.deliver_by
     if by is not None and by.mode == "R" and by.deadline_ms <= now_ms:
