@@ -67,9 +67,8 @@ class Host:
         self.silent = False  # not even that
 
     def answer(self, stage: str, line: bytes) -> Answer:
-        usual = (
-            self.ehlo if stage in ("EHLO", "LHLO") else DEFAULTS.get(stage, b"500 5.5.1 What?\r\n")
-        )
+        usual = DEFAULTS.get(stage, b"500 5.5.1 What?\r\n")
+        usual = self.ehlo if stage in ("EHLO", "LHLO") else usual
         found = self.script.get(stage, usual)
         if isinstance(found, list):
             found = found.pop(0) if found else usual
@@ -179,6 +178,8 @@ class Wire(StringTransport):
         self.commands.append("end of data")
         for answer in answers:
             self._reply(answer)
+            if answer in (CLOSE, STALL):
+                return
 
     def _command(self, line: bytes) -> None:
         verb = line.split(b" ")[0].decode("latin-1").upper()
