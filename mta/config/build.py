@@ -12,6 +12,7 @@ from typing import Literal
 
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
+from mta.config.build_mailboxes import mailboxes
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -208,7 +209,7 @@ def _target(route: RouteSection) -> Target:
         return _smarthost(route.smarthost)
     if route.error is not None:
         return Refuse(route.error.code, route.error.enhanced, route.error.text)
-    return Discard()
+    return mailboxes(route) or Discard()
 
 
 def _smarthost(one: SmarthostTarget) -> Smarthost:
