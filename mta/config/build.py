@@ -32,7 +32,7 @@ from mta.inbound.settings import (
     SessionLimits,
     TlsMode,
 )
-from mta.queue.destinations import Limits
+from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
 from mta.smtp.mechanisms import MECHANISMS

@@ -26,6 +26,11 @@ class Origin:
     protocol: str = "local"  # the ``with`` keyword of RFC 3848: ESMTPSA, ESMTP, ...
     tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384", or "" in the clear
 
+    @property
+    def owner(self) -> str:
+        """Whose mail it is, for fair shares: a login, else a client; "" for our own reports."""
+        return self.login or self.client_address
+
 
 @dataclass(frozen=True, slots=True)
 class DeliverBy:
