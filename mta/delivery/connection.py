@@ -24,16 +24,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.delivery.timeouts import Timeouts
+from mta.delivery.transcript import Recorder, Secrets
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.envelope import Body
 from mta.mail.outcome import Tls
+from mta.mail.security import ANYTHING, Shown
 from mta.smtp.client import Client, DotStuffing, ServiceClosing, Transaction, UnsolicitedReply
 from mta.smtp.replies import Reply
 from mta.smtp.reply_parser import GarbageReply
 from mta.smtp.steps import QUIT, Stage, Step
 from mta.tcp import write_now
 from mta.tls.level import ClientHandshake
-from mta.tls.reasons import tls_reason
+from mta.tls.reasons import tls_reason, tls_result
 
 _ONE_WRITE_OCTETS = 256 * 1024  # a message up to here goes out in a single write
 _WAITED_FOR = {stage: f"the answer to {stage.value}" for stage in Stage} | {
@@ -46,10 +48,19 @@ _WAITED_FOR = {stage: f"the answer to {stage.value}" for stage in Stage} | {
 class Connection(Protocol):
     """A peer that was connected to.  Every coroutine here raises ``Trouble``."""
 
-    def __init__(self, clock: IReactorTime, timeouts: Timeouts, address: str = "") -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        timeouts: Timeouts,
+        address: str = "",
+        record: Recorder | None = None,
+    ) -> None:
         self.client = Client()
+        self.record = record  # of the attempt that uses it; None: nobody keeps one
+        self.secrets: Secrets | None = None  # what was sent to log in
         self.address = address
         self.uses = 0  # transactions begun
+        self.requirement = ANYTHING  # which it was opened under
         self.tls = Tls()
         # called when the connection ends while nobody waits for it
         self.on_lost: Callable[[], None] | None = None
@@ -83,11 +94,11 @@ class Connection(Protocol):
         """Send one command and wait for its answer, whatever it is."""
         self._check()
         self.client.command(step)
-        self._flush()
+        self._flush(secret=step.stage is Stage.AUTH)
         return await self._answer()
 
-    async def start_tls(self, handshake: ClientHandshake) -> None:
-        """Shake hands; ``tls`` is then what it came to.
+    async def start_tls(self, handshake: ClientHandshake) -> Shown:
+        """Shake hands, and return what the peer has shown.
 
         What the peer has sent in the clear and beyond its answer to STARTTLS was put there by
         somebody in between (RFC 3207 §6): ``Kind.ATTACK``.
@@ -102,7 +113,9 @@ class Connection(Protocol):
         self.transport.startTLS(handshake)  # type: ignore[union-attr]
         if self._handshaking:
             await self._woken()
-        self.tls = handshake.result(self.transport)
+        shown = handshake.shown(self.transport)
+        assert shown is not None
+        return shown
 
     async def transact(
         self, mail: bytes, recipients: list[bytes], body: Body, *, chunked: bool = False
@@ -165,8 +178,9 @@ class Connection(Protocol):
         if memory is not None and sum(map(len, memory)) <= _ONE_WRITE_OCTETS:
             octets = b"".join([*map(stuffing.feed, memory), stuffing.finish()])
             self._write(octets)
+            self._sent_content(len(octets))
         else:
-            await self._stream(body, stuffing)
+            self._sent_content(await self._stream(body, stuffing))
         self._check()
         self.client.body_sent()
 
@@ -179,6 +193,8 @@ class Connection(Protocol):
             self._check()
             mark = b" LAST" if number == last else b""
             self._write(b"BDAT %d%s\r\n%s" % (len(chunk), mark, chunk))
+            if self.record is not None:
+                self.record.sent(b"BDAT %d%s" % (len(chunk), mark))
             if number == last:
                 self.client.body_sent()
                 return
@@ -187,19 +203,29 @@ class Connection(Protocol):
             if not self.client.body_due:
                 return
 
-    async def _stream(self, body: Body, stuffing: DotStuffing) -> None:
+    def _sent_content(self, octets: int) -> None:
+        if self.record is not None:
+            self.record.sent(b"(%d octets of content)" % octets)
+
+    async def _stream(self, body: Body, stuffing: DotStuffing) -> int:
+        """Send in pieces; return how many octets it were."""
         assert self.transport is not None
+        total = 0
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
         try:
             for number in range(body.count):
                 self._deadline = None  # it is not the peer who is waited for
                 chunk = await body.chunk(number)
                 self._check()
-                self._write(stuffing.feed(chunk))
+                stuffed = stuffing.feed(chunk)
+                total += len(stuffed)
+                self._write(stuffed)
                 while self._paused:
                     self._limit(self._timeouts.data_block)
                     await self._woken()
-            self._write(stuffing.finish())
+            end = stuffing.finish()
+            self._write(end)
+            return total + len(end)
         finally:
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self._paused = False
@@ -219,6 +245,8 @@ class Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Let the core read, send what it may, and wake who waits."""
+        if self.record is not None:
+            self.record.received(data)
         try:
             answered = self.client.receive(data)
         except GarbageReply as error:
@@ -249,12 +277,14 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell who waits, or who keeps this connection."""
         self._lost = True
-        kind, text = Kind.LOST, f"connection lost: {reason.getErrorMessage().rstrip('.')}"
+        text = f"connection lost: {reason.getErrorMessage().rstrip('.')}"
         if reason.check(ConnectionDone):
             text = "the peer closed the connection"
+        trouble = Trouble(Kind.LOST, self._stage, text)
         if self._handshaking:
-            kind, text = Kind.TLS, f"TLS handshake failed: {tls_reason(reason)}"
-        self._fail(Trouble(kind, self._stage, text))
+            text = f"TLS handshake failed: {tls_reason(reason)}"
+            trouble = Trouble(Kind.TLS, self._stage, text, result=tls_result(reason))
+        self._fail(trouble)
         self._stop_timer()
         ended, self._closed = self._closed, []
         for deferred in ended:
@@ -273,6 +303,8 @@ class Connection(Protocol):
         """Nothing more can be done here: remember why, tell who waits, close."""
         if self._trouble is None:
             self._trouble = trouble
+            if self.record is not None:
+                self.record.fails(str(trouble))
             waiting, self._waiting = self._waiting, None
             if not self._lost:
                 self.transport.abortConnection()  # type: ignore[union-attr]
@@ -282,11 +314,21 @@ class Connection(Protocol):
                 self.on_lost()
         return self._trouble
 
-    def _flush(self) -> None:
+    def _flush(self, *, secret: bool = False) -> None:
         octets = self.client.output()
         if octets:
+            if self.record is not None:
+                self._keep(self.record, octets, secret)
             self._write(octets)
             self._limit_step()
+
+    def _keep(self, record: Recorder, octets: bytes, secret: bool) -> None:
+        if not secret:
+            record.sent(octets)
+            return
+        record.logged_in(octets)
+        if self.secrets is not None:
+            self.secrets.learn(octets)
 
     def _write(self, octets: bytes) -> None:
         assert self.transport is not None

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from mta.delivery.connection import Connection
 from mta.delivery.opening import Site
 from mta.delivery.settings import DeliverySettings
+from mta.mail.security import Requirement
+from mta.security.judgement import again
 
 
 class Pool:
@@ -28,17 +30,22 @@ class Pool:
         """Tell whether a connection to ``site`` waits here."""
         return site in self._of_site
 
-    def take(self, site: Site) -> Connection | None:
-        """Return the connection to ``site`` that was used last, or None."""
-        waiting = self._of_site.get(site)
-        if not waiting:
-            return None
-        connection = waiting[-1]
-        self._remove(connection)
-        return connection
+    def take(self, site: Site, requirement: Requirement) -> Connection | None:
+        """Return the connection to ``site`` that was used last, or None.
+
+        It has been opened under an equal requirement: what another one has come to, whether
+        more or less, was never held against this one.
+        """
+        for connection in reversed(self._of_site.get(site, ())):
+            if connection.requirement == requirement:
+                self._remove(connection)
+                connection.tls = again(requirement, connection.tls)
+                return connection
+        return None
 
     def park(self, site: Site, connection: Connection, settings: DeliverySettings) -> None:
         """Keep ``connection`` for the next message, if it is fit for one; else dismiss it."""
+        connection.record = None
         most = connection.client.extensions.limits.mails or settings.messages_per_connection
         worn = connection.uses >= min(most, settings.messages_per_connection)
         unwanted = worn or self._stopping or settings.idle_s <= 0
@@ -56,6 +63,7 @@ class Pool:
 
     def dismiss(self, connection: Connection) -> None:
         """See ``connection`` off with QUIT; it may be dead already."""
+        connection.record = None
         ended = connection.quit()
         if not ended.called:
             self._leaving.add(ended)

@@ -24,6 +24,7 @@ from mta.spool.schema import (
     messages,
     nodes,
     recipients,
+    transcripts,
 )
 
 MOST_FOUND = 100
@@ -152,7 +153,7 @@ def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
         .limit(limit)
     )
     ids = list(conn.execute(query).scalars())
-    for table in (attempts, events, recipients, chunks):
+    for table in (attempts, transcripts, events, recipients, chunks):
         _delete(conn, table, ids)
     conn.execute(delete(messages).where(messages.c.id.in_(ids)))
     return len(ids)
@@ -221,7 +222,15 @@ def _attempts(conn: Connection, message_id: str) -> tuple[TracedAttempt, ...]:
 def _outcome(row: Row[Any]) -> Outcome:
     peer = None
     if row.host:
-        tls = Tls(TlsLevel(row.tls_level), row.tls_version, row.tls_cipher, row.tls_why)
+        tls = Tls(
+            TlsLevel(row.tls_level),
+            row.tls_version,
+            row.tls_cipher,
+            row.tls_why,
+            row.tls_required,
+            row.tls_required_why,
+            row.tls_observed,
+        )
         peer = Peer(row.host, row.address, row.port, tls, row.use)
     return Outcome(
         recipient=row.recipient,

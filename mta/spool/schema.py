@@ -189,6 +189,9 @@ attempts = Table(
     _text("tls_version"),
     _text("tls_cipher"),
     _text("tls_why"),
+    _text("tls_required", server_default=""),
+    _text("tls_required_why", server_default=""),
+    _text("tls_observed", server_default=""),  # why mail would have waited
     sqlite_with_rowid=False,
 )
 
@@ -202,6 +205,19 @@ events = Table(
     _text("verb"),
     _text("who"),
     _text("text"),
+)
+
+transcripts = Table(  # what was said in an attempt, where it is kept: a row for all its recipients
+    "transcripts",
+    metadata,
+    Column("message_id", ForeignKey(messages.c.id), primary_key=True),
+    _ms("started_ms", primary_key=True),
+    Column("first", Integer, primary_key=True),  # the lowest of the recipients' numbers
+    _text("numbers"),  # all of them: "0-3,7"
+    _text("node"),
+    _ms("ended_ms", index=True),
+    Column("data", LargeBinary, nullable=False),  # the text, deflated (zlib)
+    sqlite_with_rowid=False,
 )
 
 accounts = Table(
@@ -323,5 +339,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0005"
+REVISION = "0007"
 """The revision of the migrations that leads to these tables."""
