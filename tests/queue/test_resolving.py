@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from mta.mail.envelope import Origin
+from mta.mail.events import Attempted
 from mta.mail.site import Site, alone
 from mta.queue.limits import Limits
 
@@ -50,7 +51,12 @@ def test_mail_waits_for_its_site_and_then_goes(stage, names):
     assert list(names.asked) == ["mx:a.example"]
     names.finds("a.example", PROVIDER)
     stage.advance(0)
-    assert [one.job.destination for one in stage.take()] == ["mx:a.example"] * 3
+    begun = stage.take()
+    assert [one.job.destination for one in begun] == ["mx:a.example"] * 3
+    begun[0].delivers()
+    (event,) = stage.seen(Attempted)
+    assert event.site == "provider"
+    assert [row.site for row in stage.history(event.envelope.id)] == ["provider"]
 
 
 def test_what_is_known_goes_at_once(stage, names):
