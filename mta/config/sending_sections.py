@@ -90,8 +90,8 @@ class Queue(Section):
         examples=["relay-1"],
     )
     concurrency: StrictInt = setting(
-        "Deliveries at the same time to one site, at most: all domains with the same mail exchangers,"
-        " or one smarthost.",
+        "Deliveries at the same time to one site, at most: all domains with the same mail"
+        " exchangers, or one smarthost.",
         20,
         ge=1,
     )
