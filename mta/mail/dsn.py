@@ -153,7 +153,10 @@ def _human_lines(report: Report) -> Iterator[str]:
             72,
         )
     elif report.success:
-        yield from wrap(
+        if all(one.arrived for one in report.notices):
+            yield "You asked to be told."
+        else:
+            yield from wrap(
             "You asked to be told. A server that a message was passed on to may not send reports "
             "of its own: what it does with the message is not known here.",
             72,
