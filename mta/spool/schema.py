@@ -263,6 +263,16 @@ nodes = Table(
     _text("about"),  # JSON object: version, process id, host, ...
 )
 
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _text("text"),
+    _ms("since_ms"),
+    sqlite_with_rowid=False,
+)
+
 wakeups = Table(
     "wakeups",
     metadata,
