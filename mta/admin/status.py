@@ -6,7 +6,6 @@ killed shows as silent when its lease ends, or as dead at once if its host is th
 
 import os
 import socket
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -46,9 +45,11 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
         due = listing.count(conn, Filter(state=State.QUEUED, max_next_ms=0), now_ms)
         active = listing.in_hand(conn)
         everyone = accounts.everyone(conn)
-        raised = [one for one in alarms.everybodys(conn) if one.node in alive(nodes, now_ms)]
+        raised = alarms.everybodys(conn)
     disabled = sum(one.disabled for one in everyone)
-    running = any(_alive(node, now_ms) for node in nodes)
+    there = {node.name for node in nodes if alive(node, now_ms)}
+    raised = [one for one in raised if one.node in there]
+    running = bool(there)
     ended = Exit.DONE if running else Exit.UNAVAILABLE
     if as_json:
         summary = {k: v for k, v in records.summary(found).items() if k != "domains"}
@@ -84,12 +85,8 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
     return ended
 
 
-def alive(nodes: Iterable[Node], now_ms: int) -> set[str]:
-    """Return the names of those that run."""
-    return {node.name for node in nodes if _alive(node, now_ms)}
-
-
-def _alive(node: Node, now_ms: int) -> bool:
+def alive(node: Node, now_ms: int) -> bool:
+    """Tell whether a process is there, as far as can be seen from here."""
     return node.lease_until_ms > now_ms and not _known_dead(node)
 
 
@@ -112,7 +109,7 @@ def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
     left = node.lease_until_ms - now_ms
     return (
         visible(node.name),
-        "running" if _alive(node, now_ms) else "dead" if _known_dead(node) else "silent",
+        "running" if alive(node, now_ms) else "dead" if _known_dead(node) else "silent",
         visible(node.about.get("pid", "-")),
         visible(node.about.get("host", "-")),
         moment(node.started_ms, invocation.zone),
@@ -123,7 +120,7 @@ def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
 def _record(node: Node, now_ms: int) -> dict[str, Any]:
     return {
         "name": node.name,
-        "alive": _alive(node, now_ms),
+        "alive": alive(node, now_ms),
         "started_ms": node.started_ms,
         "lease_until_ms": node.lease_until_ms,
         "about": dict(node.about),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mta.config import ConfigError, Settings, build
+from mta.config import ConfigError, Settings, build, build_tls
 from mta.delivery.routes import Discard, Mx, Refuse, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
