@@ -1,8 +1,9 @@
 """Delivery: one job in, one outcome for each of its recipients out.
 
-The walk: route → hosts → addresses → session, until nobody is left or no host is.  What a
-failure on the way means is decided in ``attempt``; nothing here writes anywhere.  Concurrency
-is the scheduler's: each job uses one connection at a time.
+The walk: route → hosts → addresses → session, until nobody is left or no host is; mail for a
+Maildir is ``mailboxes``' business.  What a failure on the way means is decided in ``attempt``;
+nothing here writes to the spool.  Concurrency is the scheduler's: each job uses one connection
+at a time.
 """
 
 import time
@@ -15,9 +16,10 @@ from twisted.logger import Logger
 
 from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
+from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
-from mta.delivery.routes import Discard, Mx, Refuse, Route, Smarthost
+from mta.delivery.routes import Discard, Maildir, Mx, Refuse, Route, Smarthost
 from mta.delivery.securing import (
     DaneFacts,
     Securing,
@@ -80,6 +82,7 @@ class Delivery:
         self._emit = emit
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
+        self._mailboxes = Mailboxes(reactor)
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
@@ -96,6 +99,7 @@ class Delivery:
 
     def stop(self) -> Deferred[None]:
         """Say good-bye on all idle connections; those in use are their jobs' business."""
+        self._mailboxes.stop()
         return self._pool.stop()
 
     async def _deliver(self, job: Job, settings: DeliverySettings) -> list[Outcome]:
@@ -106,6 +110,9 @@ class Delivery:
                     outcomes += _discarded(route, recipients)
                 case Refuse():
                     outcomes += _refused(route.target, recipients)
+                case Maildir():
+                    there = (route.target, settings.host_name)
+                    outcomes += await self._mailboxes.deliver(job, recipients, *there)
                 case Mx() | Smarthost():
                     attempt = Attempt(recipients)
                     keep = settings.transcripts
@@ -274,6 +281,8 @@ class _Walk:
 
     async def _addresses(self, host: str) -> Sequence[str]:
         """Return the addresses to try; the families come by turns."""
+        if host.startswith("/"):  # a unix socket
+            return ("",)
         if host.startswith("["):
             return (literal_address(host),)
         if is_address(host):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
-from mta.delivery.routes import Mx, Smarthost
+from mta.delivery.routes import Lmtp, Mx, Smarthost
 from mta.mail.envelope import Envelope
 from mta.mail.security import NOT_LOOKED_FOR, Dane, Level, Requirement, Skip, Source
 from mta.security.decide import NO_WISHES, UnsignedMx, Wishes, decide, looks_at_published
@@ -87,5 +87,8 @@ def is_address(text: str) -> bool:
 
 
 def of_smarthost(target: Smarthost) -> Requirement:
-    """Return what a session with a smarthost has to come to."""
-    return _SMARTHOST[target.tls]
+    """Return what a session with a smarthost, or by LMTP, has to come to."""
+    requirement = _SMARTHOST[target.tls]
+    if isinstance(target, Lmtp):
+        return replace(requirement, why="the route to the mailboxes")
+    return requirement
