@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from mta.auth.credentials import Accounts
 from mta.config import build as values
 from mta.config import build_tls
+from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
@@ -26,6 +27,7 @@ from mta.dns.dane import DaneLookup
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
 from mta.dns.validation import State, Validation
+from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
 from mta.log.mail_log import MailLog, Stamp
@@ -38,6 +40,7 @@ from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
+from mta.verify.message import Verifier
 
 EX_UNAVAILABLE = 69  # sysexits.h
 EX_CANTCREAT = 73
@@ -71,6 +74,8 @@ class Parts:
     inbound: Inbound
     signer: Signer
     gate: Gate
+    lists: Lists
+    verifier: Verifier
     validation: Validation | None
     ports: list[IListeningPort] = field(default_factory=list)
 
@@ -105,6 +110,8 @@ class Parts:
         if self.validation is not None:
             self._old_alarms_end()
             self.validation.start()
+        self.verifier.start()
+        self.lists.start()
         self.scheduler.start()
 
     def _old_alarms_end(self) -> None:
@@ -156,6 +163,8 @@ class Parts:
         self.scheduler.use(queue)
         self.signer.rules = rules
         self.gate.use(policy)
+        self.verifier.settings = verify_settings(settings)
+        self.lists.use(blocklists(settings), dnsbl_test_s(settings))
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
@@ -185,6 +194,8 @@ class Parts:
         await self.gate.shared.stop()
         self.accounts.stop()
         self.signer.stop()
+        self.lists.stop()
+        self.verifier.stop()
         await self.database.stop()
         self.log(Note("info", "service", "stopped"))
         self.log.close()
@@ -297,6 +308,8 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         names=SiteFinder(exchangers, reactor.seconds),
     )
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
+    lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
+    verifier = Verifier(reactor, resolver, verify_settings(settings))
     inbound = Inbound(
         reactor,
         values.inbound_settings(settings),
@@ -307,8 +320,10 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         emit=log,
         signer=signer,
         gate=gate,
+        lists=lists,
+        verifier=verifier,
     )
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery,
-        scheduler, inbound, signer, gate, validation,
+        scheduler, inbound, signer, gate, lists, verifier, validation,
     )  # fmt: skip
