@@ -10,6 +10,7 @@ Bounded: a header is seen whole or refused, so the first chunk waits until it is
 from mta.inbound.authorship import owned
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.settings import InboundSettings
+from mta.inbound.verification import HEADER_TOO_LONG, Verification
 from mta.mail import author, completion, headers
 from mta.mail.envelope import Origin
 from mta.mail.queue_id import QueueId
@@ -35,8 +36,9 @@ class Head:
         *,
         submission: bool,
         highest: int | None,
+        verification: Verification | None,
     ) -> None:
-        """``submission`` and ``highest`` are as ``Transaction`` has them."""
+        """``submission``, ``highest`` and ``verification`` are as ``Transaction`` has them."""
         self.message_id = ""
         self.utf8 = self.tls_not_required = False
         self.priority: int | None = None  # what a field of the header asks for, and may
@@ -51,6 +53,7 @@ class Head:
         self._created_ms = created_ms
         self._submission = submission
         self._highest = highest
+        self._verification = verification
         self._searched = 0  # so far there is no end of the header
         self._added = b""  # fields that name the sender
 
@@ -77,10 +80,12 @@ class Head:
         if header.end > limit and header.well_begun:
             text = f"The header of the message is larger than the {limit} octets allowed here"
             self._refuse(reply(552, "5.3.4", text), "header size")
+        if self._submission:  # first, as places in the block still are where they were
+            self._name_author(block, header)
+        if self._verification is not None:
+            block = self._verified(self._verification, block, header, complete=complete)
         if b"mt-priority" in header.names and self._settings.requests.priority is not None:
             block = self._without_priority(block, header.end)
-        if self._submission:
-            self._name_author(block, header)
         if self._passage.checks_author() and not self._added.startswith(b"From"):
             block = self._owned(block, complete=complete)
         if self._submission:
@@ -119,6 +124,17 @@ class Head:
         if done:
             self._rulings.remarks.append(Remark("header", ", ".join(done)))
         return block
+
+    def _verified(
+        self, verification: Verification, block: bytes, header: headers.Header, *, complete: bool
+    ) -> bytes:
+        """Have the message verified as it came; what is forged in our name does not go on."""
+        kept = verification.begin(block, header.end, self._created_ms / 1000, complete=complete)
+        if kept is None:
+            self._refuse(HEADER_TOO_LONG, "the header is too long to be verified")
+            return block
+        header.end -= len(block) - len(kept)
+        return kept
 
     def _without_priority(self, block: bytes, end: int) -> bytes:
         """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""

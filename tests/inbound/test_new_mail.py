@@ -83,6 +83,12 @@ def arrived(world):
             AUTHOR + GIVEN,
             "Bcc removed",
         ),
+        (
+            b"MT-Priority: 3\r\nFrom: ann@example.org, bob@example.org\r\n" + GIVEN
+            + b"\r\nhi\r\n",
+            b"Sender: <ann@example.org>\r\nFrom: ann@example.org, bob@example.org\r\n" + GIVEN,
+            "Sender added",
+        ),
         (b"Bcc: secret@example.com\r\n" + GIVEN + b"\r\nhi\r\n",
          b"From: <ann@example.org>\r\n" + GIVEN, "From added, Bcc removed"),
     ],
