@@ -25,6 +25,7 @@ from mta.admin.render import (
     table,
     visible,
 )
+from mta.admin.reroute import reroute
 from mta.admin.story import Story
 from mta.admin.trace import reports
 from mta.mail.queue_id import QueueId
@@ -63,6 +64,7 @@ def queue() -> None:
 for _verb in (HOLD, RELEASE, RETRY, REMOVE, RESURRECT):
     queue.add_command(command_of(_verb))
 queue.add_command(bounce)
+queue.add_command(reroute)
 
 
 def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> Position | None:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mta.mail.envelope import Body, Envelope, Recipient
 from mta.queue.destinations import Destinations, Health
-from mta.queue.entry import Entry, entries
+from mta.queue.entry import Destination, Entry, entries
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
 from mta.queue.settings import QueueSettings
@@ -72,7 +72,7 @@ class ActiveSet:
         settings: QueueSettings,
         lease: Lease,
         ledger: Ledger,
-        destination: Callable[[str, str], str],
+        destination: Destination,
     ) -> None:
         """``destination(sender, domain)`` names the key under which mail is gathered; no errors."""
         self._clock = clock

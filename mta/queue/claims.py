@@ -9,6 +9,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from mta.queue.active import ActiveSet
+from mta.queue.entry import Entry
 from mta.queue.lease import Lease
 from mta.spool import leases
 from mta.spool.body import StoredBody
@@ -109,8 +110,15 @@ class Claims:
         """
         self._active.destinations.revive()
         unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
-        if unwanted:
-            self._active.give_back(lambda entry: not unwanted.isdisjoint(entry.keys))
+        routes = await self._database.read(leases.rerouted, self._lease.token)
+
+        def changed(entry: Entry) -> bool:
+            if not unwanted.isdisjoint(entry.keys):
+                return True
+            pairs = zip(entry.keys, entry.job.recipients, strict=True)
+            return any(routes.get(key, "") != one.route for key, one in pairs)
+
+        self._active.give_back(changed)
 
     async def give_back_strays(self) -> int:
         """Give back what is claimed for us although we never heard of it; return how many.

@@ -31,7 +31,7 @@ from mta.mail.outcome import Outcome
 from mta.queue.active import ActiveSet
 from mta.queue.claims import Claims
 from mta.queue.destinations import Health, health
-from mta.queue.entry import Entry
+from mta.queue.entry import Destination, Entry
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
@@ -74,7 +74,7 @@ class Scheduler:
         clock: IReactorTime,
         database: Database,
         attempt: Attempt,
-        destination: Callable[[str, str], str],
+        destination: Destination,
         settings: QueueSettings,
         node: str,
         emit: Emit,
@@ -185,9 +185,9 @@ class Scheduler:
         """When a claimed recipient is due again, should this process die."""
         return self._now_ms() + self._settings.retry.step_ms(1)
 
-    def _destination(self, sender: str, domain: str) -> str:
+    def _destination(self, sender: str, domain: str, *chosen: str) -> str:
         try:
-            return self._destination_of(sender, domain)
+            return self._destination_of(sender, domain, *chosen)
         except Exception:
             # The message is ours already; let the attempt find out what is wrong.
             self._fault(Failure(), f"looking for the route to {domain}")

@@ -1,4 +1,4 @@
-"""What operators do to the queue: hold, release, retry, remove, bounce.
+"""What operators do to the queue: hold, release, retry, remove, reroute, bounce.
 
 Each verb works on the recipients that a filter means, at most ``limit`` in one
 transaction; the caller repeats it until it returns 0, so that the service is never shut out
@@ -79,6 +79,23 @@ def retry(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = 
     )
     _change(conn, _DUE_NOW, [(*key, now_ms) for key in keys])
     return operated.done(conn, keys, now_ms, "retry", who)
+
+
+def reroute(
+    conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP, *, route: str
+) -> int:
+    """Send waiting recipients by the route named ``route``, "" for what the configuration says.
+
+    They are due now, or when their sender wanted.  Return how many it were.
+    """
+    keys = operated.pick(conn, wanted, now_ms, limit, _WAITS, recipients.c.route != route)
+    _change(
+        conn,
+        f"route = v.column4, {_DUE_AGAIN}",
+        [(*key, now_ms, route) for key in keys],
+    )
+    said = f"to route {route}" if route else "to the configured route"
+    return operated.done(conn, keys, now_ms, "reroute", who, [said] * len(keys))
 
 
 def remove(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import ColumnElement, Connection, select, text
 
 from mta.mail.queue_id import QueueId
 from mta.spool.filters import Filter, conditions
@@ -12,13 +12,18 @@ from mta.spool.schema import events, messages, recipients
 
 
 def pick(
-    conn: Connection, wanted: Filter, now_ms: int, limit: int, condition: str
+    conn: Connection,
+    wanted: Filter,
+    now_ms: int,
+    limit: int,
+    condition: str,
+    *more: ColumnElement[bool],
 ) -> list[Position]:
     """Lock and return what a verb is about; messages first, as everybody else does."""
     query = (
         select(recipients.c.message_id, recipients.c.number)
         .join_from(recipients, messages)
-        .where(*conditions(wanted, now_ms), text(condition))
+        .where(*conditions(wanted, now_ms), text(condition), *more)
         .order_by(recipients.c.message_id, recipients.c.number)
         .limit(limit)
         .with_for_update()

@@ -139,6 +139,7 @@ recipients = Table(
     Column(
         "urgency", Integer, nullable=False, server_default="0"
     ),  # 1, 0, -1: claimed in this order
+    _text("route", server_default=""),  # chosen by an operator; "": by the configuration
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),

@@ -20,8 +20,10 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_kept_finished_ms"), "kept", ["finished_ms"])
+    op.add_column("recipients", sa.Column("route", sa.Text(), nullable=False, server_default=""))
 
 
 def downgrade() -> None:
     """Go back."""
+    op.drop_column("recipients", "route")
     op.drop_table("kept")
