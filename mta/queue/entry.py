@@ -6,6 +6,9 @@ from typing import TypeAlias
 
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.queue_id import QueueId
+from mta.mail.site import Site
+
+_UNKNOWN = Site("", "")
 
 Destination: TypeAlias = Callable[..., str]
 """``(sender, domain)``, or ``(sender, domain, route)`` where an operator has chosen one: a key."""
@@ -26,6 +29,7 @@ class Entry:
     job: Job
     token: str  # the claim it was taken under; the fence of all that is written about it
     charge: Charge
+    site: Site = _UNKNOWN  # where the destination is
     began_ms: int = 0
     began_s: float = 0.0
 
@@ -43,6 +47,11 @@ class Entry:
     def urgency(self) -> int:
         """Its class: 1 goes before 0, and 0 before -1 (RFC 6710)."""
         return self.job.envelope.asked.urgency
+
+    @property
+    def owner(self) -> str:
+        """Whose mail it is; "" for our own reports."""
+        return self.job.envelope.origin.owner
 
     @property
     def keys(self) -> list[tuple[QueueId, int, int]]:

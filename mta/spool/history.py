@@ -54,6 +54,7 @@ class TracedAttempt:
     next_attempt_ms: int
     cause: str
     outcome: Outcome
+    site: str = ""  # its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,7 @@ def _attempts(conn: Connection, message_id: str) -> tuple[TracedAttempt, ...]:
             row.next_attempt_ms,
             row.cause,
             _outcome(row),
+            row.site,
         )
         for row in conn.execute(query)
     )

@@ -93,7 +93,8 @@ class Queue:
         self.reserved = 0
         self.handed = []
 
-    def reserve(self, recipients, octets):
+    def reserve(self, recipients, octets, owner):
+        self.owner = owner
         if not self.room:
             return None
         self.reserved += recipients
