@@ -91,16 +91,18 @@ class Claims:
             now_s = self._clock.seconds()
             self._after_s = now_s + _SPARE * (now_s - began_s)
 
-    async def poll(self) -> None:
-        """Ask the spool whether anything is due, and whether an operator has changed anything."""
+    async def poll(self) -> bool:
+        """Ask the spool whether anything is due; tell whether an operator has changed anything."""
         poll = await self._database.read(leases.poll, self._now_ms())
+        changed = self._wake is not None and poll.wake != self._wake
         if poll.wake != self._wake:
-            if self._wake is not None:
+            if changed:
                 await self._look_again()
             self._wake = poll.wake
             self.due = True
         if poll.next_due_ms is not None and poll.next_due_ms <= self._now_ms():
             self.due = True
+        return changed
 
     async def _look_again(self) -> None:
         """Give back what waits for its turn and is not wanted any more.

@@ -36,6 +36,7 @@ from mta.queue.health import Health, health
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
+from mta.queue.operators import Operators
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
@@ -115,6 +116,7 @@ class Scheduler:
         self._claims = Claims(
             clock, now_ms, database, self._lease, self._active, self._registered_ms
         )
+        self._operators = Operators(database, emit)
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
         self._polling = Periodic(clock, emit, "polling", lambda: _POLL_S, self._poll)
         self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
@@ -278,7 +280,8 @@ class Scheduler:
     async def _poll(self) -> None:
         if not self._lease.token:
             await self._lease.register(self._settings.lease_s)
-        await self._claims.poll()
+        if await self._claims.poll() or self._operators.unaware:
+            await self._operators.look()
         self._soon()
 
     def _third(self) -> float:

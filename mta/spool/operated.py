@@ -1,8 +1,12 @@
-"""What all operators' verbs share: the rows they are about, locked; the history they write."""
+"""What all operators' verbs share: the rows they are about, locked; the history they write.
+
+A running service reads from that history (``since``) what to write into its log.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, select, text
+from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from mta.mail.queue_id import QueueId
 from mta.spool.filters import Filter, conditions
@@ -58,3 +62,40 @@ def done(
     )
     wake(conn)
     return len(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One verb, as far as it went with the same words."""
+
+    verb: str
+    who: str
+    text: str
+    recipients: int
+    messages: int
+    first: QueueId
+
+
+VERBS = ("hold", "release", "retry", "remove", "reroute", "bounce", "resurrect")
+_POLICY = "policy"  # it holds, too, while mail arrives
+_MOST = 200  # different verbs, or words, in one look
+
+
+def since(conn: Connection, after: int | None) -> tuple[int, list[Done]]:
+    """Return what operators have done since event ``after``, and what to ask with next time.
+
+    With None nothing: only where to begin.  Two that commit at the same moment on PostgreSQL
+    may do so in the other order than they were numbered, and one of them then be missed.
+    """
+    columns = events.c
+    last = conn.execute(select(func.coalesce(func.max(columns.id), 0))).scalar_one()
+    if after is None or last <= after:
+        return last, []
+    said = (columns.verb, columns.who, columns.text)
+    first = func.min(columns.message_id)
+    query = select(*said, func.count(), func.count(columns.message_id.distinct()), first)
+    query = query.where(
+        columns.id > after, columns.id <= last, columns.verb.in_(VERBS), columns.who != _POLICY
+    )
+    query = query.group_by(*said, columns.at_ms).order_by(func.min(columns.id)).limit(_MOST)
+    return last, [Done(*row) for row in conn.execute(query).tuples()]

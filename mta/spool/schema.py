@@ -358,5 +358,5 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0010"
+REVISION = "0011"
 """The revision of the migrations that leads to these tables."""

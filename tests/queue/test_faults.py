@@ -4,7 +4,7 @@ from functools import partial
 
 from sqlalchemy import update
 
-from mta.mail.events import Attempted, LeaseLost, Note
+from mta.mail.events import Attempted, LeaseLost, Note, Operated
 from mta.mail.outcome import Outcome, Verdict
 from mta.spool import leases, operate
 from mta.spool.filters import Filter
@@ -342,3 +342,20 @@ def test_reroute_before_an_attempt(any_stage):
     assert (again[ids[5]].route, again[ids[6]].route) == ("", "other")
     assert again[ids[6]].attempts == 1
     assert ("example.net", "other") in asked
+
+
+def test_verbs_come_into_the_log(any_stage):
+    """What an operator does is told once, counted; what the policy held on arrival is not."""
+    any_stage.accept(None, "old@example.net")
+    any_stage.database.write(operate.hold, Filter(), any_stage.now_ms() + 1, "before")
+    any_stage.scheduler()
+    any_stage.advance(1)
+    one = any_stage.accept(None, "b@example.net", "c@example.net")
+    for verb in (operate.hold, operate.release):
+        any_stage.database.write(verb, Filter(ids=(one,)), any_stage.now_ms() + 1, "anna")
+    any_stage.advance(1)
+    any_stage.advance(5)
+    assert any_stage.seen(Operated) == [
+        Operated("hold", "anna", 2, 1, one),
+        Operated("release", "anna", 2, 1, one),
+    ]
