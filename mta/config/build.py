@@ -13,6 +13,7 @@ from typing import Literal
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
 from mta.config.build_mailboxes import mailboxes
+from mta.config.build_tls import security
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -152,11 +153,6 @@ def tokens(settings: Settings, reactor: Clock) -> Tokens | None:
     return Tokens(rules, KeySet(fetch, reactor.seconds, refresh_s=_s(oauth.refresh)))
 
 
-def trust(settings: Settings) -> Literal["system"] | Path:
-    """Return the authorities that other hosts are verified with."""
-    return _authorities(settings.tls.trust)
-
-
 def _authorities(configured: str | Path) -> Literal["system"] | Path:
     return configured if isinstance(configured, Path) else "system"
 
@@ -175,6 +171,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         idle_connections=delivery.idle_connections,
         messages_per_connection=delivery.messages_per_connection,
         recipients_per_transaction=delivery.recipients_per_transaction,
+        security=security(settings),
         transcripts=settings.spool.transcripts,
     )
 
@@ -214,7 +211,10 @@ def _target(route: RouteSection) -> Target:
 
 def _smarthost(one: SmarthostTarget) -> Smarthost:
     password = one.password.reveal() if one.password is not None else ""
-    return Smarthost(one.host, one.effective_port, one.tls, one.login, password)
+    identity = None
+    if one.client_certificate is not None and one.client_key is not None:
+        identity = CertificateFiles(one.client_certificate, one.client_key)
+    return Smarthost(one.host, one.effective_port, one.tls, one.login, password, identity)
 
 
 def timeouts(settings: Settings) -> Timeouts:

@@ -275,6 +275,16 @@ nodes = Table(
     _text("about"),  # JSON object: version, process id, host, ...
 )
 
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _text("text"),
+    _ms("since_ms"),
+    sqlite_with_rowid=False,
+)
+
 wakeups = Table(
     "wakeups",
     metadata,
@@ -358,5 +368,5 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0011"
+REVISION = "0012"
 """The revision of the migrations that leads to these tables."""
