@@ -32,6 +32,7 @@ from mta.inbound.settings import (
     ListenerSettings,
     RequestSettings,
     SessionLimits,
+    SubmissionSettings,
     TlsMode,
 )
 from mta.queue.limits import Limits
@@ -52,6 +53,7 @@ def inbound_settings(settings: Settings) -> InboundSettings:
         listeners=listeners(settings),
         limits=session_limits(settings),
         requests=request_settings(settings),
+        submission=submission_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
         postmaster=settings.reports.postmaster,
     )
@@ -95,6 +97,7 @@ def session_limits(settings: Settings) -> SessionLimits:
     return SessionLimits(
         message_size=limits.message_size,
         recipients=limits.recipients,
+        header_size=limits.header_size,
         hops=limits.hops,
         connections=limits.connections,
         connections_per_client=limits.connections_per_client,
@@ -118,6 +121,16 @@ def request_settings(settings: Settings) -> RequestSettings:
         future_release_s=0 if hold is None else int(_s(hold)),
         deliver_by_s=None if by is None else int(_s(by)),
         priority=requests.highest_priority if requests.mt_priority else None,
+    )
+
+
+def submission_settings(settings: Settings) -> SubmissionSettings:
+    """Return what becomes of new mail that is not as it should be."""
+    submission = settings.submission
+    return SubmissionSettings(
+        add_author=submission.missing_from == "add",
+        refuse_repeated=submission.repeated_fields == "refuse",
+        refuse_long_lines=submission.long_lines == "refuse",
     )
 
 

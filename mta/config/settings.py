@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
 from mta.config.incoming_sections import Dnsbl, Incoming
-from mta.config.limit_sections import Limits, Requests, Timeouts
+from mta.config.limit_sections import Limits, Requests, Submission, Timeouts
 from mta.config.oauth_section import Oauth
 from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
 from mta.config.route_sections import Route
@@ -57,6 +57,7 @@ class Settings(Section):
     oauth: Oauth = table()
     limits: Limits = table()
     requests: Requests = table()
+    submission: Submission = table()
     sender: tuple[Sender, ...] = Field((), description=Sender.__doc__)
     limit: tuple[Limit, ...] = Field((), description=Limit.__doc__)
     hold: tuple[Hold, ...] = Field((), description=Hold.__doc__)
