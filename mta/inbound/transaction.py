@@ -19,12 +19,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from mta.inbound.authorship import owned
 from mta.inbound.gate import Passage, Rulings
+from mta.inbound.head import Head
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
-from mta.mail import headers
 from mta.mail.address import domain_of
 from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
 from mta.mail.events import Accepted, Note, Refused, Ruled
@@ -44,7 +43,6 @@ OK_RCPT = reply(250, "2.1.5", "Ok")
 TOO_MANY_RECIPIENTS = reply(
     452, "4.5.3", "Too many recipients; send the message to the others in another transaction"
 )
-TOO_MANY_HOPS = reply(554, "5.4.6", "Too many Received fields: the message is in a loop")
 TRY_AGAIN = reply(451, "4.3.0", "The message can't be stored at the moment; try again later")
 NO_ROOM = reply(452, "4.3.1", "There is no room to store the message; try again later")
 
@@ -72,11 +70,9 @@ class Transaction:
         ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
         """
         self._asked = asked
-        self._highest = highest
         self._reception = reception
         self._settings = settings
         self._origin = origin
-        self._submission = submission
         self._mail = mail
         self._passage = passage
         self.rulings = rulings  # of the policy, so far
@@ -85,16 +81,18 @@ class Transaction:
         self._recipients: dict[str, tuple[str, str, str]] = {}
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
+        self._head = Head(
+            settings, passage, rulings, origin, self._id, self._created_ms,
+            submission=submission, highest=highest,
+        )  # fmt: skip
         self._pieces: list[bytes] = []
         self._held = 0  # octets in ``_pieces``, and in the head of a message being signed
         self._size = 0  # octets in all, those that were prepended included
         self._stored = 0  # chunks in the spool
         self._complete = False  # all of it has arrived
         self._touched = False  # there may be chunks in the spool
-        self._head = b""  # chunk 0, if it could not be stored before all others
-        self._message_id = ""
-        self._utf8_header = self._tls_not_required = False
-        self._signature = self._begin_signature()
+        self._top = b""  # chunk 0, if it could not be stored before all others
+        self._signature = self._begin_signature(submission=submission)
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
@@ -206,9 +204,9 @@ class Transaction:
         else:
             self._stored += 1
 
-    def _begin_signature(self) -> Signature | None:
+    def _begin_signature(self, *, submission: bool) -> Signature | None:
         signer, emit = self._reception.signer, self._reception.emit
-        if signer is None or not signer.rules.wants(submission=self._submission):
+        if signer is None or not signer.rules.wants(submission=submission):
             return None
         return Signature(signer, self._id, self._created_ms, emit)
 
@@ -223,56 +221,30 @@ class Transaction:
         head = fields + signature.head
         if not self._stored:
             return head + last if head else last
-        self._head = head
+        self._top = head
         return last
 
     def _chunk(self, *, last: bool = False) -> bytes:
         """Return what is held as one chunk; the first one gets our lines on top."""
         pieces, self._pieces = self._pieces, []
         if self._size == 0:
-            # The header is nearly always whole in the first piece.
-            whole = len(pieces) == 1 or b"\r\n\r\n" in pieces[0]
-            block = pieces[0] if whole else b"".join(pieces)
-            header = headers.scan(block)
-            if header.has_priority and self._settings.requests.priority is not None:
-                block = self._without_priority(block, header.end)
-            if self._passage.checks_author():
-                block = self._owned(block)
-            pieces = [self._trace(header), block, *(pieces[1:] if whole else ())]
+            pieces = self._headed(pieces)
         chunk = b"".join(pieces)
         self._size += len(chunk)
         if self._signature is None or self._failure is not None:
             return chunk
         return self._signature.see(chunk, last=last)
 
-    def _without_priority(self, block: bytes, end: int) -> bytes:
-        """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""
-        rest, priority = headers.take_priority(block, end)
-        if priority is not None and self._highest is not None:
-            self._asked = replace(self._asked, priority=min(priority, self._highest))
-        return rest
-
-    def _trace(self, header: headers.Header) -> bytes:
-        """Look at the header and return what goes on top of it."""
-        if header.hops >= self._settings.limits.hops:
-            self._failure = TOO_MANY_HOPS
-        self._message_id = header.message_id
-        self._utf8_header = header.utf8
-        self._tls_not_required = header.tls_not_required
-        host_name = self._settings.host_name
+    def _headed(self, pieces: list[bytes]) -> list[bytes]:
+        """Have the head of the message seen to."""
+        head = self._head
         only = next(iter(self._recipients)) if len(self._recipients) == 1 else ""
-        lines = headers.received(self._origin, host_name, self._id, only, self._created_ms)
-        if self._submission:
-            lines += headers.missing_fields(header, host_name, self._id, self._created_ms)
-            if not header.has_message_id:
-                self._message_id = headers.new_message_id(host_name, self._id)
-        return lines
-
-    def _owned(self, block: bytes) -> bytes:
-        block, refused = owned(block, self._passage, self.rulings, complete=self._complete)
-        if refused is not None:
-            self._failure, self._reason = refused
-        return block
+        pieces = head.completed(pieces, only, complete=self._complete)
+        if head.refusal is not None:
+            self._failure, self._reason = head.refusal, head.reason
+        if head.priority is not None:
+            self._asked = replace(self._asked, priority=head.priority)
+        return pieces
 
     async def _judge(self) -> Reply | None:
         """Ask the policy about the message as a whole."""
@@ -308,7 +280,7 @@ class Transaction:
             recipients=recipients,
             chunks=chunks,
             stored=self._stored,
-            head=self._head,
+            head=self._top,
             held=held,
             remarks=tuple(self.rulings.remarks),
             claim=None if reservation is None else reservation.claim,
@@ -350,10 +322,10 @@ class Transaction:
             expires_ms=self._expires_ms(),
             eight_bit=eight_bit,
             binary=self._mail.binary,
-            utf8=self._mail.utf8 and self._utf8_header,
+            utf8=self._mail.utf8 and self._head.utf8,
             require_tls=self._mail.require_tls,
-            tls_not_required=self._tls_not_required and not self._mail.require_tls,
-            message_id=self._message_id,
+            tls_not_required=self._head.tls_not_required and not self._mail.require_tls,
+            message_id=self._head.message_id,
             origin=self._origin,
             asked=self._asked,
         )
@@ -364,7 +336,7 @@ class Transaction:
         return StoredBody(
             self._reception.database,  # type: ignore[arg-type]
             self._id,
-            bool(self._head) + self._stored + len(chunks),
+            bool(self._top) + self._stored + len(chunks),
         )
 
     def _not_accepted(self, error: BaseException) -> Reply:
