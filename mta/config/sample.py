@@ -48,6 +48,18 @@ _EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"name": "clients", "per": "client", "connections_per_hour": 2000, "sessions": 50},
     ),
     "hold": ({"name": "huge", "min_size": "25MiB", "recipient_domains": ["example.com"]},),
+    "domain": (
+        {"name": "example.org", "recipients": ["ann", "bob"], "aliases": {"staff": ["ann", "bob"]}},
+        {"name": "example.com", "catch_all": ["ann@example.org"]},
+    ),
+    "rewrite": (
+        {
+            "name": "hosts",
+            "recipients": False,
+            "mail": "all",
+            "addresses": {".internal.example.org": "@example.org"},
+        },
+    ),
     "route": (
         {"name": "test-domains", "recipient_domains": ["*.test"], "discard": True},
         {

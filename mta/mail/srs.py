@@ -3,13 +3,13 @@
 A host that passes mail on for a foreign sender sends in its own name, or SPF fails at the next
 hop: ``ann@example.com`` becomes ``SRS0=HHHH=TT=example.com=ann@ours``.  HHHH is a keyed hash, TT
 the day.  Of a sender that another forwarder has written so already, ``SRS1=HHHH=that.host==...``
-leads back to that forwarder, however many there are between.  The form is that of libsrs2, Mail::SRS
-and postsrsd, so that secrets can be shared with them.
+leads back to that forwarder, however many there are between.  The form is that of libsrs2,
+Mail::SRS and postsrsd, so that secrets can be shared with them.
 
 Trusts nothing in an address that claims to be ours: the hash is checked before anything else is
 believed, in constant time, whatever the letters' case has become on the way.  Hashes are short
-by design (20 bits in 4 letters that know no case): a forged one costs its author a million tries, and
-gains one bounce to an address of his choice.
+by design (20 bits in 4 letters that know no case): a forged one costs its author a million tries,
+and gains one bounce to an address of his choice.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""VERP: a sender of its own for each recipient, so that a bounce tells by its address for whom it is.
+"""VERP: a sender of its own for each recipient, so that a bounce's address tells for whom it is.
 
 ``news@example.org`` to ``ann@example.com`` is sent as ``news+ann=example.com@example.org``.  What
 comes back there is read by whoever sends the news; the null sender is never changed.

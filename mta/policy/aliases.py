@@ -184,7 +184,7 @@ class _Search:
     def _follow(
         self, address: str, key: str, entry: Entry, chain: tuple[str, ...], owner: str
     ) -> None:
-        local, domain = split(folded(address))
+        domain = folded(address).rpartition("@")[2]
         if not key.startswith("@"):
             owner = self._table.owner(f"{key.rpartition('@')[0]}@{domain}") or owner
         targets = tuple(self._whole(one, split(address)[0], domain) for one in entry.targets)

@@ -217,6 +217,9 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             recipient.notify,
             recipient.orcpt,
             urgency,
+            recipient.given,
+            recipient.sender,
+            recipient.role.value,
         )
         for recipient in item.recipients
     ]

@@ -138,6 +138,9 @@ recipients = Table(
     Column(
         "urgency", Integer, nullable=False, server_default="0"
     ),  # 1, 0, -1: claimed in this order
+    _text("given", server_default=""),
+    _text("sender", server_default=""),
+    _text("role", server_default=""),
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -322,6 +325,7 @@ _partial(
 )
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
+_partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
 REVISION = "0005"
 """The revision of the migrations that leads to these tables."""

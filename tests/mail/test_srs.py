@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,9 @@ _locals = st.one_of(
     st.from_regex(r"[a-z0-9.=+_-]{1,30}", fullmatch=True).filter(
         lambda text: ".." not in text and not text.startswith(".") and not text.endswith(".")
     ),
-    st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=20).map(quoted),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=20).map(
+        quoted
+    ),
 )
 _addresses = st.tuples(
     _locals, st.from_regex(r"[a-z][a-z0-9]{0,9}\.example", fullmatch=True)
@@ -134,8 +137,6 @@ def _perl(verb: str, address: str) -> str:
 )
 def test_mail_srs_understands_ours_and_we_its(sender: str) -> None:
     """Independent code, the same secret, today."""
-    import time  # noqa: PLC0415
-
     day = int(time.time() // 86400)
     ours = Srs("example.org", (b"secret",))
     theirs = _perl("forward", sender)
