@@ -32,6 +32,7 @@ from mta.inbound.settings import (
     SessionLimits,
     TlsMode,
 )
+from mta.policy.addresses import Addresses
 from mta.queue.destinations import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
@@ -43,8 +44,8 @@ from mta.tls.level import ClientTls
 RESOLV_CONF = Path("/etc/resolv.conf")
 
 
-def inbound_settings(settings: Settings) -> InboundSettings:
-    """Return what ``mta.inbound`` takes."""
+def inbound_settings(settings: Settings, addresses: Addresses | None = None) -> InboundSettings:
+    """Return what ``mta.inbound`` takes; ``addresses``: the tables, if there are any."""
     return InboundSettings(
         host_name=settings.host_name,
         listeners=listeners(settings),
@@ -52,6 +53,7 @@ def inbound_settings(settings: Settings) -> InboundSettings:
         requests=request_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
         postmaster=settings.reports.postmaster,
+        addresses=addresses,
     )
 
 
@@ -68,6 +70,7 @@ def _listener(settings: Settings, one: Listener) -> ListenerSettings:
         tls=TlsMode(one.tls),
         auth=AuthMode(one.auth),
         trusted=settings.trusted_networks if trusted is None else trusted,
+        incoming=one.takes_incoming,
         mechanisms=mechanisms(settings, one),
         client_certificates=ClientCertificates(one.client_certificate),
         submission=one.auth == "required" if one.submission is None else one.submission,

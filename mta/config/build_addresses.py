@@ -212,5 +212,3 @@ def _key(text: str, domain: str) -> str:
     if name.startswith("@"):
         return name
     return folded(name) if mailbox_follows(name) else f"{unquoted(name).lower()}@{domain}"
-
-

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from mta.policy.addresses import Addresses
 from mta.smtp.mechanisms import PASSWORDS
 from mta.tls.clients import ClientCertificates
 
@@ -45,6 +46,7 @@ class ListenerSettings:
     submission: bool = False  # all mail here is new: Date and Message-ID are added (RFC 6409 §8)
     mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, in the order in which they are offered
     client_certificates: ClientCertificates = ClientCertificates.NONE
+    incoming: bool = False  # mail for domains of ours is taken from everybody
 
     def trusts(self, address: str) -> bool:
         """Tell whether ``address`` lies in a trusted network."""
@@ -94,3 +96,4 @@ class InboundSettings:
     requests: RequestSettings = RequestSettings()
     expiry_ms: int = 5 * 24 * 3600 * 1000  # from acceptance to the last attempt
     postmaster: str = ""  # whom mail for <postmaster> (RFC 5321 §4.5.1) goes to; "": see relaying
+    addresses: Addresses | None = None  # domains of ours, aliases, rewriting; None: nothing of it

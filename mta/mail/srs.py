@@ -51,6 +51,7 @@ class Srs:
         local, domain = split(sender)
         user, host = unquoted(local), _plain(domain)
         form = _FORM.fullmatch(user)
+        parts: tuple[str, ...]
         if form is not None and form[1] == "0":
             tag, parts = "SRS1", (host, form[2] + form[3])
         elif form is not None and len(hop := form[3].split("=", 2)) == 3:

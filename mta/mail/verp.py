@@ -15,6 +15,6 @@ def sender_for(sender: str, recipient: str, delimiters: str = DELIMITERS) -> str
     if not domain:
         return sender
     whom, where = split(recipient)
-    before, at = delimiters
+    before, at = delimiters[0], delimiters[1]
     text = f"{unquoted(local)}{before}{unquoted(whom)}{at if where else ''}{where}"
     return f"{quoted(text)}@{domain}"

@@ -93,9 +93,7 @@ class LocalAddresses:
         """Return what an address in a domain of ours comes to; ``UnknownAddress``, ``Endless``."""
         search = _Search(self)
         search.visit(address, (), "")
-        return Expansion(
-            address, tuple(search.finals.values()), tuple(search.steps), search.known
-        )
+        return Expansion(address, tuple(search.finals.values()), tuple(search.steps), search.known)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield where an entry is wrong, and why: circles, and names that do not exist."""

@@ -256,4 +256,5 @@ def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:
         tls.version,
         tls.cipher,
         bulk.storable(tls.why),
+        outcome.sender,
     )

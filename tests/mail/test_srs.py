@@ -23,9 +23,9 @@ _locals = st.one_of(
         quoted
     ),
 )
-_addresses = st.tuples(
-    _locals, st.from_regex(r"[a-z][a-z0-9]{0,9}\.example", fullmatch=True)
-).map("@".join)
+_addresses = st.tuples(_locals, st.from_regex(r"[a-z][a-z0-9]{0,9}\.example", fullmatch=True)).map(
+    "@".join
+)
 
 
 @given(_addresses, st.integers(0, 40_000), st.integers(0, 21))

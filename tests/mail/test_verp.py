@@ -10,9 +10,7 @@ from mta.smtp.grammar import mailbox
 
 def test_the_recipient_stands_in_the_sender() -> None:
     """Both delimiters as they are set."""
-    assert sender_for("news@example.org", "ann@example.com") == (
-        "news+ann=example.com@example.org"
-    )
+    assert sender_for("news@example.org", "ann@example.com") == ("news+ann=example.com@example.org")
     assert sender_for("news@example.org", "a.b+c@example.com", "-=") == (
         "news-a.b+c=example.com@example.org"
     )

@@ -113,9 +113,7 @@ def test_circles_are_found_when_the_table_is_made() -> None:
 
 def test_an_alias_to_nobody_is_found_when_the_table_is_made() -> None:
     """It would be a bounce."""
-    assert [where for where, _ in table({"info@example.org": "nobody"}).problems()] == [
-        "aliases:1"
-    ]
+    assert [where for where, _ in table({"info@example.org": "nobody"}).problems()] == ["aliases:1"]
     assert list(table({"info@example.org": "nobody"}, closed=False).problems()) == []
 
 
