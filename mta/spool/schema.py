@@ -192,6 +192,9 @@ attempts = Table(
     _text("tls_version"),
     _text("tls_cipher"),
     _text("tls_why"),
+    _text("tls_required", server_default=""),
+    _text("tls_required_why", server_default=""),
+    _text("tls_observed", server_default=""),  # why mail would have waited
     _text("sender", server_default=""),  # that the peer was told, where it was another
     sqlite_with_rowid=False,
 )
@@ -341,5 +344,5 @@ _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0007"
+REVISION = "0008"
 """The revision of the migrations that leads to these tables."""
