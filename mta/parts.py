@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from mta.auth.credentials import Accounts
 from mta.config import build as values
+from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
@@ -71,7 +72,7 @@ class Parts:
 
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
-        for listener in values.inbound_settings(self.settings).listeners:
+        for listener in values.listeners(self.settings):
             endpoint = serverFromString(self.reactor, _with_backlog(listener.endpoint))
             result: list[Any] = []
             endpoint.listen(self.inbound.factory(listener)).addBoth(result.append)
@@ -121,8 +122,9 @@ class Parts:
         Whatever can fail is done first: passwords, authorities, certificates and private keys
         are read and logs are opened, and only then does any part see anything new.
         """
-        inbound = values.inbound_settings(settings)
-        delivery = values.delivery_settings(settings)
+        ours = addresses_of(settings)
+        inbound = values.inbound_settings(settings, ours)
+        delivery = values.delivery_settings(settings, ours)
         queue = values.queue_settings(settings)
         policy = policy_of(settings)
         tls = client_tls(settings)
@@ -235,6 +237,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         certificates = ServerCertificates(
             pairs, clients=values.clients(settings), minimum=settings.tls.minimum
         )
+    ours = addresses_of(settings)
     resolver = Resolver(
         reactor,
         values.dns_servers(settings),
@@ -245,7 +248,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     )
     exchangers = MailExchangers(resolver, frozenset({settings.host_name}))
     delivery = Delivery(
-        reactor, values.delivery_settings(settings), exchangers, client_tls(settings), log
+        reactor, values.delivery_settings(settings, ours), exchangers, client_tls(settings), log
     )
     signer = Signer(reactor, values.signing_rules(settings))
     scheduler = Scheduler(
@@ -261,7 +264,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     inbound = Inbound(
         reactor,
-        values.inbound_settings(settings),
+        values.inbound_settings(settings, ours),
         database=database,
         handover=scheduler,
         accounts=accounts,

@@ -137,7 +137,9 @@ class Srs(Section):
         examples=["srs-secrets"],
     )
     secret_credential: SecretCredential | None = Field(
-        None, description="Or: name of the file in $CREDENTIALS_DIRECTORY that has them."
+        None,
+        description="Or: name of the file in $CREDENTIALS_DIRECTORY that has them.",
+        examples=["srs-secrets"],
     )
     max_age: Duration = setting("How long bounces are taken after the message.", _d("21d"))
     hash_length: StrictInt = setting("Letters of the hash.", 4, ge=4, le=20)

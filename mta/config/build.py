@@ -33,6 +33,8 @@ from mta.inbound.settings import (
     TlsMode,
 )
 from mta.policy.addresses import Addresses
+from mta.policy.matching import AddressPattern
+from mta.policy.rewriting import Rewrites
 from mta.queue.destinations import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
@@ -158,12 +160,13 @@ def _authorities(configured: str | Path) -> Literal["system"] | Path:
     return configured if isinstance(configured, Path) else "system"
 
 
-def delivery_settings(settings: Settings) -> DeliverySettings:
+def delivery_settings(settings: Settings, addresses: Addresses | None = None) -> DeliverySettings:
     """Return what ``mta.delivery`` takes; ``ConfigError`` if a password cannot be had."""
     delivery = settings.delivery
     return DeliverySettings(
         host_name=settings.host_name,
         routes=routes(settings),
+        addresses=addresses,
         timeouts=timeouts(settings),
         max_hosts=delivery.max_hosts,
         max_addresses=delivery.max_addresses,
@@ -183,7 +186,15 @@ def routes(settings: Settings) -> Routes:
         raise ConfigError(problems)
     return Routes(
         tuple(
-            Route(one.name, _target(one), one.recipient_domains, one.sender_domains)
+            Route(
+                one.name,
+                _target(one),
+                one.recipient_domains,
+                one.sender_domains,
+                Rewrites.of(one.rewrite_sender.items()) if one.rewrite_sender else None,
+                one.verp_delimiters if one.verp else "",
+                tuple(map(AddressPattern.of, one.verp_senders)),
+            )
             for one in settings.route
         )
     )

@@ -14,11 +14,12 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from mta.delivery import senders
 from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
-from mta.delivery.routes import Discard, Mx, Refuse, Route, Smarthost
+from mta.delivery.routes import DEFAULT_ROUTE, Discard, Mx, Refuse, Route, Smarthost
 from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
@@ -91,19 +92,63 @@ class Delivery:
 
     async def _deliver(self, job: Job, settings: DeliverySettings) -> list[Outcome]:
         outcomes: list[Outcome] = []
+        try:
+            await self._by_turns(job, settings, outcomes)
+        except CancelledError:
+            if not outcomes:
+                raise
+            # What has been delivered must not be sent again because of the others
+            outcomes += senders.interrupted(job.recipients, outcomes)
+        return outcomes
+
+    async def _by_turns(
+        self, job: Job, settings: DeliverySettings, outcomes: list[Outcome]
+    ) -> None:
         for route, domain, recipients in _by_route(job, settings):
+            if not domain and recipients[0].role.reported_only:
+                outcomes += senders.expanded(recipients)
+                continue
             match route.target:
                 case Discard():
                     outcomes += _discarded(route, recipients)
                 case Refuse():
                     outcomes += _refused(route.target, recipients)
+                case Mx() | Smarthost() if senders.plain(recipients, route):
+                    outcomes += await self._attempt(job, route, domain, recipients, settings)
                 case Mx() | Smarthost():
-                    attempt = Attempt(recipients)
-                    keep = settings.transcripts
-                    record = None if keep == "none" else Recorder(self._reactor.seconds)
-                    await self._send(attempt, job, route, domain, (settings, record))
-                    outcomes += _with_transcript(attempt.outcomes(), record, every=keep == "all")
-        return outcomes
+                    await self._renamed(job, route, domain, recipients, settings, outcomes)
+
+    async def _attempt(
+        self,
+        job: Job,
+        route: Route,
+        domain: str,
+        recipients: list[Recipient],
+        settings: DeliverySettings,
+    ) -> list[Outcome]:
+        attempt = Attempt(recipients)
+        keep = settings.transcripts
+        record = None if keep == "none" else Recorder(self._reactor.seconds)
+        await self._send(attempt, job, route, domain, (settings, record))
+        return _with_transcript(attempt.outcomes(), record, every=keep == "all")
+
+    async def _renamed(
+        self,
+        job: Job,
+        route: Route,
+        domain: str,
+        recipients: list[Recipient],
+        settings: DeliverySettings,
+        outcomes: list[Outcome],
+    ) -> None:
+        """Send in transactions of their own to those who are told another sender."""
+        envelope = job.envelope
+        groups = senders.by_sender(envelope, recipients, route, settings.addresses, self._now_ms())
+        for sender, some in groups.items():
+            renamed = replace(job, envelope=replace(envelope, sender=sender))
+            made = await self._attempt(renamed, route, domain, some, settings)
+            told = "" if sender == envelope.sender else sender
+            outcomes += [replace(one, sender=told) for one in made]
 
     async def _send(
         self,
@@ -319,6 +364,9 @@ def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str
     """Gather the recipients by where the routes say *now* that they go: as a rule, one group."""
     groups: dict[tuple[str, str], tuple[Route, str, list[Recipient]]] = {}
     for recipient in job.recipients:
+        if recipient.role.reported_only:
+            groups.setdefault(("", ""), (DEFAULT_ROUTE, "", []))[2].append(recipient)
+            continue
         route = settings.routes.choose(job.envelope.sender, recipient.domain)
         domain = recipient.domain if isinstance(route.target, Mx) else ""
         group = groups.setdefault((route.name, domain), (route, domain, []))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from mta.mail.address import split
+from mta.policy.matching import AddressPattern
+from mta.policy.rewriting import Rewrites
 
 MxTls: TypeAlias = Literal["dane", "dane-only", "may", "none", "encrypt", "verify"]
 SmarthostTls: TypeAlias = Literal["implicit", "starttls", "none"]
@@ -72,6 +74,9 @@ class Route:
     target: Target
     recipient_domains: tuple[str, ...] = ()
     sender_domains: tuple[str, ...] = ()
+    rewrite_sender: Rewrites | None = None  # envelope senders, on the way out
+    verp: str = ""  # the two delimiters, such as "+="; "": no VERP
+    verp_senders: tuple[AddressPattern, ...] = ()  # only theirs; none: all
 
     def matches(self, sender_domain: str, domain: str) -> bool:
         """Tell whether mail between the domains is meant; the null sender's is ""."""
@@ -112,7 +117,12 @@ class Routes:
         return DEFAULT_ROUTE
 
     def destination(self, sender: str, domain: str) -> str:
-        """Return the key under which the queue gathers such mail: what one session can serve."""
+        """Return the key under which the queue gathers such mail: what one session can serve.
+
+        Without a domain: of an alias, about which there is only to report.
+        """
+        if not domain:
+            return "alias:"
         route = self.choose(sender, domain)
         match route.target:
             case Mx():

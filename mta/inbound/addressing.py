@@ -73,7 +73,7 @@ def aim(
     addresses: Addresses, address: str, rcpt: Rcpt, client: Client, now_ms: int
 ) -> Aim | Refusal | None:
     """Say where ``address`` leads; None: it is neither ours nor in any table."""
-    before = _returned if _is_srs(addresses, address) else _rewritten
+    before = _returned if is_srs(addresses, address) else _rewritten
     looked_up = before(addresses, address, client, now_ms)
     if looked_up is None or isinstance(looked_up, Refusal):
         return looked_up
@@ -85,7 +85,8 @@ def aim(
     return Aim(recipients, (*remarks, *_told(found.steps)))
 
 
-def _is_srs(addresses: Addresses, address: str) -> bool:
+def is_srs(addresses: Addresses, address: str) -> bool:
+    """Tell whether ``address`` is one for bounces, as far as it says so itself."""
     return addresses.srs is not None and addresses.srs.claims(address)
 
 

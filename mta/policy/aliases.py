@@ -92,7 +92,7 @@ class LocalAddresses:
     def expand(self, address: str) -> Expansion:
         """Return what an address in a domain of ours comes to; ``UnknownAddress``, ``Endless``."""
         search = _Search(self)
-        search.visit(address, (), "")
+        search.visit(address, (), "", asked=True)
         return Expansion(address, tuple(search.finals.values()), tuple(search.steps), search.known)
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -103,7 +103,7 @@ class LocalAddresses:
                 address = f"{quoted(local or 'anybody')}@{name}"
                 try:
                     search = _Search(self, strict=True)
-                    search.visit(address, (), "")
+                    search.visit(address, (), "", asked=True)
                 except (Endless, UnknownAddress) as error:
                     yield entry.where, str(error)
                     break
@@ -150,6 +150,7 @@ class _Search:
     """One expansion."""
 
     def __init__(self, table: LocalAddresses, *, strict: bool = False) -> None:
+        """Look for a client; or, if ``strict``, for faults of the table itself."""
         self._table = table
         self._strict = strict
         self.finals: dict[str, Final] = {}
@@ -157,8 +158,11 @@ class _Search:
         self._done: set[tuple[str, str]] = set()
         self.known = True
 
-    def visit(self, address: str, chain: tuple[str, ...], owner: str) -> None:
-        """Follow ``address``; ``chain``: the entries that have led to it."""
+    def visit(self, address: str, chain: tuple[str, ...], owner: str, *, asked: bool) -> None:
+        """Follow ``address``; ``chain``: the entries that have led to it.
+
+        ``asked``: its name is the client's, not the table's.
+        """
         table = self._table
         name, _, domain = folded(address).rpartition("@")
         if not table.ours(domain):
@@ -166,7 +170,7 @@ class _Search:
             return
         found = table.entry(address)
         if found is None:
-            self._mailbox(address, name, domain, owner, asked=not chain)
+            self._mailbox(address, name, domain, owner, asked=asked)
             return
         key, entry = found
         if chain and chain[-1] == key:
@@ -177,18 +181,25 @@ class _Search:
         if (f"{name}@{domain}", key) in self._done:
             return
         self._done.add((f"{name}@{domain}", key))
-        self._follow(address, key, entry, chain, owner)
+        self._follow(address, key, entry, (chain, owner), asked=asked)
 
     def _follow(
-        self, address: str, key: str, entry: Entry, chain: tuple[str, ...], owner: str
+        self,
+        address: str,
+        key: str,
+        entry: Entry,
+        so_far: tuple[tuple[str, ...], str],
+        *,
+        asked: bool,
     ) -> None:
+        chain, owner = so_far
         domain = folded(address).rpartition("@")[2]
         if not key.startswith("@"):
             owner = self._table.owner(f"{key.rpartition('@')[0]}@{domain}") or owner
         targets = tuple(self._whole(one, split(address)[0], domain) for one in entry.targets)
         self.steps.append(Step(address, targets, entry.where))
-        for one in targets:
-            self.visit(one, (*chain, key), owner)
+        for written, one in zip(entry.targets, targets, strict=True):
+            self.visit(one, (*chain, key), owner, asked=asked and written.startswith("@"))
 
     @staticmethod
     def _whole(target: str, local: str, domain: str) -> str:
@@ -201,7 +212,7 @@ class _Search:
         table = self._table
         known = table.is_mailbox(name, domain) or name == "postmaster"  # RFC 5321 §4.5.1
         closed = table.domains[domain].closed
-        if closed and not known and (asked or self._strict):
+        if closed and not known and asked is not self._strict:
             raise UnknownAddress(f"{address} is not among the addresses of {domain}")
         if asked:
             self.known = known

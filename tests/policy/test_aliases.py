@@ -92,6 +92,9 @@ def test_a_domain_can_stand_for_another() -> None:
     aliases = table({"@two.example": "@example.org", "info@example.org": "ann"})
     assert to(aliases, "bob@two.example") == ["bob@example.org"]
     assert to(aliases, "info@two.example") == ["ann@example.org"]
+    assert list(aliases.problems()) == []
+    with pytest.raises(UnknownAddress):
+        aliases.expand("nobody@two.example")
 
 
 def test_who_names_itself_ends_there() -> None:
