@@ -238,7 +238,8 @@ def _reply(outcome: Outcome) -> str:
 
 def _peer(peer: Peer) -> str:
     """Say who was talked to, and how privately."""
-    where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "") + f":{peer.port}"
+    where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "")
+    where += f":{peer.port}" if peer.port else ""
     tls = peer.tls
     if tls.level is TlsLevel.NONE:
         private = f"in the clear: {v(tls.why)}" if tls.why else "in the clear"

@@ -12,6 +12,7 @@ from typing import Literal
 
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
+from mta.config.build_mailboxes import mailboxes
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -76,6 +77,9 @@ def _listener(settings: Settings, one: Listener) -> ListenerSettings:
         mechanisms=mechanisms(settings, one),
         client_certificates=ClientCertificates(one.client_certificate),
         submission=one.auth == "required" if one.submission is None else one.submission,
+        proxy=one.proxy,
+        xclient=one.xclient,
+        xclient_login=one.xclient_login,
     )
 
 
@@ -98,8 +102,10 @@ def session_limits(settings: Settings) -> SessionLimits:
         hops=limits.hops,
         connections=limits.connections,
         connections_per_client=limits.connections_per_client,
+        ipv6_prefix=limits.ipv6_prefix,
         errors=limits.errors,
         idle_commands=limits.idle_commands,
+        proxy_timeout_s=_s(times.proxy),
         handshake_timeout_s=_s(times.handshake),
         command_timeout_s=_s(times.command),
         data_timeout_s=_s(times.data),
@@ -217,7 +223,7 @@ def _target(route: RouteSection) -> Target:
         return _smarthost(route.smarthost)
     if route.error is not None:
         return Refuse(route.error.code, route.error.enhanced, route.error.text)
-    return Discard()
+    return mailboxes(route) or Discard()
 
 
 def _smarthost(one: SmarthostTarget) -> Smarthost:

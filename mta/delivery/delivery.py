@@ -1,8 +1,9 @@
 """Delivery: one job in, one outcome for each of its recipients out.
 
-The walk: route → hosts → addresses → session, until nobody is left or no host is.  What a
-failure on the way means is decided in ``attempt``; nothing here writes anywhere.  Concurrency
-is the scheduler's: each job uses one connection at a time.
+The walk: route → hosts → addresses → session, until nobody is left or no host is; mail for a
+Maildir is ``mailboxes``' business.  What a failure on the way means is decided in ``attempt``;
+nothing here writes to the spool.  Concurrency is the scheduler's: each job uses one connection
+at a time.
 """
 
 import time
@@ -17,9 +18,10 @@ from twisted.logger import Logger
 from mta.delivery import senders
 from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
+from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
-from mta.delivery.routes import DEFAULT_ROUTE, Discard, Mx, Refuse, Route, Smarthost
+from mta.delivery.routes import DEFAULT_ROUTE, Discard, Maildir, Mx, Refuse, Route, Smarthost
 from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
@@ -72,6 +74,7 @@ class Delivery:
         self._emit = emit
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
+        self._mailboxes = Mailboxes(reactor)
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
@@ -88,6 +91,7 @@ class Delivery:
 
     def stop(self) -> Deferred[None]:
         """Say good-bye on all idle connections; those in use are their jobs' business."""
+        self._mailboxes.stop()
         return self._pool.stop()
 
     async def _deliver(self, job: Job, settings: DeliverySettings) -> list[Outcome]:
@@ -105,20 +109,21 @@ class Delivery:
         self, job: Job, settings: DeliverySettings, outcomes: list[Outcome]
     ) -> None:
         for route, domain, recipients in _by_route(job, settings):
-            if not domain and recipients[0].role.reported_only:
+            if recipients[0].role.reported_only:
                 outcomes += senders.expanded(recipients)
                 continue
-            match route.target:
-                case Discard():
-                    outcomes += _discarded(route, recipients)
-                case Refuse():
-                    outcomes += _refused(route.target, recipients)
-                case Mx() | Smarthost() if senders.plain(recipients, route):
-                    outcomes += await self._attempt(job, route, domain, recipients, settings)
-                case Mx() | Smarthost():
-                    await self._renamed(job, route, domain, recipients, settings, outcomes)
+            if senders.plain(recipients, route):
+                outcomes += await self._bring(job, route, domain, recipients, settings)
+                continue
+            envelope, now_ms = job.envelope, self._now_ms()
+            groups = senders.by_sender(envelope, recipients, route, settings.addresses, now_ms)
+            for sender, some in groups.items():
+                renamed = replace(job, envelope=replace(envelope, sender=sender))
+                made = await self._bring(renamed, route, domain, some, settings)
+                told = "" if sender == envelope.sender else sender
+                outcomes += [replace(one, sender=told) for one in made]
 
-    async def _attempt(
+    async def _bring(
         self,
         job: Job,
         route: Route,
@@ -126,29 +131,21 @@ class Delivery:
         recipients: list[Recipient],
         settings: DeliverySettings,
     ) -> list[Outcome]:
-        attempt = Attempt(recipients)
-        keep = settings.transcripts
-        record = None if keep == "none" else Recorder(self._reactor.seconds)
-        await self._send(attempt, job, route, domain, (settings, record))
-        return _with_transcript(attempt.outcomes(), record, every=keep == "all")
-
-    async def _renamed(
-        self,
-        job: Job,
-        route: Route,
-        domain: str,
-        recipients: list[Recipient],
-        settings: DeliverySettings,
-        outcomes: list[Outcome],
-    ) -> None:
-        """Send in transactions of their own to those who are told another sender."""
-        envelope = job.envelope
-        groups = senders.by_sender(envelope, recipients, route, settings.addresses, self._now_ms())
-        for sender, some in groups.items():
-            renamed = replace(job, envelope=replace(envelope, sender=sender))
-            made = await self._attempt(renamed, route, domain, some, settings)
-            told = "" if sender == envelope.sender else sender
-            outcomes += [replace(one, sender=told) for one in made]
+        """Bring the message to where the route leads."""
+        match route.target:
+            case Discard():
+                return _discarded(route, recipients)
+            case Refuse():
+                return _refused(route.target, recipients)
+            case Maildir():
+                there = (route.target, settings.host_name)
+                return await self._mailboxes.deliver(job, recipients, *there)
+            case Mx() | Smarthost():
+                attempt = Attempt(recipients)
+                keep = settings.transcripts
+                record = None if keep == "none" else Recorder(self._reactor.seconds)
+                await self._send(attempt, job, route, domain, (settings, record))
+                return _with_transcript(attempt.outcomes(), record, every=keep == "all")
 
     async def _send(
         self,
@@ -310,6 +307,8 @@ class _Walk:
 
     async def _addresses(self, host: str) -> Sequence[str]:
         """Return the addresses to try; the families come by turns."""
+        if host.startswith("/"):  # a unix socket
+            return ("",)
         if host.startswith("["):
             return (literal_address(host),)
         if is_address(host):

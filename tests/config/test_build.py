@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mta.config import ConfigError, Settings, build
-from mta.delivery.routes import Discard, Mx, Refuse, Smarthost
+from mta.delivery.routes import Discard, Lmtp, Maildir, Mx, Refuse, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
 from mta.dkim.sign import SigningSettings
@@ -127,6 +127,39 @@ def test_routes(configured: Configured, tmp_path: Path):
         "s.example", 587, "starttls", "u", "hunter2"
     )
     assert routes.destination("x@news.example.org", "example.net") == "smarthost:provider"
+
+
+def test_mailboxes(configured: Configured):
+    """LMTP by socket and by TCP, and Maildirs; each destination is known by where it is."""
+    routes = build.routes(
+        configured(
+            """
+            [[route]]
+            name = "store"
+            recipient_domains = ["a.example"]
+            lmtp = { socket = "/run/dovecot/lmtp" }
+            [[route]]
+            name = "far"
+            recipient_domains = ["b.example"]
+            lmtp = { host = "store.example", port = 24, tls = "starttls" }
+            [[route]]
+            name = "boxes"
+            maildir = { path = "/var/mail/{domain}/{local}/", create = true, delimiter = "+" }
+            """
+        )
+    )
+
+    def target(domain: str) -> object:
+        return routes.choose("", domain).target
+
+    assert target("a.example") == Lmtp("/run/dovecot/lmtp", 0, "none")
+    assert target("b.example") == Lmtp("store.example", 24, "starttls")
+    assert target("c.example") == Maildir("/var/mail/{domain}/{local}", create=True, delimiter="+")
+    assert [routes.destination("", domain) for domain in ("a.example", "b.example", "c")] == [
+        "lmtp:/run/dovecot/lmtp",
+        "lmtp:store.example:24",
+        "maildir:boxes",
+    ]
 
 
 def test_smarthost_ports(configured: Configured):
