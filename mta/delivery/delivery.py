@@ -83,6 +83,8 @@ class Delivery:
 
     def destination(self, sender: str, domain: str) -> str:
         """Return the key under which mail from ``sender`` to ``domain`` is gathered."""
+        if not domain:  # an alias, about which there is only to report
+            return "alias:"
         return self._settings.routes.destination(sender, domain)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:

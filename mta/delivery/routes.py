@@ -140,12 +140,7 @@ class Routes:
         return DEFAULT_ROUTE
 
     def destination(self, sender: str, domain: str) -> str:
-        """Return the key under which the queue gathers such mail: what one session can serve.
-
-        Without a domain: of an alias, about which there is only to report.
-        """
-        if not domain:
-            return "alias:"
+        """Return the key under which the queue gathers such mail: what one session can serve."""
         route = self.choose(sender, domain)
         match route.target:
             case Mx():

@@ -33,8 +33,8 @@ from mta.smtp.events import (
 from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
-from mta.spool.intake import Remark
 from mta.smtp.xclient import XClient
+from mta.spool.intake import Remark
 from mta.tls.clients import ClientCertificate
 
 Said: TypeAlias = Reply | StoredKeys | None  # None: go on
