@@ -20,6 +20,7 @@ from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
+from mta.delivery.sites import SiteFinder
 from mta.dkim.signer import Signer
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
@@ -260,6 +261,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         values.node_name(settings),
         log,
         signer=signer,
+        names=SiteFinder(exchangers, reactor.seconds),
     )
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     inbound = Inbound(

@@ -157,6 +157,7 @@ class Story:
             f"took {seconds((attempt.ended_ms - attempt.started_ms) / 1000)}:"
             f" connect {seconds(outcome.timing.connect)},"
             f" transmit {seconds(outcome.timing.transmit)}; by {v(attempt.node)}"
+            f"{f', site {v(attempt.site)}' if attempt.site else ''}"
         )
         if attempt.cause:
             yield v(attempt.cause)

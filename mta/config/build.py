@@ -36,7 +36,7 @@ from mta.inbound.settings import (
 from mta.policy.addresses import Addresses
 from mta.policy.matching import AddressPattern
 from mta.policy.rewriting import Rewrites
-from mta.queue.destinations import Limits
+from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
 from mta.smtp.mechanisms import MECHANISMS
@@ -252,7 +252,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
             initial=queue.initial_concurrency,
             concurrency=queue.concurrency,
             total=queue.total_concurrency,
-            share=queue.active_recipients_per_destination,
+            share=queue.active_recipients_per_site,
             dead_after=queue.down_after,
             dead_min_s=_s(queue.down_min),
             dead_max_s=_s(queue.down_max),

@@ -271,7 +271,7 @@ class Transaction:
         octets = len(last) if whole else 0
         release_ms, held = self._asked.release_ms, self.rulings.held
         at_once = release_ms is None and not held
-        reservation = handover.reserve(count, octets) if at_once else None
+        reservation = handover.reserve(count, octets, self._origin.owner) if at_once else None
         attempts = 0 if reservation is None else 1
         recipients = self._addressees.recipients(attempts)
         envelope = self._envelope(eight_bit)

@@ -176,6 +176,7 @@ attempts = Table(
     _text("state"),  # what became of the recipient
     _ms("next_attempt_ms"),
     _text("cause"),  # our own reason for the state, where the verdict is not all of it
+    _text("site", server_default=""),  # its name: whose hosts were to take the mail
     Column("code", Integer, nullable=False),
     _text("enhanced"),
     _text("text"),
@@ -351,5 +352,5 @@ _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0009"
+REVISION = "0010"
 """The revision of the migrations that leads to these tables."""

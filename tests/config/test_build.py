@@ -20,7 +20,7 @@ from mta.inbound.settings import (
     SessionLimits,
     TlsMode,
 )
-from mta.queue.destinations import Limits
+from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
 from mta.smtp.mechanisms import PASSWORDS
@@ -194,7 +194,7 @@ def test_queue_settings(configured: Configured):
         concurrency = 2
         total_concurrency = 3
         active_recipients = 40
-        active_recipients_per_destination = 4
+        active_recipients_per_site = 4
         active_memory = "1MiB"
         down_after = 6
         down_min = "7s"

@@ -97,7 +97,8 @@ class Queue:
         self.reserved = 0
         self.handed = []
 
-    def reserve(self, recipients, octets):
+    def reserve(self, recipients, octets, owner):
+        self.owner = owner
         if not self.room:
             return None
         self.reserved += recipients
