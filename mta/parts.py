@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from mta.auth.credentials import Accounts
 from mta.config import build as values
 from mta.config.build_addresses import addresses as addresses_of
+from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
@@ -24,6 +25,7 @@ from mta.delivery.sites import SiteFinder
 from mta.dkim.signer import Signer
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
+from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
 from mta.log.mail_log import MailLog, Stamp
@@ -36,6 +38,7 @@ from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tls.level import ClientTls
+from mta.verify.message import Verifier
 
 EX_UNAVAILABLE = 69  # sysexits.h
 EX_CANTCREAT = 73
@@ -69,6 +72,8 @@ class Parts:
     inbound: Inbound
     signer: Signer
     gate: Gate
+    lists: Lists
+    verifier: Verifier
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -99,6 +104,8 @@ class Parts:
         self.gate.shared.start()
         self.accounts.start()
         self.signer.start()
+        self.verifier.start()
+        self.lists.start()
         self.scheduler.start()
 
     def _open_log(self) -> None:
@@ -146,6 +153,8 @@ class Parts:
         self.scheduler.use(queue)
         self.signer.rules = rules
         self.gate.use(policy)
+        self.verifier.settings = verify_settings(settings)
+        self.lists.use(blocklists(settings), dnsbl_test_s(settings))
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
@@ -173,6 +182,8 @@ class Parts:
         await self.gate.shared.stop()
         self.accounts.stop()
         self.signer.stop()
+        self.lists.stop()
+        self.verifier.stop()
         await self.database.stop()
         self.log(Note("info", "service", "stopped"))
         self.log.close()
@@ -264,6 +275,8 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         names=SiteFinder(exchangers, reactor.seconds),
     )
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
+    lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
+    verifier = Verifier(reactor, resolver, verify_settings(settings))
     inbound = Inbound(
         reactor,
         values.inbound_settings(settings, ours),
@@ -274,8 +287,10 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         emit=log,
         signer=signer,
         gate=gate,
+        lists=lists,
+        verifier=verifier,
     )
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery,
-        scheduler, inbound, signer, gate,
+        scheduler, inbound, signer, gate, lists, verifier,
     )  # fmt: skip

@@ -240,7 +240,7 @@ def _reply(outcome: Outcome) -> str:
 def _peer(peer: Peer) -> str:
     """Say who was talked to, and how privately."""
     where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "")
-    where += f":{peer.port}" if peer.port else ""
+    where += "" if peer.is_path else f":{peer.port}"
     tls = peer.tls
     if tls.level is TlsLevel.NONE:
         private = f"in the clear: {v(tls.why)}" if tls.why else "in the clear"
@@ -249,7 +249,7 @@ def _peer(peer: Peer) -> str:
         why = f", not verified: {v(tls.why)}" if tls.why else ""
         private = f"TLS {tls.level.value} ({how}){why}"
     use = f", transaction {peer.use} of the connection" if peer.use > 1 else ""
-    return f"{where}, {private}{use}"
+    return f"{where}{use}" if peer.is_path else f"{where}, {private}{use}"
 
 
 def _required(tls: Tls) -> Iterator[str]:

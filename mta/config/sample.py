@@ -48,6 +48,10 @@ _EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"name": "clients", "per": "client", "connections_per_hour": 2000, "sessions": 50},
     ),
     "hold": ({"name": "huge", "min_size": "25MiB", "recipient_domains": ["example.com"]},),
+    "dnsbl": (
+        {"zone": "zen.dnsbl.example", "codes": ["127.0.0.2-127.0.0.11"]},
+        {"zone": "strict.dnsbl.example", "action": "record"},
+    ),
     "domain": (
         {"name": "example.org", "recipients": ["ann", "bob"], "aliases": {"staff": ["ann", "bob"]}},
         {"name": "example.com", "catch_all": ["ann@example.org"]},

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr
 from mta.config.address_sections import Addresses, Domain, Rewrite, Srs
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
+from mta.config.incoming_sections import Dnsbl, Incoming
 from mta.config.limit_sections import Limits, Requests, Timeouts
 from mta.config.oauth_section import Oauth
 from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
@@ -63,6 +64,8 @@ class Settings(Section):
     limit: tuple[Limit, ...] = Field((), description=Limit.__doc__)
     hold: tuple[Hold, ...] = Field((), description=Hold.__doc__)
     recipients: Recipients = table()
+    incoming: Incoming = table()
+    dnsbl: tuple[Dnsbl, ...] = Field((), description=Dnsbl.__doc__)
     guard: Guard = table()
     brake: Brake = table()
     timeouts: Timeouts = table()
@@ -83,6 +86,7 @@ class Settings(Section):
         for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
             yield from _doubles(table_name, "name", [one.name for one in rules])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
+        yield from _doubles("dnsbl", "zone", [one.zone for one in self.dnsbl])
         yield from _doubles("domain", "name", [one.name for one in self.domain])
         yield from _doubles("rewrite", "name", [one.name for one in self.rewrite])
         yield from self._domains()

@@ -326,8 +326,9 @@ def _go_on(record: Recorder, connection: Connection, site: Site) -> None:
     connection.record = record
     if connection.secrets is not None:
         record.beware(connection.secrets)
+    where = site.socket or f"{site.host}[{connection.address}]:{site.port}"
     record.note(
-        f"connection to {site.host}[{connection.address}]:{site.port} used again,"
+        f"connection to {where} used again,"
         f" for the message after {connection.uses}; {told(connection.tls)}"
     )
 

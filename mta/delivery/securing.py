@@ -57,5 +57,6 @@ def of_smarthost(target: Smarthost) -> Requirement:
     """Return what a session with a smarthost, or by LMTP, has to come to."""
     requirement = _SMARTHOST[target.tls]
     if isinstance(target, Lmtp):
-        return replace(requirement, why="the route to the mailboxes")
+        # A unix socket goes without saying
+        return replace(requirement, why="the route to the mailboxes" if target.port else "")
     return requirement

@@ -16,6 +16,7 @@ from mta.inbound.client import Client
 from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
+from mta.inbound.stranger import stranger
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
@@ -73,6 +74,7 @@ class Dialogue:
         self._client = client
         self._introduce = introduce
         self._trusted = client.trusted(listener)
+        self._stranger = stranger(reception, listener, client.host, trusted=self._trusted)
         self._core = core
         self._transaction: Transaction | None = None
         self._passage = reception.gate.arrive(listener.name, client.host)
@@ -103,6 +105,11 @@ class Dialogue:
     def unwelcome(self) -> Ruling:
         """What the policy says of the connection as such."""
         return self._passage.refusal
+
+    def arrive(self) -> None:
+        """The client is about to be greeted."""
+        if self._stranger is not None:
+            self._stranger.arrive()
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
@@ -152,18 +159,22 @@ class Dialogue:
             return self._refuse("MAIL", *refused, mail.sender)
         if ruling is not None and ruling.rewrite:
             mail = replace(mail, sender=ruling.rewrite)
+        origin, verification = self.origin(utf8=mail.utf8), None
+        if self._stranger is not None and not self.login:
+            verification = self._stranger.message(origin, mail.sender, rulings)
         if self._settings.addresses is not None:
             mail = self._canonical(mail, rulings)
         self._transaction = Transaction(
             self._reception,
             self._settings,
-            self.origin(utf8=mail.utf8),
+            origin,
             mail,
             submission=self._submission,
             passage=self._passage,
             rulings=rulings,
             asked=asked,
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
+            verification=verification,
         )
         return requests.accepted(mail.wanted, asked, OK_MAIL)
 
@@ -201,9 +212,10 @@ class Dialogue:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
-        if ruling is None:
+        listed = self._stranger is not None and not self.login and self._stranger.listed(address)
+        if ruling is None and not listed:
             return self._add(transaction, address, rcpt)
-        return self._ruled(transaction, address, rcpt, ruling)
+        return self._ruled(transaction, address, rcpt, ruling, listed=listed)
 
     def _led(
         self, transaction: Transaction, address: str, rcpt: Rcpt, *, outside: bool
@@ -216,9 +228,14 @@ class Dialogue:
         found = addressing.aim(addresses, address, rcpt, client, self._reception.now_ms())
         if isinstance(found, addressing.Refusal):
             return self._refuse("RCPT", found.reply, found.reason, transaction.sender, address)
-        return None if found is None else self._aimed(transaction, address, found)
+        if found is None:
+            return None
+        listed = self._stranger is not None and not self.login and self._stranger.listed(address)
+        return self._aimed(transaction, address, found, listed=listed)
 
-    async def _aimed(self, transaction: Transaction, address: str, aim: addressing.Aim) -> Reply:
+    async def _aimed(
+        self, transaction: Transaction, address: str, aim: addressing.Aim, *, listed: bool
+    ) -> Reply:
         """Go on with RCPT for what an address stands for, as far as the policy lets mail go."""
         count = transaction.count
         refused: tuple[Reply, str] | None = None
@@ -235,6 +252,8 @@ class Dialogue:
                 aim = aim.without(one, said[1])
         if refused is not None and not aim.goals:
             return self._refuse("RCPT", *refused, transaction.sender, address)
+        if (refused := await self._judged(transaction, listed=listed)) is not None:
+            return self._refuse("RCPT", *refused, transaction.sender, address)
         answer = transaction.add_aim(aim)
         if not answer.positive:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
@@ -246,12 +265,22 @@ class Dialogue:
         address: str,
         rcpt: Rcpt,
         ruling: Ruling | Awaitable[Ruling],
+        *,
+        listed: bool,
     ) -> Reply:
-        """Go on with RCPT when the policy has had its say."""
+        """Go on with RCPT when the policy, and lists of clients, have had their say."""
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
+        if (refused := await self._judged(transaction, listed=listed)) is not None:
+            return self._refuse("RCPT", *refused, transaction.sender, address)
         return self._add(transaction, address, rcpt)
+
+    async def _judged(self, transaction: Transaction, *, listed: bool) -> tuple[Reply, str] | None:
+        """Ask the lists of clients, where they are to be asked; a refusal and its reason."""
+        if not listed or self._stranger is None:
+            return None
+        return await self._stranger.judge(transaction.rulings)
 
     def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:
         answer = transaction.add(address, rcpt.notify, rcpt.orcpt)
@@ -302,6 +331,10 @@ class Dialogue:
         if refusal is None:
             self._passage.end()
             self._client, self._trusted = client, client.trusted(self._listener)
+            self._stranger = stranger(
+                self._reception, self._listener, client.host, trusted=self._trusted
+            )
+            self.arrive()
             self._passage = self._reception.gate.arrive(self._listener.name, client.host)
             ruling = self._authentication.begin_anew(self._passage, login)
             if ruling is not None:

@@ -26,6 +26,7 @@ from mta.inbound.head import Head
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
+from mta.inbound.verification import Unwelcome, Verification
 from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin
 from mta.mail.events import Accepted, Note, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
@@ -66,10 +67,12 @@ class Transaction:
         rulings: Rulings,
         asked: Asked = NOTHING,
         highest: int | None = None,
+        verification: Verification | None = None,
     ) -> None:
         """``submission``: the message is new and what its header lacks is added (RFC 6409 §8).
 
         ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
+        ``verification``: it comes from outside, and is verified.
         """
         self._asked = asked
         self._reception = reception
@@ -84,7 +87,7 @@ class Transaction:
         self._id = new_queue_id(self._created_ms)
         self._head = Head(
             settings, passage, rulings, origin, self._id, self._created_ms,
-            submission=submission, highest=highest,
+            submission=submission, highest=highest, verification=verification,
         )  # fmt: skip
         self._pieces: list[bytes] = []
         self._held = 0  # octets in ``_pieces``, and in the head of a message being signed
@@ -93,7 +96,9 @@ class Transaction:
         self._complete = False  # all of it has arrived
         self._touched = False  # there may be chunks in the spool
         self._top = b""  # chunk 0, if it could not be stored before all others
-        self._signature = self._begin_signature(submission=submission)
+        self._verification = verification
+        # What makes fields that go on top when all has arrived: never both.
+        self._topping = verification or self._begin_signature(submission=submission)
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
@@ -143,8 +148,8 @@ class Transaction:
             self._complete = True
             chunk = self._chunk(last=True)
             self._failure = self._failure or await self._judge()
-            if self._signature is not None and self._failure is None:
-                chunk = await self._sign(self._signature, chunk)
+            if self._topping is not None and self._failure is None:
+                chunk = await self._put_on_top(self._topping, chunk)
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
         refusal = end.refusal or self._failure
         self._release()
@@ -157,6 +162,8 @@ class Transaction:
     async def abandon(self) -> None:
         """Forget it all; nothing stays in the spool."""
         self._release()
+        if self._verification is not None:
+            self._verification.cancel()
         if not self._touched:
             return
         self._touched = False
@@ -192,12 +199,12 @@ class Transaction:
             await self._store(chunk)
         self._release()
         if self._failure is None:
-            if self._signature is not None:
-                self._hold(len(self._signature.head))
+            if self._topping is not None:
+                self._hold(len(self._topping.head))
             self._keep(data)
 
     async def _store(self, chunk: bytes) -> None:
-        first = 1 if self._signature is not None and self._signature.head else 0
+        first = 1 if self._topping is not None and self._topping.head else 0
         number = first + self._stored
         self._touched = True
         try:
@@ -215,15 +222,19 @@ class Transaction:
             return None
         return Signature(signer, self._id, self._created_ms, emit)
 
-    async def _sign(self, signature: Signature, last: bytes) -> bytes:
-        """Put the signature on top; return the last chunk, which is all if nothing was stored."""
+    async def _put_on_top(self, topping: Signature | Verification, last: bytes) -> bytes:
+        """Put its fields on top; return the last chunk, which is all if nothing was stored."""
         try:
-            fields = await signature.make()
+            fields = await topping.make()
+        except Unwelcome as refused:
+            self._passage.not_accepted()
+            self._failure, self._reason = refused.reply, str(refused)
+            return last
         except BaseException as error:
             self._failure = self._not_accepted(error)
             return last
         self._size += len(fields)
-        head = fields + signature.head
+        head = fields + topping.head
         if not self._stored:
             return head + last if head else last
         self._top = head
@@ -236,9 +247,9 @@ class Transaction:
             pieces = self._headed(pieces)
         chunk = b"".join(pieces)
         self._size += len(chunk)
-        if self._signature is None or self._failure is not None:
+        if self._topping is None or self._failure is not None:
             return chunk
-        return self._signature.see(chunk, last=last)
+        return self._topping.see(chunk, last=last)
 
     def _headed(self, pieces: list[bytes]) -> list[bytes]:
         """Have the head of the message seen to."""
