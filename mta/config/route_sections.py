@@ -16,6 +16,7 @@ from mta.config.section import Conflict, Section
 from mta.config.values import (
     AddressPattern,
     DomainPattern,
+    FilePath,
     Host,
     Name,
     SecretCredential,
@@ -65,8 +66,23 @@ class SmarthostTarget(Section):
         None, description="Or: name of the file in $CREDENTIALS_DIRECTORY that has it."
     )
 
+    client_certificate: FilePath | None = Field(
+        None,
+        description="PEM file: the certificate that we show there, then its intermediates.",
+        examples=["/etc/mta/relay.pem"],
+    )
+    client_key: FilePath | None = Field(
+        None, description="PEM file: its private key.", examples=["/etc/mta/relay.key"]
+    )
+
     def conflicts(self) -> Iterator[Conflict]:
         """Yield credentials that are incomplete, double, or would go in the clear."""
+        if (self.client_certificate is None) != (self.client_key is None):
+            missing = "client_key" if self.client_key is None else "client_certificate"
+            given = "client_certificate" if self.client_key is None else "client_key"
+            yield Conflict((given,), f"needs {missing}", (missing,))
+        if self.client_certificate is not None and self.tls == "none":
+            yield Conflict(("client_certificate",), "needs TLS", ("tls",))
         yield from one_secret(self, "password")
         if self.login and self.password is None:
             yield Conflict(

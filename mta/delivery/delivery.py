@@ -11,18 +11,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from mta.delivery import senders
+from mta.delivery import nowhere, senders
 from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
 from mta.delivery.routes import DEFAULT_ROUTE, Discard, Maildir, Mx, Refuse, Route, Smarthost
-from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
+from mta.delivery.securing import (
+    DaneFacts,
+    Securing,
+    is_address,
+    local_of_route,
+    of_smarthost,
+    wishes_of,
+)
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.transcript import Recorder, told
@@ -31,7 +37,7 @@ from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
-from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.mail.outcome import Outcome, Peer, Timing, Verdict
 from mta.mail.security import ANYTHING, Requirement, Skip
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
@@ -65,8 +71,11 @@ class Delivery:
         tls: ClientTls,
         emit: Emit,
         *,
+        dane: DaneFacts | None = None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
+        """``dane`` answers for DANE; None: nobody validates DNSSEC here."""
+        self._dane = dane
         self._now_ms = now_ms
         self._reactor = reactor
         self._settings = settings
@@ -112,7 +121,7 @@ class Delivery:
     ) -> None:
         for route, domain, recipients in _by_route(job, settings):
             if recipients[0].role.reported_only:
-                outcomes += senders.expanded(recipients)
+                outcomes += nowhere.expanded(recipients)
                 continue
             if senders.plain(recipients, route):
                 outcomes += await self._bring(job, route, domain, recipients, settings)
@@ -136,9 +145,9 @@ class Delivery:
         """Bring the message to where the route leads."""
         match route.target:
             case Discard():
-                return _discarded(route, recipients)
+                return nowhere.discarded(route, recipients)
             case Refuse():
-                return _refused(route.target, recipients)
+                return nowhere.refused(route.target, recipients)
             case Maildir():
                 there = (route.target, settings.host_name)
                 return await self._mailboxes.deliver(job, recipients, *there)
@@ -164,7 +173,7 @@ class Delivery:
             securing = None
             if isinstance(target, Mx):
                 local = local_of_route(route.name, target)
-                securing = Securing(settings.security, local, wishes_of(job.envelope))
+                securing = Securing(settings.security, local, wishes_of(job.envelope), self._dane)
             walk = _Walk(self, attempt, message, settings, securing, record)
             for host in (await self._hosts(target, domain))[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
@@ -250,7 +259,7 @@ class _Walk:
         if isinstance(site.target, Smarthost):
             return of_smarthost(site.target)
         assert self._securing is not None
-        return await self._securing.requirement(where)
+        return await self._securing.requirement(where, site.port)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
@@ -357,11 +366,6 @@ def literal_address(domain: str) -> str:
     return address
 
 
-def is_address(text: str) -> bool:
-    """Tell whether ``text`` is an IPv4 or IPv6 address."""
-    return isIPAddress(text) or isIPv6Address(text)
-
-
 def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str, list[Recipient]]]:
     """Gather the recipients by where the routes say *now* that they go: as a rule, one group."""
     groups: dict[tuple[str, str], tuple[Route, str, list[Recipient]]] = {}
@@ -374,26 +378,3 @@ def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str
         group = groups.setdefault((route.name, domain), (route, domain, []))
         group[2].append(recipient)
     return groups.values()
-
-
-def _discarded(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
-    text = f"discarded by route {route.name}"
-    return [
-        Outcome(recipient.number, Verdict.DELIVERED, 0, "2.0.0", text, "route")
-        for recipient in recipients
-    ]
-
-
-def _refused(refuse: Refuse, recipients: Sequence[Recipient]) -> list[Outcome]:
-    return [
-        Outcome(
-            recipient.number,
-            Verdict.FAILED,
-            refuse.code,
-            refuse.enhanced,
-            refuse.text,
-            "route",
-            Blame.RECIPIENT,
-        )
-        for recipient in recipients
-    ]

@@ -17,10 +17,6 @@ from mta.policy.addresses import Addresses
 from mta.policy.matching import any_address
 
 _DAY_MS = 86_400_000
-_EXPANDED = {
-    Role.EXPANDED: "passed on to the addresses that it stands for",
-    Role.LIST: "given to the mailing list, which reports to its owner from here on",
-}
 
 
 def outgoing(
@@ -77,12 +73,4 @@ def interrupted(recipients: Sequence[Recipient], done: Sequence[Outcome]) -> lis
         Outcome(one.number, Verdict.DEFERRED, 0, "4.3.2", text, "local")
         for one in recipients
         if one.number not in numbers
-    ]
-
-
-def expanded(recipients: Sequence[Recipient]) -> list[Outcome]:
-    """Say of aliases that they have been expanded: that was done when the message came."""
-    return [
-        Outcome(one.number, Verdict.DELIVERED, 250, "2.1.5", _EXPANDED[one.role], "alias")
-        for one in recipients
     ]

@@ -16,7 +16,7 @@ from mta.inbound.client import Client
 from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
-from mta.inbound.stranger import stranger
+from mta.inbound.stranger import Stranger, stranger_of
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
@@ -74,14 +74,14 @@ class Dialogue:
         self._client = client
         self._introduce = introduce
         self._trusted = client.trusted(listener)
-        self._stranger = stranger(reception, listener, client.host, trusted=self._trusted)
+        self._stranger = stranger_of(reception, listener, client.host, trusted=self._trusted)
         self._core = core
         self._transaction: Transaction | None = None
         self._passage = reception.gate.arrive(listener.name, client.host)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
-            Rcpt: self._rcpt,
+            Rcpt: self._recipient,
             Data: self._data,
             Content: self._content,
             EndOfChunk: self._end_of_chunk,
@@ -153,15 +153,15 @@ class Dialogue:
         )
         if isinstance(asked, Reply):
             return self._refuse("MAIL", asked, "cannot be granted", mail.sender)
-        rulings = Rulings()
-        ruling = self._passage.mail(mail.sender)
+        rulings, sender = Rulings(), mail.sender
+        ruling = self._passage.mail(sender)
         if (refused := rulings.obey(ruling)) is not None:
             return self._refuse("MAIL", *refused, mail.sender)
         if ruling is not None and ruling.rewrite:
             mail = replace(mail, sender=ruling.rewrite)
         origin, verification = self.origin(utf8=mail.utf8), None
         if self._stranger is not None and not self.login:
-            verification = self._stranger.message(origin, mail.sender, rulings)
+            verification = self._stranger.message(origin, sender, rulings)
         if self._settings.addresses is not None:
             mail = self._canonical(mail, rulings)
         self._transaction = Transaction(
@@ -194,6 +194,21 @@ class Dialogue:
         rulings.remarks.append(Remark("rewrite", text, "addresses"))
         return replace(mail, sender=new)
 
+    def _recipient(self, rcpt: Rcpt) -> Reply | Later:
+        stranger = self._stranger
+        if stranger is None or self.login or not stranger.listed(rcpt.recipient):
+            return self._rcpt(rcpt)
+        return self._unless_listed(stranger, rcpt)
+
+    async def _unless_listed(self, stranger: Stranger, rcpt: Rcpt) -> Said:
+        """Take a stranger's recipient when lists of clients have had their say."""
+        transaction = self._transaction
+        assert transaction is not None
+        if (refused := await stranger.judge(transaction.rulings)) is not None:
+            return self._refuse("RCPT", *refused, transaction.sender, rcpt.recipient)
+        answer = self._rcpt(rcpt)
+        return answer if isinstance(answer, Reply) else await answer
+
     def _rcpt(self, rcpt: Rcpt) -> Reply | Later:
         transaction = self._transaction
         assert transaction is not None
@@ -212,10 +227,9 @@ class Dialogue:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
-        listed = self._stranger is not None and not self.login and self._stranger.listed(address)
-        if ruling is None and not listed:
+        if ruling is None:
             return self._add(transaction, address, rcpt)
-        return self._ruled(transaction, address, rcpt, ruling, listed=listed)
+        return self._ruled(transaction, address, rcpt, ruling)
 
     def _led(
         self, transaction: Transaction, address: str, rcpt: Rcpt, *, outside: bool
@@ -228,14 +242,9 @@ class Dialogue:
         found = addressing.aim(addresses, address, rcpt, client, self._reception.now_ms())
         if isinstance(found, addressing.Refusal):
             return self._refuse("RCPT", found.reply, found.reason, transaction.sender, address)
-        if found is None:
-            return None
-        listed = self._stranger is not None and not self.login and self._stranger.listed(address)
-        return self._aimed(transaction, address, found, listed=listed)
+        return None if found is None else self._aimed(transaction, address, found)
 
-    async def _aimed(
-        self, transaction: Transaction, address: str, aim: addressing.Aim, *, listed: bool
-    ) -> Reply:
+    async def _aimed(self, transaction: Transaction, address: str, aim: addressing.Aim) -> Reply:
         """Go on with RCPT for what an address stands for, as far as the policy lets mail go."""
         count = transaction.count
         refused: tuple[Reply, str] | None = None
@@ -252,8 +261,6 @@ class Dialogue:
                 aim = aim.without(one, said[1])
         if refused is not None and not aim.goals:
             return self._refuse("RCPT", *refused, transaction.sender, address)
-        if (refused := await self._judged(transaction, listed=listed)) is not None:
-            return self._refuse("RCPT", *refused, transaction.sender, address)
         answer = transaction.add_aim(aim)
         if not answer.positive:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
@@ -265,22 +272,12 @@ class Dialogue:
         address: str,
         rcpt: Rcpt,
         ruling: Ruling | Awaitable[Ruling],
-        *,
-        listed: bool,
     ) -> Reply:
-        """Go on with RCPT when the policy, and lists of clients, have had their say."""
+        """Go on with RCPT when the policy has had its say."""
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
-        if (refused := await self._judged(transaction, listed=listed)) is not None:
-            return self._refuse("RCPT", *refused, transaction.sender, address)
         return self._add(transaction, address, rcpt)
-
-    async def _judged(self, transaction: Transaction, *, listed: bool) -> tuple[Reply, str] | None:
-        """Ask the lists of clients, where they are to be asked; a refusal and its reason."""
-        if not listed or self._stranger is None:
-            return None
-        return await self._stranger.judge(transaction.rulings)
 
     def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:
         answer = transaction.add(address, rcpt.notify, rcpt.orcpt)
@@ -331,7 +328,7 @@ class Dialogue:
         if refusal is None:
             self._passage.end()
             self._client, self._trusted = client, client.trusted(self._listener)
-            self._stranger = stranger(
+            self._stranger = stranger_of(
                 self._reception, self._listener, client.host, trusted=self._trusted
             )
             self.arrive()

@@ -23,6 +23,7 @@ from mta.inbound.addressees import Addressees
 from mta.inbound.addressing import Aim
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.head import Head
+from mta.inbound.line_length import LINE_TOO_LONG, Lines
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
@@ -86,7 +87,7 @@ class Transaction:
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
         self._head = Head(
-            settings, passage, rulings, origin, self._id, self._created_ms,
+            settings, passage, rulings, origin, mail.sender, self._id, self._created_ms,
             submission=submission, highest=highest, verification=verification,
         )  # fmt: skip
         self._pieces: list[bytes] = []
@@ -99,6 +100,8 @@ class Transaction:
         self._verification = verification
         # What makes fields that go on top when all has arrived: never both.
         self._topping = verification or self._begin_signature(submission=submission)
+        lines = submission and settings.submission.refuse_long_lines and not mail.binary
+        self._lines = Lines() if lines else None
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
@@ -124,10 +127,17 @@ class Transaction:
             return None
         short = self._reception.held > self._settings.limits.memory
         full = self._held + len(data) > (_EARLY_CHUNK if short else _CHUNK)
-        if full and self._pieces:
+        if full and self._pieces and not self._head_awaited():
             return self._store_then_keep(data)
         self._keep(data)
         return None
+
+    def _head_awaited(self) -> bool:
+        """Tell whether the header is still arriving: it is seen to as a whole."""
+        if self._size:
+            return False
+        self._pieces = [b"".join(self._pieces)]
+        return self._head.awaited(self._pieces[0])
 
     async def end_chunk(self, end: EndOfChunk) -> Reply | None:
         """A chunk is complete (RFC 3030 §2); a refusal is the end of the whole message."""
@@ -176,6 +186,8 @@ class Transaction:
             self._reception.emit(Note("warning", "inbound", text))
 
     def _keep(self, data: bytes) -> None:
+        if self._lines is not None and self._lines.too_long(data):
+            self._failure, self._reason = LINE_TOO_LONG, "line length"
         # A client that sends an octet or two in each TLS record would else hold thirty times
         # the memory that is counted.
         if self._pieces and len(self._pieces[-1]) < _SMALL:

@@ -102,11 +102,11 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """The policy has done something to a message that was accepted."""
+    """Something was done to a message that was accepted: by the policy, or to its header."""
 
     id: str
-    verb: str  # "hold", "rewrite"
-    text: str  # the rule, and what it found
+    verb: str  # "hold", "rewrite", "header"
+    text: str  # the rule, and what it found; what was done
 
 
 @dataclass(frozen=True, slots=True)

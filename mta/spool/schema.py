@@ -268,6 +268,16 @@ nodes = Table(
     _text("about"),  # JSON object: version, process id, host, ...
 )
 
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _text("text"),
+    _ms("since_ms"),
+    sqlite_with_rowid=False,
+)
+
 wakeups = Table(
     "wakeups",
     metadata,
@@ -352,5 +362,5 @@ _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0010"
+REVISION = "0011"
 """The revision of the migrations that leads to these tables."""
