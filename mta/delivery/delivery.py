@@ -20,7 +20,16 @@ from mta.delivery.connection import Connection
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
-from mta.delivery.routes import DEFAULT_ROUTE, Discard, Maildir, Mx, Refuse, Route, Smarthost
+from mta.delivery.routes import (
+    DEFAULT_ROUTE,
+    Discard,
+    Maildir,
+    Missing,
+    Mx,
+    Refuse,
+    Route,
+    Smarthost,
+)
 from mta.delivery.securing import (
     DaneFacts,
     Securing,
@@ -90,11 +99,14 @@ class Delivery:
         self._settings = settings
         self._opening.tls = tls
 
-    def destination(self, sender: str, domain: str) -> str:
-        """Return the key under which mail from ``sender`` to ``domain`` is gathered."""
+    def destination(self, sender: str, domain: str, chosen: str = "") -> str:
+        """Return the key under which mail from ``sender`` to ``domain`` is gathered.
+
+        ``chosen``: the route that an operator wants for it.
+        """
         if not domain:  # an alias, about which there is only to report
             return "alias:"
-        return self._settings.routes.destination(sender, domain)
+        return self._settings.routes.destination(sender, domain, chosen)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once."""
@@ -148,6 +160,8 @@ class Delivery:
                 return nowhere.discarded(route, recipients)
             case Refuse():
                 return nowhere.refused(route.target, recipients)
+            case Missing():
+                return nowhere.missing(route, recipients)
             case Maildir():
                 there = (route.target, settings.host_name)
                 return await self._mailboxes.deliver(job, recipients, *there)
@@ -373,7 +387,7 @@ def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str
         if recipient.role.reported_only:
             groups.setdefault(("", ""), (DEFAULT_ROUTE, "", []))[2].append(recipient)
             continue
-        route = settings.routes.choose(job.envelope.sender, recipient.domain)
+        route = settings.routes.choose(job.envelope.sender, recipient.domain, recipient.route)
         domain = recipient.domain if isinstance(route.target, Mx) else ""
         group = groups.setdefault((route.name, domain), (route, domain, []))
         group[2].append(recipient)

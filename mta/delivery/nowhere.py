@@ -21,6 +21,15 @@ def discarded(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
     ]
 
 
+def missing(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
+    """Say that the route is not there."""
+    text = f"route {route.name}, which an operator chose, is not in the configuration"
+    return [
+        Outcome(recipient.number, Verdict.DEFERRED, 0, "4.3.5", text, "route")
+        for recipient in recipients
+    ]
+
+
 def refused(refuse: Refuse, recipients: Sequence[Recipient]) -> list[Outcome]:
     """Say what the route says."""
     return [

@@ -132,6 +132,7 @@ class Recipient:
     given: str = ""  # what the client named, where an alias has made ``address`` of it
     sender: str = ""  # the owner of the list that it came from, in place of the envelope's sender
     role: Role = Role.PLAIN
+    route: str = ""  # the one that an operator chose for it; "": what the configuration says
 
     def wants(self, what: str) -> bool:
         """Tell whether its sender is to hear of "SUCCESS", "FAILURE" or "DELAY".

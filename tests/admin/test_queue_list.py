@@ -91,6 +91,7 @@ def test_list_json(relay):
         "given": "",
         "notify": "",
         "orcpt": "",
+        "route": "",
         "state": "queued",
         "active": False,
         "attempts": 1,
