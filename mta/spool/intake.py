@@ -220,6 +220,10 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             recipient.notify,
             recipient.orcpt,
             urgency,
+            recipient.route,
+            recipient.given,
+            recipient.sender,
+            recipient.role.value,
         )
         for recipient in item.recipients
     ]
