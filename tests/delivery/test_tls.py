@@ -245,7 +245,9 @@ class DeliveryOverTls(TestCase):
         outcome = await self.deliver(Mx, OTHER, dane=Known(record(GOOD)))
         self.assertEqual((outcome.verdict, outcome.enhanced), (Verdict.DEFERRED, "4.7.5"))
         self.assertIn("matches none of the TLSA records (3 0 1", outcome.text)
-        self.assertEqual(outcome.peer.tls.required, "dane")
+        tls = outcome.peer.tls
+        self.assertEqual((tls.level, tls.version), (TlsLevel.ENCRYPTED, "TLSv1.3"))
+        self.assertEqual(tls.required, "dane")
         logs = [line for one in self.server.connections for line in one.log]
         self.assertFalse([line for line in logs if b"MAIL" in line])
 
