@@ -273,6 +273,7 @@ nodes = Table(
     _ms("started_ms"),
     _ms("lease_until_ms"),
     _text("about"),  # JSON object: version, process id, host, ...
+    _text("report", server_default=""),  # JSON object, while somebody looks (``watching``)
 )
 
 alarms = Table(
@@ -290,6 +291,7 @@ wakeups = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),  # one row, id 1
     Column("counter", BigInteger, nullable=False),
+    _ms("watched_until_ms", server_default="0"),
 )
 
 counters = Table(  # of the policy: how much was used of what, in windows of time
@@ -368,5 +370,5 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0012"
+REVISION = "0013"
 """The revision of the migrations that leads to these tables."""
