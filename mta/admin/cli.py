@@ -15,6 +15,7 @@ import click
 
 from mta import __version__
 from mta.admin.accounts import account
+from mta.admin.alias import alias
 from mta.admin.brake import brake
 from mta.admin.config_commands import config
 from mta.admin.database_commands import db
@@ -139,6 +140,7 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_COMMANDS = (queue, top, trace, why, account, suppress, brake, dkim, config, db, status, init)
+_READING = (queue, top, trace, why, status)
+_COMMANDS = (*_READING, alias, account, suppress, brake, dkim, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)
