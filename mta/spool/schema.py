@@ -369,6 +369,8 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
     recipients.c.domain,
     recipients.c.message_id,
     recipients.c.number,
+    recipients.c.state,  # these two, so that counting needs nothing but the index
+    recipients.c.last_ms,
     where="state IN ('queued', 'held') AND (last_ms IS NOT NULL OR state = 'held')",
 )
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
