@@ -11,6 +11,7 @@ from mta.mail.envelope import DeliverBy, Envelope
 from mta.mail.outcome import Outcome
 from mta.spool.history import Trace, TracedAttempt, TracedRecipient
 from mta.spool.listing import QueueRow, Summary
+from mta.spool.transcripts import Transcript
 
 
 def queue_row(row: QueueRow) -> dict[str, Any]:
@@ -94,6 +95,17 @@ def trace(found: Trace, reports: Sequence[Trace]) -> dict[str, Any]:
             }
             for report in reports
         ],
+    }
+
+
+def transcript(found: Transcript) -> dict[str, Any]:
+    """What was said in one attempt."""
+    return {
+        "started_ms": found.started_ms,
+        "ended_ms": found.ended_ms,
+        "node": found.node,
+        "numbers": list(found.recipients),
+        "lines": found.text.split("\n"),
     }
 
 

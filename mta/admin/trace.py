@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
-from mta.admin import records
+from mta.admin import records, transcripts
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import Column, address, json_line, moment, note, octets, table, visible
 from mta.admin.story import Story
 from mta.mail.queue_id import QueueId
 from mta.spool import history
+from mta.spool import transcripts as spooled
 from mta.spool.history import Trace
 
 _COLUMNS = (
@@ -28,9 +29,12 @@ _COLUMNS = (
 @click.option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest messages shown."
 )
+@click.option("--transcript", is_flag=True, help="What was said in each attempt.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each message, a line.")
 @pass_invocation
-def trace(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
+def trace(
+    invocation: Invocation, *, what: str, limit: int, transcript: bool, as_json: bool
+) -> Exit:
     """Tell the whole life of a message, also after it has left.
 
     It is named by its queue id, the address of a recipient or the sender, or its Message-ID.
@@ -42,17 +46,32 @@ def trace(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
         traces = [one for one in (history.trace(conn, id_) for id_ in found) if one is not None]
         if as_json:
             for one in traces:
-                json_line(records.trace(one, reports(conn, one)))
+                json_line(_record(conn, one, transcript))
         elif len(traces) == 1 and not more:
-            Story(traces[0], reports(conn, traces[0]), invocation.now_ms(), invocation.zone).tell()
+            (one,) = traces
+            if transcript:
+                kept = spooled.of_message(conn, one.envelope.id)
+                transcripts.tell(one, kept, invocation.zone)
+            else:
+                Story(one, reports(conn, one), invocation.now_ms(), invocation.zone).tell()
         elif traces:
             table(_COLUMNS, [_row(one, invocation) for one in traces])
+            if transcript:
+                note("several messages match: name one by its id, to see what was said")
     if not traces:
         note(f"nothing is known of {visible(what)}")
         return Exit.NOTHING
     if more:
         note(f"the newest {limit}; more with --limit")
     return Exit.DONE
+
+
+def _record(conn: Any, found: Trace, transcript: bool) -> dict[str, Any]:
+    record = records.trace(found, reports(conn, found))
+    if transcript:
+        kept = spooled.of_message(conn, found.envelope.id)
+        record["transcripts"] = [records.transcript(one) for one in kept]
+    return record
 
 
 def reports(conn: Any, found: Trace) -> list[Trace]:

@@ -169,6 +169,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         idle_connections=delivery.idle_connections,
         messages_per_connection=delivery.messages_per_connection,
         recipients_per_transaction=delivery.recipients_per_transaction,
+        transcripts=settings.spool.transcripts,
     )
 
 
@@ -239,6 +240,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
         attempt_limit_s=_s(queue.attempt_limit),
         lease_s=_s(queue.lease),
         retention_s=_s(settings.spool.retention),
+        transcript_retention_s=_s(settings.spool.transcript_retention),
         orphan_age_s=_s(settings.spool.orphan_age),
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),

@@ -56,6 +56,15 @@ class Spool(Section):
         "How long finished mail can be traced.  Its content goes as soon as it is finished.",
         _d("7d"),
     )
+    transcripts: Literal["failures", "all", "none"] = Field(
+        "failures",
+        description="Of which attempts it is kept what was said, commands and replies, without"
+        " content and credentials (mta trace --transcript): failures: those that did not at once"
+        " bring the message to everybody; all; none.",
+    )
+    transcript_retention: Duration = setting(
+        "For how long that is kept, at most until the message is forgotten.", _d("3d")
+    )
     orphan_age: Duration = setting(
         "Content without a message, left over by a connection that died in the middle, is removed"
         " when it is so old.",

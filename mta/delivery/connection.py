@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.delivery.timeouts import Timeouts
+from mta.delivery.transcript import Recorder, Secrets, told
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.envelope import Body
 from mta.mail.outcome import Tls
@@ -46,8 +47,16 @@ _WAITED_FOR = {stage: f"the answer to {stage.value}" for stage in Stage} | {
 class Connection(Protocol):
     """A peer that was connected to.  Every coroutine here raises ``Trouble``."""
 
-    def __init__(self, clock: IReactorTime, timeouts: Timeouts, address: str = "") -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        timeouts: Timeouts,
+        address: str = "",
+        record: Recorder | None = None,
+    ) -> None:
         self.client = Client()
+        self.record = record  # of the attempt that uses it; None: nobody keeps one
+        self.secrets: Secrets | None = None  # what was sent to log in
         self.address = address
         self.uses = 0  # transactions begun
         self.tls = Tls()
@@ -83,7 +92,7 @@ class Connection(Protocol):
         """Send one command and wait for its answer, whatever it is."""
         self._check()
         self.client.command(step)
-        self._flush()
+        self._flush(secret=step.stage is Stage.AUTH)
         return await self._answer()
 
     async def start_tls(self, handshake: ClientHandshake) -> None:
@@ -103,6 +112,8 @@ class Connection(Protocol):
         if self._handshaking:
             await self._woken()
         self.tls = handshake.result(self.transport)
+        if self.record is not None:
+            self.record.note(told(self.tls))
 
     async def transact(
         self, mail: bytes, recipients: list[bytes], body: Body, *, chunked: bool = False
@@ -165,8 +176,9 @@ class Connection(Protocol):
         if memory is not None and sum(map(len, memory)) <= _ONE_WRITE_OCTETS:
             octets = b"".join([*map(stuffing.feed, memory), stuffing.finish()])
             self._write(octets)
+            self._sent_content(len(octets))
         else:
-            await self._stream(body, stuffing)
+            self._sent_content(await self._stream(body, stuffing))
         self._check()
         self.client.body_sent()
 
@@ -179,6 +191,8 @@ class Connection(Protocol):
             self._check()
             mark = b" LAST" if number == last else b""
             self._write(b"BDAT %d%s\r\n%s" % (len(chunk), mark, chunk))
+            if self.record is not None:
+                self.record.sent(b"BDAT %d%s" % (len(chunk), mark))
             if number == last:
                 self.client.body_sent()
                 return
@@ -187,19 +201,29 @@ class Connection(Protocol):
             if not self.client.body_due:
                 return
 
-    async def _stream(self, body: Body, stuffing: DotStuffing) -> None:
+    def _sent_content(self, octets: int) -> None:
+        if self.record is not None:
+            self.record.sent(b"(%d octets of content)" % octets)
+
+    async def _stream(self, body: Body, stuffing: DotStuffing) -> int:
+        """Send in pieces; return how many octets it were."""
         assert self.transport is not None
+        total = 0
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
         try:
             for number in range(body.count):
                 self._deadline = None  # it is not the peer who is waited for
                 chunk = await body.chunk(number)
                 self._check()
-                self._write(stuffing.feed(chunk))
+                stuffed = stuffing.feed(chunk)
+                total += len(stuffed)
+                self._write(stuffed)
                 while self._paused:
                     self._limit(self._timeouts.data_block)
                     await self._woken()
-            self._write(stuffing.finish())
+            end = stuffing.finish()
+            self._write(end)
+            return total + len(end)
         finally:
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self._paused = False
@@ -219,6 +243,8 @@ class Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Let the core read, send what it may, and wake who waits."""
+        if self.record is not None:
+            self.record.received(data)
         try:
             answered = self.client.receive(data)
         except GarbageReply as error:
@@ -273,6 +299,8 @@ class Connection(Protocol):
         """Nothing more can be done here: remember why, tell who waits, close."""
         if self._trouble is None:
             self._trouble = trouble
+            if self.record is not None:
+                self.record.fails(str(trouble))
             waiting, self._waiting = self._waiting, None
             if not self._lost:
                 self.transport.abortConnection()  # type: ignore[union-attr]
@@ -282,11 +310,21 @@ class Connection(Protocol):
                 self.on_lost()
         return self._trouble
 
-    def _flush(self) -> None:
+    def _flush(self, *, secret: bool = False) -> None:
         octets = self.client.output()
         if octets:
+            if self.record is not None:
+                self._keep(self.record, octets, secret)
             self._write(octets)
             self._limit_step()
+
+    def _keep(self, record: Recorder, octets: bytes, secret: bool) -> None:
+        if not secret:
+            record.sent(octets)
+            return
+        record.logged_in(octets)
+        if self.secrets is not None:
+            self.secrets.learn(octets)
 
     def _write(self, octets: bytes) -> None:
         assert self.transport is not None

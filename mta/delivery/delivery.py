@@ -21,6 +21,7 @@ from mta.delivery.pool import Pool
 from mta.delivery.routes import Discard, Mx, Refuse, Route, Smarthost
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
+from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
@@ -95,8 +96,10 @@ class Delivery:
                 case Mx() | Smarthost():
                     attempt = Attempt(recipients)
                     target = for_message(route.target, job.envelope)
-                    await self._send(attempt, job, target, domain, settings)
-                    outcomes += attempt.outcomes()
+                    keep = settings.transcripts
+                    record = None if keep == "none" else Recorder(self._reactor.seconds)
+                    await self._send(attempt, job, target, domain, (settings, record))
+                    outcomes += _with_transcript(attempt.outcomes(), record, every=keep == "all")
         return outcomes
 
     async def _send(
@@ -105,14 +108,15 @@ class Delivery:
         job: Job,
         target: Mx | Smarthost,
         domain: str,
-        settings: DeliverySettings,
+        how: tuple[DeliverySettings, Recorder | None],
     ) -> None:
+        settings, record = how
         try:
             if job.envelope.require_tls and isinstance(target, Mx):
                 attempt.impossible(unproved(domain))
                 return
             message = prepare(attempt, job.envelope, job.body)
-            walk = _Walk(self, attempt, message, settings)
+            walk = _Walk(self, attempt, message, settings, record)
             for host in (await self._hosts(target, domain))[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
@@ -121,11 +125,15 @@ class Delivery:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
             attempt.no_hosts(error)
+            if record is not None:
+                record.fails(f"DNS: no host for {domain}: {error}")
         except Exception as error:
             self._log.failure("while delivering {id}", id=job.envelope.id)
             text = f"{job.envelope.id}: {type(error).__name__}: {error}"
             self._emit(Note("error", "delivery", text))
             attempt.our_fault(error)
+            if record is not None:
+                record.fails(f"a fault of ours: {type(error).__name__}: {error}")
 
     async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[str]:
         """Return host names, best first; among equals those to whom a connection is open."""
@@ -149,9 +157,15 @@ class _Walk:
     """One message on its way from host to host."""
 
     def __init__(
-        self, delivery: Delivery, attempt: Attempt, message: Message, settings: DeliverySettings
+        self,
+        delivery: Delivery,
+        attempt: Attempt,
+        message: Message,
+        settings: DeliverySettings,
+        record: Recorder | None,
     ) -> None:
         self.sessions = 0  # how many hosts have heard about the message
+        self._record = record
         self._pool = delivery._pool
         self._opening = delivery._opening
         self._exchangers = delivery._exchangers
@@ -174,21 +188,30 @@ class _Walk:
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
+        trouble = self._record is not None and self._record.trouble
         while (connection := self._pool.take(site)) is not None:
+            if self._record is not None:
+                _go_on(self._record, connection, site)
             if await self._talk(connection, site, 0.0):
                 return
+            if self._record is not None:
+                self._record.trouble = trouble  # that an idle connection has ended is none
         began = self._seconds()
         try:
             addresses = await self._addresses(site.host)
         except (DnsTemporary, NoUsableHost) as error:
             self._attempt.host_unknown(site.host, error, configured=site.configured)
+            if self._record is not None:
+                self._record.fails(f"{site.host}: {error}")
             return
         for address in addresses:
             if self._seconds() > self._until:
                 return
             try:
-                connection = await self._opening.open(site, address, self._settings)
+                connection = await self._opening.open(site, address, self._settings, self._record)
             except Trouble as trouble:
+                if self._record is not None:
+                    self._record.fails(f"no session: {trouble}")
                 contact = Contact(Peer(site.host, address, site.port), Timing(self._since(began)))
                 self._attempt.site_fails(trouble, contact)
             else:
@@ -207,6 +230,8 @@ class _Walk:
             raise
         if alive:
             self._not_asked = session.not_asked
+            if self._record is not None and self._attempt.left and not self._not_asked:
+                self._record.trouble = True  # another host is to do what this one would not
         self._pool.park(site, connection, self._settings)
         self.sessions += alive and connection.uses > uses
         return alive
@@ -221,6 +246,30 @@ class _Walk:
 
     def _since(self, began: float) -> float:
         return float(self._seconds() - began)
+
+
+def _go_on(record: Recorder, connection: Connection, site: Site) -> None:
+    """Let ``record`` hear of a connection that has served other messages before."""
+    connection.record = record
+    if connection.secrets is not None:
+        record.beware(connection.secrets)
+    record.note(
+        f"connection to {site.host}[{connection.address}]:{site.port} used again,"
+        f" for the message after {connection.uses}; {told(connection.tls)}"
+    )
+
+
+def _with_transcript(
+    outcomes: list[Outcome], record: Recorder | None, *, every: bool
+) -> list[Outcome]:
+    """Put the transcript with the outcomes, if not everybody got the message at once."""
+    if record is None:
+        return outcomes
+    clean = not record.trouble and all(one.verdict is Verdict.DELIVERED for one in outcomes)
+    if clean and not every:
+        return outcomes
+    text = record.text()
+    return [replace(one, transcript=text) for one in outcomes]
 
 
 def for_message(target: Mx | Smarthost, envelope: Envelope) -> Mx | Smarthost:

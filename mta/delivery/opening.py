@@ -21,6 +21,7 @@ from mta.delivery.connection import Connection
 from mta.delivery.routes import Mx, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
+from mta.delivery.transcript import Recorder, Secrets
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.outcome import Tls
 from mta.smtp.replies import Reply
@@ -73,8 +74,10 @@ class Site:
 class _ConnectionFactory(Factory):
     noisy = False
 
-    def __init__(self, reactor: Reactor, timeouts: Timeouts, address: str) -> None:
-        self._arguments = (reactor, timeouts, address)
+    def __init__(
+        self, reactor: Reactor, timeouts: Timeouts, address: str, record: Recorder | None
+    ) -> None:
+        self._arguments = (reactor, timeouts, address, record)
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:
         return Connection(*self._arguments)
@@ -90,23 +93,33 @@ class Opening:
         self.tls = tls
         self._dismiss = dismiss
 
-    async def open(self, site: Site, address: str, settings: DeliverySettings) -> Connection:
-        """Return a connection that MAIL can be sent on.  Raises ``Trouble``."""
+    async def open(
+        self, site: Site, address: str, settings: DeliverySettings, record: Recorder | None = None
+    ) -> Connection:
+        """Return a connection that MAIL can be sent on; ``record`` hears.  Raises ``Trouble``."""
         try:
-            return await self._session(site, address, settings)
+            return await self._session(site, address, settings, record)
         except Trouble as trouble:
             starttls = trouble.command == Stage.STARTTLS.value and trouble.kind is not Kind.ATTACK
             if not starttls or not site.wants_starttls or site.needs_starttls:
                 raise
             why = f"STARTTLS failed: {trouble}"
-        connection = await self._session(site, address, settings, plain=True)
+        if record is not None:
+            record.fails("once more without STARTTLS, which may be used and need not be")
+        connection = await self._session(site, address, settings, record, plain=True)
         connection.tls = Tls(why=why)
         return connection
 
     async def _session(
-        self, site: Site, address: str, settings: DeliverySettings, *, plain: bool = False
+        self,
+        site: Site,
+        address: str,
+        settings: DeliverySettings,
+        record: Recorder | None,
+        *,
+        plain: bool = False,
     ) -> Connection:
-        connection = await self._connect(site, address, settings.timeouts)
+        connection = await self._connect(site, address, settings.timeouts, record)
         try:
             if site.implicit_tls:
                 await self._shake_hands(connection, site)
@@ -124,10 +137,14 @@ class Opening:
             raise
         return connection
 
-    async def _connect(self, site: Site, address: str, timeouts: Timeouts) -> Connection:
+    async def _connect(
+        self, site: Site, address: str, timeouts: Timeouts, record: Recorder | None
+    ) -> Connection:
+        if record is not None:
+            record.note(f"connect to {site.host}[{address}]:{site.port}")
         endpoint_type = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         endpoint = endpoint_type(self._reactor, address, site.port, timeout=timeouts.connect)
-        factory = _ConnectionFactory(self._reactor, timeouts, address)
+        factory = _ConnectionFactory(self._reactor, timeouts, address, record)
         try:
             connection = await endpoint.connect(factory)
         except ConnectingCancelledError:
@@ -182,6 +199,9 @@ _NO_SECRET = (b"AUTH", b"PLAIN", b"LOGIN")
 async def _authenticate(connection: Connection, smarthost: Smarthost) -> None:
     """Log in (RFC 4954).  What the peer says goes to the log, unless it repeats a secret."""
     secrets = [smarthost.login, smarthost.password]
+    connection.secrets = Secrets(smarthost.login, smarthost.password)
+    if connection.record is not None:
+        connection.record.beware(connection.secrets)
     try:
         for step in authentication(
             connection.client.extensions.auth, smarthost.login, smarthost.password

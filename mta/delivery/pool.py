@@ -39,6 +39,7 @@ class Pool:
 
     def park(self, site: Site, connection: Connection, settings: DeliverySettings) -> None:
         """Keep ``connection`` for the next message, if it is fit for one; else dismiss it."""
+        connection.record = None
         most = connection.client.extensions.limits.mails or settings.messages_per_connection
         worn = connection.uses >= min(most, settings.messages_per_connection)
         unwanted = worn or self._stopping or settings.idle_s <= 0
@@ -56,6 +57,7 @@ class Pool:
 
     def dismiss(self, connection: Connection) -> None:
         """See ``connection`` off with QUIT; it may be dead already."""
+        connection.record = None
         ended = connection.quit()
         if not ended.called:
             self._leaving.add(ended)

@@ -79,6 +79,8 @@ class Outcome:
     peer: Peer | None = None
     timing: Timing = Timing()
     maybe_delivered: bool = False  # the line was lost after the final dot (RFC 1047)
+    # What was said in the attempt, the same for all of its recipients; "" if it is not kept
+    transcript: str = field(default="", compare=False, repr=False)
 
     @property
     def remote(self) -> bool:

@@ -1,8 +1,8 @@
 """What has to be done again and again: small steps with pauses, each failure noted and survived.
 
 ``Periodic`` runs one duty; the scheduler has its polling and its lease renewed by it.
-``Housekeeping`` removes what has been finished for the retention time, chunks of
-messages that never came to be, and the policy's counters of long ago.
+``Housekeeping`` removes what has been finished for the retention time, transcripts of long ago,
+chunks of messages that never came to be, and the policy's counters.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from mta.mail.events import Emit, Note
 from mta.queue.settings import QueueSettings
-from mta.spool import counters, history
+from mta.spool import counters, history, transcripts
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
@@ -140,6 +140,11 @@ class Housekeeping:
             return self._database.write(history.purge, self._now_ms(), keep_ms, _STEP)
 
         await self._in_steps(step)
+        await self._in_steps(self._purge_transcripts)
+
+    def _purge_transcripts(self) -> Awaitable[int]:
+        before_ms = self._now_ms() - int(self.settings.transcript_retention_s * 1000)
+        return self._database.write(transcripts.purge, before_ms, _STEP)
 
     async def _sweep(self) -> None:
         def step() -> Awaitable[int]:

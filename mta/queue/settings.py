@@ -21,6 +21,7 @@ class QueueSettings:
     attempt_limit_s: float = 4 * 3600.0  # an attempt that runs longer is cancelled
     lease_s: float = 180.0  # a process that has been silent for so long has lost its mail
     retention_s: float = 7 * 86400.0  # how long finished mail can be traced
+    transcript_retention_s: float = 3 * 86400.0  # how long it is known what was said in attempts
     orphan_age_s: float = 86400.0  # stored chunks without a message are swept when so old
     postmaster: str = ""  # address for copies; "" for none
     postmaster_copies: Set[str] = frozenset()  # of "failure", "delay", "double"

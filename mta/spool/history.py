@@ -24,6 +24,7 @@ from mta.spool.schema import (
     messages,
     nodes,
     recipients,
+    transcripts,
 )
 
 MOST_FOUND = 100
@@ -152,7 +153,7 @@ def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
         .limit(limit)
     )
     ids = list(conn.execute(query).scalars())
-    for table in (attempts, events, recipients, chunks):
+    for table in (attempts, transcripts, events, recipients, chunks):
         _delete(conn, table, ids)
     conn.execute(delete(messages).where(messages.c.id.in_(ids)))
     return len(ids)

@@ -1,6 +1,6 @@
 """Commit 3: what came of an attempt, for good.
 
-The state of the recipients, a row of history for each, the reports that are due (RFC 3464)
+The state of the recipients, a row of history for each, what was said, the reports that are due (RFC 3464)
 and, where nobody waits for the message any more, its end: all in one transaction, so that
 there is exactly one report for each failure, whatever dies and whenever.
 
@@ -9,7 +9,7 @@ decided meanwhile stays, with one exception: a delivery that has happened has ha
 A ``Record`` is applied as a whole or not at all, because its reports speak of its recipients.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ from sqlalchemy import Connection, select
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Outcome, Peer
 from mta.mail.queue_id import QueueId
-from mta.spool import bulk, intake
+from mta.spool import bulk, intake, transcripts
 from mta.spool.engine import is_sqlite, repeated
 from mta.spool.intake import Intake
 from mta.spool.schema import WAITING, State, attempts, messages, recipients
+from mta.spool.transcripts import Transcript
 
 _NO_PEER = Peer("", port=0, use=0)
 
@@ -205,9 +206,23 @@ def _recorded(conn: Connection, item: Record) -> bool:
 
 def _write_history(conn: Connection, items: Sequence[Record]) -> None:
     bulk.insert(conn, attempts, [_attempt(item, one) for item in items for one in item.settled])
+    said = [found for item in items for found in _said(item)]
+    if said:
+        transcripts.insert(conn, said)
     reports = [(report, item.message_id) for item in items for report in item.reports]
     if reports:
         intake.insert(conn, reports)
+
+
+def _said(item: Record) -> Iterator[tuple[str, Transcript]]:
+    """Yield the transcripts that came with the outcomes: one, or one for each route taken."""
+    by_text: dict[str, list[int]] = {}
+    for settled in item.settled:
+        if settled.outcome.transcript:
+            by_text.setdefault(settled.outcome.transcript, []).append(settled.recipient.number)
+    for text, numbers in by_text.items():
+        times = (item.started_ms, item.ended_ms)
+        yield item.message_id, Transcript(*times, item.node, tuple(numbers), text)
 
 
 def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:

@@ -204,6 +204,19 @@ events = Table(
     _text("text"),
 )
 
+transcripts = Table(  # what was said in an attempt, where it is kept: a row for all its recipients
+    "transcripts",
+    metadata,
+    Column("message_id", ForeignKey(messages.c.id), primary_key=True),
+    _ms("started_ms", primary_key=True),
+    Column("first", Integer, primary_key=True),  # the lowest of the recipients' numbers
+    _text("numbers"),  # all of them: "0-3,7"
+    _text("node"),
+    _ms("ended_ms", index=True),
+    Column("data", LargeBinary, nullable=False),  # the text, deflated (zlib)
+    sqlite_with_rowid=False,
+)
+
 accounts = Table(
     "accounts",
     metadata,
@@ -323,5 +336,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0005"
+REVISION = "0006"
 """The revision of the migrations that leads to these tables."""

@@ -134,7 +134,14 @@ class Relay:
         self.write(intake.accept, [item])
         return message_id
 
-    def settle(self, message_id: QueueId, *states: State, text: str = "", **changes: Any) -> None:
+    def settle(
+        self,
+        message_id: QueueId,
+        *states: State,
+        text: str = "",
+        transcript: str = "",
+        **changes: Any,
+    ) -> None:
         """Record an attempt, the first one, for the recipients 0, 1, ... of a claimed message."""
         settled = []
         for number, state in enumerate(states):
@@ -148,6 +155,7 @@ class Relay:
                 command,
                 peer=PEER,
                 timing=Timing(0.25, 0.5),
+                transcript=transcript,
             )
             recipient = Recipient(number, "", "", 1)
             settled.append(Settled(recipient, outcome, state, NOW + 5 * MINUTE))

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from mta.mail.events import Note
 from mta.queue.housekeeping import Housekeeping, Periodic
 from mta.queue.settings import QueueSettings
-from mta.spool import history
+from mta.spool import history, transcripts
 from mta.spool.errors import SpoolUnavailable
 
 
@@ -117,7 +117,7 @@ def test_purging_goes_in_small_steps_with_pauses():
     clock.advance(0.1)
     assert len(database.calls) == 1
     clock.pump([0.1, 0.2, 0.2, 0.2])
-    assert len(database.calls) == 3
+    assert [fn for fn, *_ in database.calls].count(history.purge) == 3
 
 
 def test_orphans_are_swept_every_hour():
@@ -137,3 +137,12 @@ def test_stop_ends_a_long_purge():
     clock.pump([0.2] * 10)
     assert len(database.calls) == 2
     assert clock.getDelayedCalls() == []
+
+
+def test_transcripts_are_forgotten_earlier():
+    """What was said goes after a time of its own, when the messages of the hour have gone."""
+    database = Database()
+    clock, _ = housekeeping(database)
+    clock.advance(60)
+    day_ms = 86_400_000
+    assert database.calls[1:2] == [(transcripts.purge, 10**9 - 3 * day_ms, 200)]
