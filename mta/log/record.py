@@ -184,7 +184,9 @@ def _disconnected(event: Disconnected) -> Record:
 
 
 def _ruled(event: Ruled) -> Record:
-    return {"type": "Ruling", "id": event.id, "verb": event.verb, "text": event.text}
+    return {
+        "type": "Ruling", "id": event.id, "verb": event.verb, "text": event.text, "who": event.who,
+    }  # fmt: skip
 
 
 def _alert(event: Alert) -> Record:

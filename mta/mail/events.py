@@ -101,11 +101,12 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """The policy has done something to a message that was accepted."""
+    """The policy, or a filter, has done something to a message that was accepted."""
 
     id: str
-    verb: str  # "hold", "rewrite"
+    verb: str  # "hold", "rewrite"; of a filter "examined", "not examined", "discard"
     text: str  # the rule, and what it found
+    who: str = "policy"  # or "milter" and the filter's name
 
 
 @dataclass(frozen=True, slots=True)

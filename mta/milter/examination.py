@@ -45,9 +45,9 @@ class Findings:
     """What the filters want done with a message that they let through."""
 
     held: str = ""  # why it is to be held
-    discarded: str = ""  # why it is to be dropped
+    discarded: str = ""  # by which filter
     changes: list[tuple[str, EnvelopeChange]] = field(default_factory=list)  # with whose it is
-    remarks: list[tuple[str, str]] = field(default_factory=list)  # which filter, what it did
+    remarks: list[tuple[str, str, str]] = field(default_factory=list)  # who, verb, what it did
 
 
 class NewBody(Protocol):
@@ -174,7 +174,8 @@ class Examination:
             why = talk.trouble or f"{verdict.reply.code} {verdict.reply.text}"
             return Refusal(verdict.reply, f"milter {who}: {why}", verdict.kind is Kind.CLOSE)
         if verdict.kind is Kind.DISCARD:
-            self.findings.discarded = f"milter {who}: discard"
+            self.findings.discarded = who
+            self.findings.remarks.append((who, "examined", "discard"))
             self.abort()
         return None
 
@@ -184,7 +185,7 @@ class Examination:
         if talk.quarantine:
             findings.held = findings.held or f"milter {who}: {talk.quarantine}"
         if talk.trouble:
-            findings.remarks.append((who, f"not examined: {talk.trouble}"))
+            findings.remarks.append((who, "not examined", talk.trouble))
             return
         done = [text for change in talk.changes if (text := _changed(change, fields))]
         fields.settle()
@@ -195,7 +196,8 @@ class Examination:
             for change in talk.changes
             if not isinstance(change, AddField | ChangeField)
         ]
-        findings.remarks.append((who, "; ".join([talk.verdict.kind.value, *_summed_up(done)])))
+        said = "; ".join([talk.verdict.kind.value, *_summed_up(done)])
+        findings.remarks.append((who, "examined", said))
 
 
 def _changed(change: Change, fields: Fields) -> str:

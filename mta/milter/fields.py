@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
+_FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*(?:\n|\Z))*|[^\n]+\Z")
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Fields:
     """One message's header."""
 
     def __init__(self, octets: bytes, hidden: int = 0) -> None:
-        """``octets`` end with CRLF, or are none; the first ``hidden`` of them are ours."""
+        """The first ``hidden`` of the octets, whole lines, are ours."""
         self._entries = [_Entry(octets[:hidden], shown=False)] if hidden else []
         self._entries += [_Entry(field) for field in _FIELD.findall(octets, hidden)]
 
@@ -43,11 +43,14 @@ class Fields:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Put a field below all others."""
-        self._entries.append(_entry(name, value))
+        self.insert(len(self._entries), name, value)
 
     def insert(self, at: int, name: bytes, value: bytes) -> None:
         """Put a field before number ``at``; below all others if there are not so many."""
-        self._entries.insert(min(at, len(self._entries)), _entry(name, value))
+        if at >= len(self._entries) and self._entries:
+            last = self._entries[-1]
+            last.octets += b"" if last.octets.endswith(b"\n") else b"\r\n"
+        self._entries.insert(at, _entry(name, value))
 
     def change(self, number: int, name: bytes, value: bytes) -> bool:
         """Give occurrence ``number`` of a field another value, b"" to take it away.
