@@ -188,6 +188,9 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
                 "version": peer.tls.version,
                 "cipher": peer.tls.cipher,
                 "why": peer.tls.why,
+                "required": peer.tls.required,
+                "required_why": peer.tls.required_why,
+                "observed": peer.tls.observed,
             },
         },
     }

@@ -10,7 +10,7 @@ from datetime import tzinfo
 from mta.admin.render import Column, address, moment, octets, pairs, say, seconds, span, table
 from mta.admin.render import visible as v
 from mta.mail.envelope import Envelope, MessageKind
-from mta.mail.outcome import Outcome, Peer, TlsLevel
+from mta.mail.outcome import Outcome, Peer, Tls, TlsLevel
 from mta.spool.history import Trace, TracedAttempt, TracedEvent, TracedRecipient
 from mta.spool.schema import State
 
@@ -150,6 +150,7 @@ class Story:
         yield f"attempt {attempt.number} {became}: {_reply(outcome)}"
         if outcome.peer is not None:
             yield _peer(outcome.peer)
+            yield from _required(outcome.peer.tls)
         yield (
             f"took {seconds((attempt.ended_ms - attempt.started_ms) / 1000)}:"
             f" connect {seconds(outcome.timing.connect)},"
@@ -245,6 +246,14 @@ def _peer(peer: Peer) -> str:
         private = f"TLS {tls.level.value} ({how}){why}"
     use = f", transaction {peer.use} of the connection" if peer.use > 1 else ""
     return f"{where}, {private}{use}"
+
+
+def _required(tls: Tls) -> Iterator[str]:
+    """Say who asked for more privacy than goes without saying, and what was let pass."""
+    if tls.required_why:
+        yield f"TLS level {v(tls.required)} is required: {v(tls.required_why)}"
+    if tls.observed:
+        yield f"only observed: {v(tls.observed)}"
 
 
 def _event(event: TracedEvent) -> str:

@@ -29,6 +29,7 @@ from twisted.web.iweb import IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from mta.auth.failures import AuthenticationUnavailable
+from mta.mail.security import Level, Requirement
 from mta.tls.level import ClientTls
 
 RETRY_S = 60.0  # between two fetches, failed or not
@@ -258,4 +259,4 @@ class _Verifying:
         self._tls = tls
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
-        return self._tls.creator(hostname.decode("ascii"), mandatory=True)
+        return self._tls.creator(hostname.decode("ascii"), Requirement(Level.VERIFY))

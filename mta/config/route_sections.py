@@ -19,10 +19,11 @@ class MxTarget(Section):
     """To the mail exchangers of the recipient's domain."""
 
     port: StrictInt = Field(25, ge=1, le=65535, description="Port of every mail exchanger.")
-    tls: Literal["may", "none", "encrypt", "verify"] = Field(
-        "may",
-        description="may: STARTTLS where it works; encrypt: TLS, whoever the peer is; verify: its"
-        " certificate must verify; none: never.",
+    tls: Literal["dane", "dane-only", "may", "encrypt", "verify", "none"] = Field(
+        "dane",
+        description="dane: what the domain publishes (DANE), otherwise as may; may: STARTTLS where"
+        " it works; encrypt: TLS, whoever the peer is; verify: its certificate must verify;"
+        " dane-only: DANE or nothing; none: never.  A [[tls_policy]] that fits goes before.",
     )
     waivable: StrictBool = Field(
         False,

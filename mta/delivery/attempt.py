@@ -10,6 +10,10 @@ with: a refused greeting or login is as a rule a fault that somebody will mend. 
 exception is a host that says it never takes mail (521, RFC 7504): if no host said anything
 better, that is a permanent failure.
 
+A host with which no session would be private enough is passed over: a temporary failure, for what
+is published may be mended.  Where the message itself asks for what cannot be (REQUIRETLS, and
+nothing proves that the host is the right one), it is a permanent one.
+
 A host that certainly has no address is passed over, and a permanent failure if there was no
 other; unless it is a smarthost, where the fault is in our configuration.
 
@@ -45,6 +49,7 @@ from mta.delivery.trouble import Kind, Trouble
 from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.mail.security import Skip
 from mta.smtp.client import Transaction
 from mta.smtp.replies import Reply
 from mta.smtp.steps import Stage
@@ -144,6 +149,17 @@ class Attempt:
             contact = Contact(Peer(host))
             self._remember(contact.outcome(number, verdict, reply, "DNS", Blame.SITE))
 
+    def not_tried(self, host: str, skip: Skip) -> None:
+        """The host is left alone, because no session with it would be private enough."""
+        verdict, enhanced = Verdict.DEFERRED, _SITE_STATUS[Kind.TLS]
+        if skip.permanent:
+            verdict, enhanced = Verdict.FAILED, "5.7.30"
+        contact = Contact(Peer(host))
+        reply = Reply(0, enhanced, (skip.why,))
+        blame = Blame.MESSAGE if skip.permanent else Blame.SITE
+        for number in self.left:
+            self._remember(contact.outcome(number, verdict, reply, "TLS policy", blame))
+
     def our_fault(self, error: Exception) -> None:
         """Something failed that the peer cannot help."""
         text = f"local error: {type(error).__name__}: {error}"
@@ -164,13 +180,6 @@ class Attempt:
         for recipient in self.left.values() if those is None else those:
             number = recipient.number
             self._remember(contact.outcome(number, Verdict.FAILED, reply, "MAIL", Blame.MESSAGE))
-
-    def impossible(self, why: Unable) -> None:
-        """No host whatever could take the message."""
-        for number in list(self.left):
-            self._settle(
-                Outcome(number, Verdict.FAILED, 0, why.enhanced, why.text, "route", Blame.MESSAGE)
-            )
 
     def unsendable(self, those: Iterable[Recipient], enhanced: str, text: str) -> None:
         """The sender's (5.1.7) or a recipient's (5.1.3) address cannot stand in a command."""

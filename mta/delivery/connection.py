@@ -24,17 +24,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mta.delivery.timeouts import Timeouts
-from mta.delivery.transcript import Recorder, Secrets, told
+from mta.delivery.transcript import Recorder, Secrets
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.envelope import Body
 from mta.mail.outcome import Tls
+from mta.mail.security import ANYTHING, Shown
 from mta.smtp.client import Client, DotStuffing, ServiceClosing, Transaction, UnsolicitedReply
 from mta.smtp.replies import Reply
 from mta.smtp.reply_parser import GarbageReply
 from mta.smtp.steps import QUIT, Stage, Step
 from mta.tcp import write_now
 from mta.tls.level import ClientHandshake
-from mta.tls.reasons import tls_reason
+from mta.tls.reasons import tls_reason, tls_result
 
 _ONE_WRITE_OCTETS = 256 * 1024  # a message up to here goes out in a single write
 _WAITED_FOR = {stage: f"the answer to {stage.value}" for stage in Stage} | {
@@ -59,6 +60,7 @@ class Connection(Protocol):
         self.secrets: Secrets | None = None  # what was sent to log in
         self.address = address
         self.uses = 0  # transactions begun
+        self.requirement = ANYTHING  # which it was opened under
         self.tls = Tls()
         # called when the connection ends while nobody waits for it
         self.on_lost: Callable[[], None] | None = None
@@ -95,8 +97,8 @@ class Connection(Protocol):
         self._flush(secret=step.stage is Stage.AUTH)
         return await self._answer()
 
-    async def start_tls(self, handshake: ClientHandshake) -> None:
-        """Shake hands; ``tls`` is then what it came to.
+    async def start_tls(self, handshake: ClientHandshake) -> Shown:
+        """Shake hands, and return what the peer has shown.
 
         What the peer has sent in the clear and beyond its answer to STARTTLS was put there by
         somebody in between (RFC 3207 §6): ``Kind.ATTACK``.
@@ -111,9 +113,9 @@ class Connection(Protocol):
         self.transport.startTLS(handshake)  # type: ignore[union-attr]
         if self._handshaking:
             await self._woken()
-        self.tls = handshake.result(self.transport)
-        if self.record is not None:
-            self.record.note(told(self.tls))
+        shown = handshake.shown(self.transport)
+        assert shown is not None
+        return shown
 
     async def transact(
         self, mail: bytes, recipients: list[bytes], body: Body, *, chunked: bool = False
@@ -275,12 +277,14 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell who waits, or who keeps this connection."""
         self._lost = True
-        kind, text = Kind.LOST, f"connection lost: {reason.getErrorMessage().rstrip('.')}"
+        text = f"connection lost: {reason.getErrorMessage().rstrip('.')}"
         if reason.check(ConnectionDone):
             text = "the peer closed the connection"
+        trouble = Trouble(Kind.LOST, self._stage, text)
         if self._handshaking:
-            kind, text = Kind.TLS, f"TLS handshake failed: {tls_reason(reason)}"
-        self._fail(Trouble(kind, self._stage, text))
+            text = f"TLS handshake failed: {tls_reason(reason)}"
+            trouble = Trouble(Kind.TLS, self._stage, text, result=tls_result(reason))
+        self._fail(trouble)
         self._stop_timer()
         ended, self._closed = self._closed, []
         for deferred in ended:

@@ -14,20 +14,24 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from mta.delivery.attempt import Attempt, Contact, Unable
+from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
 from mta.delivery.routes import Discard, Mx, Refuse, Route, Smarthost
+from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
-from mta.mail.envelope import Envelope, Job, Recipient
+from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.mail.security import ANYTHING, Requirement, Skip
+from mta.security.facts import Where
+from mta.security.judgement import fallen_short
 from mta.tls.level import ClientTls
 
 
@@ -95,10 +99,9 @@ class Delivery:
                     outcomes += _refused(route.target, recipients)
                 case Mx() | Smarthost():
                     attempt = Attempt(recipients)
-                    target = for_message(route.target, job.envelope)
                     keep = settings.transcripts
                     record = None if keep == "none" else Recorder(self._reactor.seconds)
-                    await self._send(attempt, job, target, domain, (settings, record))
+                    await self._send(attempt, job, route, domain, (settings, record))
                     outcomes += _with_transcript(attempt.outcomes(), record, every=keep == "all")
         return outcomes
 
@@ -106,21 +109,24 @@ class Delivery:
         self,
         attempt: Attempt,
         job: Job,
-        target: Mx | Smarthost,
+        route: Route,
         domain: str,
         how: tuple[DeliverySettings, Recorder | None],
     ) -> None:
-        settings, record = how
+        (settings, record), target = how, route.target
+        assert isinstance(target, Mx | Smarthost)
         try:
-            if job.envelope.require_tls and isinstance(target, Mx):
-                attempt.impossible(unproved(domain))
-                return
             message = prepare(attempt, job.envelope, job.body)
-            walk = _Walk(self, attempt, message, settings, record)
+            securing = None
+            if isinstance(target, Mx):
+                local = local_of_route(route.name, target)
+                securing = Securing(settings.security, local, wishes_of(job.envelope))
+            walk = _Walk(self, attempt, message, settings, securing, record)
             for host in (await self._hosts(target, domain))[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
-                await walk.visit(Site(host, target))
+                where = Where(domain, host.name, host.signed, host.expanded)
+                await walk.visit(Site(host.name, target), where)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
@@ -135,22 +141,21 @@ class Delivery:
             if record is not None:
                 record.fails(f"a fault of ours: {type(error).__name__}: {error}")
 
-    async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[str]:
-        """Return host names, best first; among equals those to whom a connection is open."""
+    async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
+        """Return the hosts, best first; among equals those to whom a connection is open."""
         if isinstance(target, Smarthost):
-            return (target.host,)
+            return (MailHost(target.host, 0),)
         if domain.startswith("["):
-            return (domain,)
+            return (MailHost(domain, 0),)
         hosts = await self._exchangers.hosts(domain)
         best = hosts[0].preference
-        ordered = sorted(
+        return sorted(
             hosts,
             key=lambda h: (
                 h.preference,
                 h.preference > best or Site(h.name, target) not in self._pool,
             ),
         )
-        return [host.name for host in ordered]
 
 
 class _Walk:
@@ -162,8 +167,10 @@ class _Walk:
         attempt: Attempt,
         message: Message,
         settings: DeliverySettings,
+        securing: Securing | None,
         record: Recorder | None,
     ) -> None:
+        """``securing`` says how private sessions must be; None: the smarthost's route does."""
         self.sessions = 0  # how many hosts have heard about the message
         self._record = record
         self._pool = delivery._pool
@@ -175,21 +182,37 @@ class _Walk:
         self._attempt = attempt
         self._message = message
         self._settings = settings
+        self._securing = securing
+        self._requirement = ANYTHING
         self._those: list[Recipient] | None = None  # whom it is about now, if not about all
         self._not_asked: list[Recipient] = []  # there was no room for them on a connection
 
-    async def visit(self, site: Site) -> None:
+    async def visit(self, site: Site, where: Where) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
+        required = await self._required(site, where)
+        if isinstance(required, Skip):
+            self._attempt.not_tried(site.host, required)
+            if self._record is not None:
+                self._record.fails(f"{site.host} is not dialled: {required.why}")
+            return
+        self._requirement = required
         self._those, self._not_asked = None, []
         await self._connect(site)
         while self._not_asked and self._seconds() <= self._until:
             self._those, self._not_asked = self._not_asked, []
             await self._connect(site)
 
+    async def _required(self, site: Site, where: Where) -> Requirement | Skip:
+        if isinstance(site.target, Smarthost):
+            return of_smarthost(site.target)
+        assert self._securing is not None
+        return await self._securing.requirement(where)
+
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
+        requirement = self._requirement
         trouble = self._record is not None and self._record.trouble
-        while (connection := self._pool.take(site)) is not None:
+        while (connection := self._pool.take(site, requirement)) is not None:
             if self._record is not None:
                 _go_on(self._record, connection, site)
             if await self._talk(connection, site, 0.0):
@@ -208,11 +231,15 @@ class _Walk:
             if self._seconds() > self._until:
                 return
             try:
-                connection = await self._opening.open(site, address, self._settings, self._record)
+                connection = await self._opening.open(
+                    site, address, self._settings, requirement, self._record
+                )
             except Trouble as trouble:
                 if self._record is not None:
                     self._record.fails(f"no session: {trouble}")
-                contact = Contact(Peer(site.host, address, site.port), Timing(self._since(began)))
+                tls = fallen_short(requirement, str(trouble) if trouble.result else "")
+                peer = Peer(site.host, address, site.port, tls)
+                contact = Contact(peer, Timing(self._since(began)))
                 self._attempt.site_fails(trouble, contact)
             else:
                 await self._talk(connection, site, self._since(began))
@@ -270,26 +297,6 @@ def _with_transcript(
         return outcomes
     text = record.text()
     return [replace(one, transcript=text) for one in outcomes]
-
-
-def for_message(target: Mx | Smarthost, envelope: Envelope) -> Mx | Smarthost:
-    """Return ``target`` as it holds for one message: ``TLS-Required: No`` (RFC 8689 §3)."""
-    if envelope.tls_not_required and isinstance(target, Mx) and target.waivable:
-        return replace(target, tls="may" if target.tls in ("encrypt", "verify") else target.tls)
-    return target
-
-
-def unproved(domain: str) -> Unable:
-    """Return why REQUIRETLS excludes mail exchangers (RFC 8689 §4.2.1).
-
-    A certificate that verifies is not enough: neither DNSSEC nor MTA-STS is there to prove that
-    the name it is for is a mail exchanger of ``domain`` at all.
-    """
-    text = (
-        f"REQUIRETLS: nothing proves which hosts take mail for {domain} (neither DNSSEC nor "
-        "MTA-STS is used here); only a smarthost can take such a message"
-    )
-    return Unable("5.7.30", text)
 
 
 def literal_address(domain: str) -> str:

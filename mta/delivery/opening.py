@@ -1,9 +1,10 @@
 """From an address to a session that is ready for mail: TCP, TLS, greeting, EHLO, AUTH.
 
-How private the session has to be is the route's business (``routes``); a route to mail
-exchangers that only *may* use TLS goes on without, on a new connection, where STARTTLS does
-not work (RFC 7435), and the reason is kept in the connection's ``tls.why``.  Certificates are
-judged by ``mta.tls``.  Credentials go only to a smarthost that has been verified.
+How private the session has to be is said by a ``Requirement``, and judged by ``mta.security``
+once the handshake is over and before anything else is said.  Where TLS is not insisted on, and
+STARTTLS does not work, the session goes on without, on a new connection (RFC 7435), and the
+reason is kept in the connection's ``tls.why``.  Credentials go only to a smarthost that has
+been verified.
 """
 
 import errno
@@ -21,9 +22,10 @@ from mta.delivery.connection import Connection
 from mta.delivery.routes import Mx, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
-from mta.delivery.transcript import Recorder, Secrets
+from mta.delivery.transcript import Recorder, Secrets, told
 from mta.delivery.trouble import Kind, Trouble
-from mta.mail.outcome import Tls
+from mta.mail.security import Requirement, Result
+from mta.security.judgement import in_the_clear, judge
 from mta.smtp.replies import Reply
 from mta.smtp.steps import STARTTLS, Stage, authentication, hello, parse_extensions
 from mta.tls.level import ClientTls
@@ -55,21 +57,6 @@ class Site:
         """TLS from the first octet (RFC 8314 §3.3)."""
         return self.target.tls == "implicit"
 
-    @property
-    def wants_starttls(self) -> bool:
-        """STARTTLS is used if it is offered."""
-        return self.target.tls not in ("none", "implicit")
-
-    @property
-    def needs_starttls(self) -> bool:
-        """Nothing is sent without STARTTLS."""
-        return self.target.tls in ("encrypt", "verify", "starttls")
-
-    @property
-    def must_verify(self) -> bool:
-        """The certificate must verify: always that of a smarthost."""
-        return self.target.tls in ("implicit", "starttls", "verify")
-
 
 class _ConnectionFactory(Factory):
     noisy = False
@@ -94,39 +81,45 @@ class Opening:
         self._dismiss = dismiss
 
     async def open(
-        self, site: Site, address: str, settings: DeliverySettings, record: Recorder | None = None
+        self,
+        site: Site,
+        address: str,
+        settings: DeliverySettings,
+        requirement: Requirement,
+        record: Recorder | None = None,
     ) -> Connection:
         """Return a connection that MAIL can be sent on; ``record`` hears.  Raises ``Trouble``."""
         try:
-            return await self._session(site, address, settings, record)
+            return await self._session(site, address, settings, requirement, record)
         except Trouble as trouble:
             starttls = trouble.command == Stage.STARTTLS.value and trouble.kind is not Kind.ATTACK
-            if not starttls or not site.wants_starttls or site.needs_starttls:
+            if not starttls or not requirement.uses_tls or requirement.insists:
                 raise
             why = f"STARTTLS failed: {trouble}"
         if record is not None:
             record.fails("once more without STARTTLS, which may be used and need not be")
-        connection = await self._session(site, address, settings, record, plain=True)
-        connection.tls = Tls(why=why)
-        return connection
+        return await self._session(site, address, settings, requirement, record, plain=why)
 
     async def _session(
         self,
         site: Site,
         address: str,
         settings: DeliverySettings,
+        requirement: Requirement,
         record: Recorder | None,
         *,
-        plain: bool = False,
+        plain: str = "",
     ) -> Connection:
+        """``plain``: why TLS is not tried (again)."""
         connection = await self._connect(site, address, settings.timeouts, record)
+        connection.requirement = requirement
         try:
             if site.implicit_tls:
                 await self._shake_hands(connection, site)
             _require(await connection.greeting(), Stage.GREETING)
             await _hello(connection, settings.host_name)
-            if site.wants_starttls and not plain:
-                await self._starttls(connection, site, settings.host_name)
+            if not site.implicit_tls:
+                await self._privacy(connection, site, settings.host_name, plain)
             if isinstance(site.target, Smarthost) and site.target.login:
                 await _authenticate(connection, site.target)
         except Trouble:
@@ -157,20 +150,35 @@ class Opening:
         assert isinstance(connection, Connection)
         return connection
 
-    async def _starttls(self, connection: Connection, site: Site, host_name: str) -> None:
-        if not connection.client.extensions.starttls:
-            if site.needs_starttls:
-                text = "TLS is required and the peer does not offer STARTTLS"
-                raise Trouble(Kind.TLS, Stage.STARTTLS, text)
-            connection.tls = Tls(why="STARTTLS is not offered")
-            return
-        _require(await connection.command(STARTTLS), Stage.STARTTLS)
-        await self._shake_hands(connection, site)
-        await _hello(connection, host_name)
+    async def _privacy(
+        self, connection: Connection, site: Site, host_name: str, plain: str
+    ) -> None:
+        """Say STARTTLS, or go on in the clear where that is allowed."""
+        requirement = connection.requirement
+        if not requirement.uses_tls or plain:
+            connection.tls = in_the_clear(requirement, plain)
+        elif connection.client.extensions.starttls:
+            _require(await connection.command(STARTTLS), Stage.STARTTLS)
+            await self._shake_hands(connection, site)
+            await _hello(connection, host_name)
+        elif requirement.insists:
+            text = "TLS is required and the peer does not offer STARTTLS"
+            result = Result.STARTTLS_NOT_SUPPORTED
+            raise Trouble(Kind.TLS, Stage.STARTTLS, text, result=result)
+        else:
+            connection.tls = in_the_clear(requirement, "STARTTLS is not offered")
 
     async def _shake_hands(self, connection: Connection, site: Site) -> None:
         host = site.host.strip("[]").removeprefix("ipv6:")
-        await connection.start_tls(self.tls.creator(host, mandatory=site.must_verify))
+        requirement = connection.requirement
+        shown = await connection.start_tls(self.tls.creator(host, requirement))
+        connection.tls, flaw = judge(requirement, shown)
+        if connection.record is not None:
+            connection.record.note(told(connection.tls))
+        if flaw is not None and requirement.insists:
+            command = "connect" if site.implicit_tls else Stage.STARTTLS
+            text = f"{requirement.level.value} is required: {flaw.text}"
+            raise Trouble(Kind.TLS, command, text, result=flaw.result)
 
 
 def _number(error: Exception) -> int | None:

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from mta.delivery.connection import Connection
 from mta.delivery.opening import Site
 from mta.delivery.settings import DeliverySettings
+from mta.mail.security import Requirement
+from mta.security.judgement import again
 
 
 class Pool:
@@ -28,14 +30,18 @@ class Pool:
         """Tell whether a connection to ``site`` waits here."""
         return site in self._of_site
 
-    def take(self, site: Site) -> Connection | None:
-        """Return the connection to ``site`` that was used last, or None."""
-        waiting = self._of_site.get(site)
-        if not waiting:
-            return None
-        connection = waiting[-1]
-        self._remove(connection)
-        return connection
+    def take(self, site: Site, requirement: Requirement) -> Connection | None:
+        """Return the connection to ``site`` that was used last, or None.
+
+        It has been opened under an equal requirement: what another one has come to, whether
+        more or less, was never held against this one.
+        """
+        for connection in reversed(self._of_site.get(site, ())):
+            if connection.requirement == requirement:
+                self._remove(connection)
+                connection.tls = again(requirement, connection.tls)
+                return connection
+        return None
 
     def park(self, site: Site, connection: Connection, settings: DeliverySettings) -> None:
         """Keep ``connection`` for the next message, if it is fit for one; else dismiss it."""

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from mta.mail.address import split
 
-MxTls: TypeAlias = Literal["may", "none", "encrypt", "verify"]
+MxTls: TypeAlias = Literal["dane", "dane-only", "may", "none", "encrypt", "verify"]
 SmarthostTls: TypeAlias = Literal["implicit", "starttls", "none"]
 
 
@@ -17,13 +17,15 @@ SmarthostTls: TypeAlias = Literal["implicit", "starttls", "none"]
 class Mx:
     """To the mail exchangers of the recipient's domain (RFC 5321 §5.1).
 
-    ``tls``: "may" uses STARTTLS where it works and records how well; "encrypt" insists on
-    TLS, whoever the peer is; "verify" insists on a certificate that verifies.  With
-    ``waivable`` a message that says ``TLS-Required: No`` (RFC 8689 §3) is not insisted for.
+    ``tls``: "dane" keeps to what the domain publishes, and otherwise does as "may", which uses
+    STARTTLS where it works and records how well; "encrypt" insists on TLS, whoever the peer is;
+    "verify" insists on a certificate that verifies, "dane-only" on DANE.  What follows from it
+    is ``mta.security``'s business.  With ``waivable`` a message that says ``TLS-Required: No``
+    (RFC 8689 §3) is not insisted for.
     """
 
     port: int = 25
-    tls: MxTls = "may"
+    tls: MxTls = "dane"
     waivable: bool = False
 
 

@@ -19,7 +19,7 @@ from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
-from mta.mail.outcome import Peer, Timing, Tls, TlsLevel
+from mta.mail.outcome import Peer, Timing, Tls
 from mta.smtp.requests import mail_parameters, rcpt_parameters
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
@@ -42,7 +42,7 @@ def unable(envelope: Envelope, extensions: Extensions, tls: Tls) -> Unable | Non
 
 def insecure(extensions: Extensions, tls: Tls) -> Unable | None:
     """Return why a host that is known to be the right one can't take REQUIRETLS (RFC 8689 §4.2)."""
-    if tls.level is not TlsLevel.VERIFIED:
+    if not tls.level.authenticated:
         return Unable("5.7.30", "REQUIRETLS: the connection is not TLS with a verified certificate")
     if not extensions.require_tls:
         return Unable("5.7.30", "REQUIRETLS: the host does not offer REQUIRETLS")

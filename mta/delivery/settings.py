@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from mta.delivery.routes import Routes
+from mta.delivery.securing import SecuritySettings
 from mta.delivery.timeouts import Timeouts
 from mta.delivery.transcript import Keep
 
@@ -21,4 +22,5 @@ class DeliverySettings:
     idle_connections: int = 100  # how many wait at most
     messages_per_connection: int = 100
     recipients_per_transaction: int = 100  # what any server must take (RFC 5321 §4.5.3.1.8)
+    security: SecuritySettings = field(default_factory=SecuritySettings)
     transcripts: Keep = "failures"  # of which attempts what was said is kept

@@ -212,4 +212,5 @@ def told(tls: Tls) -> str:
     if tls.level is TlsLevel.NONE:
         return f"in the clear: {tls.why}" if tls.why else "in the clear"
     how = " ".join(part for part in (tls.version, tls.cipher) if part)
-    return f"TLS {tls.level.value} ({how})" + (f", not verified: {tls.why}" if tls.why else "")
+    text = f"TLS {tls.level.value} ({how})" + (f", not verified: {tls.why}" if tls.why else "")
+    return text + (f"; observed only: {tls.observed}" if tls.observed else "")

@@ -2,6 +2,7 @@
 
 from enum import Enum, auto
 
+from mta.mail.security import Result
 from mta.smtp.replies import Reply
 from mta.smtp.steps import Stage
 
@@ -22,13 +23,19 @@ class Trouble(Exception):
     """The session cannot go on.
 
     ``command`` is what was waited for, in the words of ``Outcome.command``; ``reply`` is what the
-    peer said, where it said something.
+    peer said, where it said something; ``result`` is for TLS reports, where TLS is at fault.
     """
 
     def __init__(
-        self, kind: Kind, command: str | Stage, text: str, reply: Reply | None = None
+        self,
+        kind: Kind,
+        command: str | Stage,
+        text: str,
+        reply: Reply | None = None,
+        result: Result | None = None,
     ) -> None:
         self.kind = kind
+        self.result = result
         self.command = command.value if isinstance(command, Stage) else command
         self.reply = reply
         super().__init__(text)

@@ -22,6 +22,8 @@ class MailHost:
 
     name: str
     preference: int
+    signed: bool = False  # DNSSEC proves that it does
+    expanded: str = ""  # the name that the domain is an alias of; "" if it is none
 
 
 class NullMx(Exception):
@@ -86,16 +88,17 @@ class MailExchangers:
         except NoSuchName as error:
             raise NoSuchDomain(f"{domain}: no such domain") from error
         if not answer.exchanges:
-            return await self._implicit(domain)
+            return await self._implicit(domain, signed=answer.authenticated)
         exchanges = [mx for mx in answer.exchanges if mx.exchange]
         if not exchanges:
             raise NullMx(f"{domain} takes no mail (null MX)")
-        hosts = self._before_ourselves(self._ordered(exchanges))
+        expanded = answer.name if answer.name != domain else ""
+        hosts = self._before_ourselves(self._ordered(exchanges, answer.authenticated, expanded))
         if not hosts:
             raise MailLoop(f"{domain}: its best mail host is this one")
         return hosts
 
-    async def _implicit(self, domain: str) -> tuple[MailHost, ...]:
+    async def _implicit(self, domain: str, *, signed: bool) -> tuple[MailHost, ...]:
         """RFC 5321 §5.1: no MX at all; the domain is its own host, if it has an address."""
         if domain in self._own_names:
             raise MailLoop(f"{domain} is this host")
@@ -103,14 +106,14 @@ class MailExchangers:
             await self._addresses(domain, ("AAAA", "A"))
         except NoUsableHost as error:
             raise NoUsableHost(f"{domain} has neither MX nor address records") from error
-        return (MailHost(domain, 0),)
+        return (MailHost(domain, 0, signed),)
 
-    def _ordered(self, exchanges: Iterable[Mx]) -> list[MailHost]:
+    def _ordered(self, exchanges: Iterable[Mx], signed: bool, expanded: str) -> list[MailHost]:
         """Best preference first, at random among equals; a host named twice counts once."""
         best: dict[str, int] = {}
         for mx in exchanges:
             best[mx.exchange] = min(mx.preference, best.get(mx.exchange, mx.preference))
-        hosts = [MailHost(name, preference) for name, preference in best.items()]
+        hosts = [MailHost(name, best[name], signed, expanded) for name in best]
         self._random.shuffle(hosts)
         return sorted(hosts, key=lambda host: host.preference)
 

@@ -92,6 +92,9 @@ def _outcome(outcome: Outcome) -> Record:
         facts["tls_version"] = peer.tls.version
         facts["tls_cipher"] = peer.tls.cipher
         facts["tls_why"] = peer.tls.why
+        facts["tls_required"] = peer.tls.required
+        facts["tls_required_why"] = peer.tls.required_why
+        facts["tls_observed"] = peer.tls.observed
     return facts
 
 

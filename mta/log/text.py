@@ -111,7 +111,12 @@ def _tls(outcome: Outcome) -> str:
     if peer is None or not peer.address:
         return ""
     facts = peer.tls
-    return f", tls={facts.level}/{facts.version}" if facts.version else f", tls={facts.level}"
+    text = f", tls={facts.level}/{facts.version}" if facts.version else f", tls={facts.level}"
+    if facts.required_why:
+        text += f", tls_required={facts.required} ({clean(facts.required_why)})"
+    if facts.observed:
+        text += f", tls_observed=({clean(facts.observed)})"
+    return text
 
 
 def _attempted(event: Attempted) -> tuple[Line, ...]:

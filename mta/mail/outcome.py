@@ -31,16 +31,27 @@ class TlsLevel(StrEnum):
     NONE = "none"
     ENCRYPTED = "encrypted"  # the certificate did not verify, or nobody asked
     VERIFIED = "verified"  # chain and name verified against the trusted authorities
+    STS = "sts"  # the same, of a host that the domain's policy names (RFC 8461)
+    DANE = "dane"  # the certificate matches a TLSA record of the host's (RFC 7672)
+    FINGERPRINT = "fingerprint"  # the certificate is one that we were told
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the peer has proved who it is."""
+        return self not in (TlsLevel.NONE, TlsLevel.ENCRYPTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What a TLS handshake came to."""
+    """What a TLS handshake came to, and what it should have (``mta.mail.security``)."""
 
     level: TlsLevel = TlsLevel.NONE
     version: str = ""  # "TLSv1.3"
     cipher: str = ""
-    why: str = ""  # why it is not VERIFIED; "" when it is
+    why: str = ""  # why the peer is not authenticated; "" when it is
+    required: str = ""  # a ``Level``; "" where nobody was dialled, or nothing was decided
+    required_why: str = ""  # who asked for that level; "" for what is done by default
+    observed: str = ""  # why mail would have waited, if the requirement were not only observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +85,7 @@ class Outcome:
     enhanced: str  # "2.0.0", from the reply or ours (RFC 3463)
     text: str  # the reply's text on one line, or what happened in words
     command: str  # what it answers: "DNS", "connect", "greeting", "EHLO", "STARTTLS", "AUTH",
-    # "MAIL", "RCPT", "DATA", "end of data"
+    # "MAIL", "RCPT", "DATA", "end of data"; "TLS policy" where a host was not dialled for it
     blame: Blame = Blame.NONE
     peer: Peer | None = None
     timing: Timing = Timing()

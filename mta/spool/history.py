@@ -222,7 +222,15 @@ def _attempts(conn: Connection, message_id: str) -> tuple[TracedAttempt, ...]:
 def _outcome(row: Row[Any]) -> Outcome:
     peer = None
     if row.host:
-        tls = Tls(TlsLevel(row.tls_level), row.tls_version, row.tls_cipher, row.tls_why)
+        tls = Tls(
+            TlsLevel(row.tls_level),
+            row.tls_version,
+            row.tls_cipher,
+            row.tls_why,
+            row.tls_required,
+            row.tls_required_why,
+            row.tls_observed,
+        )
         peer = Peer(row.host, row.address, row.port, tls, row.use)
     return Outcome(
         recipient=row.recipient,

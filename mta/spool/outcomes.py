@@ -256,4 +256,7 @@ def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:
         tls.version,
         tls.cipher,
         bulk.storable(tls.why),
+        tls.required,
+        bulk.storable(tls.required_why),
+        bulk.storable(tls.observed),
     )

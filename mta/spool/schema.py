@@ -189,6 +189,9 @@ attempts = Table(
     _text("tls_version"),
     _text("tls_cipher"),
     _text("tls_why"),
+    _text("tls_required", server_default=""),
+    _text("tls_required_why", server_default=""),
+    _text("tls_observed", server_default=""),  # why mail would have waited
     sqlite_with_rowid=False,
 )
 
@@ -336,5 +339,5 @@ _partial(
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0006"
+REVISION = "0007"
 """The revision of the migrations that leads to these tables."""

@@ -15,6 +15,7 @@ from service_identity.cryptography import (
     verify_certificate_ip_address,
 )
 
+from mta.mail.security import Result
 from mta.tls.reasons import printable
 
 _SHOWN = 3
@@ -48,6 +49,12 @@ _CHAIN_ERRORS = {
 def chain_error(code: int) -> str:
     """Say what OpenSSL's verification error ``code`` means."""
     return _CHAIN_ERRORS.get(code, f"certificate verification error {code}")
+
+
+def chain_result(code: int) -> Result:
+    """Return the word that TLS reports have for OpenSSL's verification error ``code``."""
+    expired = code in (_CODES.ERR_CERT_HAS_EXPIRED, _CODES.ERR_CERT_NOT_YET_VALID)
+    return Result.EXPIRED if expired else Result.NOT_TRUSTED
 
 
 def host_key(host: str) -> str:

@@ -1,20 +1,21 @@
-"""TLS going out: always verify, record the level reached, fail only where it is required.
+"""TLS going out: always verify, record what was shown, fail only where that is required.
 
-Two contexts are built once, from the same authorities.  In the *opportunistic* one
+Contexts are built from sets of authorities, once each.  In the *opportunistic* ones
 (RFC 7435) a handshake is completed whatever the certificate says, and what it said is
 recorded: encryption to somebody unknown is better than none, and the record is what an
-operator needs to see before requiring more.  In the *mandatory* one the handshake fails,
-before anything is sent to the peer, unless chain and host name verify.
+operator needs to see before requiring more.  In the *strict* ones the handshake fails,
+before anything is sent to the peer, unless chain and host name verify.  What was required
+beyond that is held against ``Shown`` by ``mta.security``.
 
 Trusts: the certificate authorities given, and a finding kept beside a session for an
-hour (``mta.tls.sessions``).  Does not do: revocation, DANE, MTA-STS; client certificates.
+hour (``mta.tls.sessions``).  Does not do: revocation.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -23,165 +24,111 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from mta.mail.outcome import Tls, TlsLevel
+from mta.mail.security import ANYTHING, Requirement, Shown
 from mta.tls.certificates import CertificateUnusable, read_certificates
 from mta.tls.connections import connection_of
-from mta.tls.identity import chain_error, host_key, is_address, mismatch
-from mta.tls.reasons import VerificationFailed
-from mta.tls.sessions import Remembered, SessionCache
+from mta.tls.finding import ClientConnection, Finding, verify
+from mta.tls.identity import host_key, is_address
+from mta.tls.sessions import SessionCache
 
 # Weak keys and signatures are still better than no encryption (security level 1);
 # where verification is required, OpenSSL's own default, level 2, holds.
 _OPPORTUNISTIC_CIPHERS = b"DEFAULT:@SECLEVEL=1"
 
-_UNSEEN = "the peer showed no certificate"
-
-
-@dataclass(slots=True)
-class _Finding:
-    """What is found out about the peer while the handshake goes on."""
-
-    host: str
-    mandatory: bool
-    offered: Remembered | None  # the session that we proposed to resume
-    complaints: list[str] = field(default_factory=list)
-    seen: bool = False  # the peer's own certificate has been looked at
-    done: bool = False  # the handshake is complete
-
-    @property
-    def why(self) -> str:
-        """Why the peer is not verified; ``""`` when it is.
-
-        In a full handshake OpenSSL always calls back about the peer's certificate; where
-        it did not, the session was resumed and its own finding holds.
-        """
-        if self.seen or self.complaints:
-            return "; ".join(self.complaints)
-        return _UNSEEN if self.offered is None else self.offered.why
-
-    def chain(self, code: int) -> None:
-        """Record a complaint of OpenSSL's about the chain."""
-        text = chain_error(code)
-        if text not in self.complaints:
-            self.complaints.append(text)
-
-    def leaf(self, certificate: X509) -> None:
-        """Compare the peer's certificate with the host that was dialled, once."""
-        if self.seen:
-            return
-        self.seen = True
-        wrong = mismatch(certificate.to_cryptography(), self.host)
-        if wrong:
-            self.complaints.append(wrong)
-
-
-class _ClientConnection(SSL.Connection):
-    """A connection that knows its finding, and leaves a session behind when it closes."""
-
-    finding: _Finding
-    sessions: SessionCache
-
-    def do_handshake(self) -> None:
-        super().do_handshake()
-        self.finding.done = True
-        # The callback has broken off any such handshake already: this is the bolt behind
-        # the lock, should OpenSSL ever finish one without asking it.
-        if self.finding.mandatory and self.finding.why:
-            raise VerificationFailed(self.finding.why)
-
-    def shutdown(self) -> bool:
-        self._remember()
-        return super().shutdown()
-
-    def _remember(self) -> None:
-        """Keep the session now: in TLS 1.3 the tickets come after the handshake."""
-        finding = self.finding
-        if not finding.done or (finding.mandatory and finding.why):
-            return
-        finding.done = False
-        session = self.get_session()
-        if session is None:
-            return
-        examined_s = self.sessions.now()
-        if not finding.seen and finding.offered is not None:
-            examined_s = finding.offered.examined_s
-        self.sessions.keep(finding.host, Remembered(session, finding.why, examined_s))
+Trust: TypeAlias = Literal["system"] | Path | Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """One of the two ways to do TLS: its context and the sessions that belong to it."""
+    """One way to do TLS: its context and the sessions that belong to it."""
 
     context: SSL.Context
     sessions: SessionCache
-    mandatory: bool
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class ClientHandshake:
     """Makes the TLS side of connections to one host; made by ``ClientTls.creator``."""
 
-    def __init__(self, way: _Way, host: str) -> None:
+    def __init__(self, way: _Way, host: str, requirement: Requirement) -> None:
         self._way = way
         self._host = host
+        self._requirement = requirement
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Twisted asks for the OpenSSL connection of a new transport."""
         way = self._way
-        connection = _ClientConnection(way.context, None)
-        offered = way.sessions.take(self._host)
-        connection.finding = _Finding(self._host, way.mandatory, offered)
+        connection = ClientConnection(way.context, None)
+        offered = way.sessions.take((self._host, self._requirement))
+        connection.finding = Finding(self._host, self._requirement, offered)
         connection.sessions = way.sessions
         if offered is not None:
             connection.set_session(offered.session)
+        name = self._requirement.sni or self._host
         # RFC 6066 §3: names only, no addresses
-        if not is_address(self._host):
-            connection.set_tlsext_host_name(self._host.encode("ascii"))
+        if not is_address(name):
+            connection.set_tlsext_host_name(name.encode("ascii"))
         return connection
 
-    def result(self, transport: object) -> Tls:
-        """Return what the handshake on ``transport`` came to.
+    def shown(self, transport: object) -> Shown | None:
+        """Return what the handshake on ``transport`` has shown.
 
         ``transport`` is what Twisted gave the protocol, or the OpenSSL connection itself;
-        to be asked while the connection lasts.  ``Tls()`` where there is no TLS.
+        to be asked while the connection lasts.  None where there is no TLS.
         """
         connection = connection_of(transport)
-        if not isinstance(connection, _ClientConnection):
-            return Tls()
-        why = connection.finding.why
-        return Tls(
-            level=TlsLevel.ENCRYPTED if why else TlsLevel.VERIFIED,
-            version=connection.get_protocol_version_name(),
-            cipher=connection.get_cipher_name() or "",
-            why=why,
+        if not isinstance(connection, ClientConnection):
+            return None
+        finding = connection.finding
+        return Shown(
+            connection.get_protocol_version_name(),
+            connection.get_cipher_name() or "",
+            finding.pkix,
+            finding.proof,
         )
 
 
 class ClientTls:
-    """TLS towards other hosts, verified against one set of certificate authorities."""
+    """TLS towards other hosts, verified against one set of certificate authorities or another."""
 
     def __init__(
         self,
-        trust: Literal["system"] | Path | Sequence[bytes] = "system",
+        trust: Trust = "system",
         *,
+        others: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Build the contexts.
+        """Read all certificates.
 
         ``trust`` is ``"system"`` (OpenSSL's default places), a file of PEM certificates
-        or such certificates themselves.  Raises ``CertificateUnusable``.
+        or such certificates themselves; ``others`` are files that a ``Requirement.ca`` may
+        name.  Raises ``CertificateUnusable``.
         """
-        authorities = _authorities(trust)
-        self._mandatory = _Way(_context(authorities, mandatory=True), SessionCache(clock), True)
-        self._may = _Way(_context(authorities, mandatory=False), SessionCache(clock), False)
+        self._clock = clock
+        self._authorities = {"": _authorities(trust)}
+        self._authorities |= {path: read_certificates(Path(path)) for path in others}
+        self._ways: dict[tuple[str, bool], _Way] = {}
+        for path in self._authorities:
+            self._way(path, strict=True)
+        self._way("", strict=False)
 
-    def creator(self, host_name: str, *, mandatory: bool) -> ClientHandshake:
+    def creator(self, host_name: str, requirement: Requirement = ANYTHING) -> ClientHandshake:
         """Return the TLS side of a connection to ``host_name`` (a name or an IP address).
 
-        With ``mandatory`` the handshake fails with ``VerificationFailed`` unless the peer
-        proves to be ``host_name``; without, ``ClientHandshake.result`` says what was found.
+        Where the requirement verifies, and is not only observed, the handshake fails with
+        ``VerificationFailed`` unless the peer proves to be who it has to be; otherwise
+        ``ClientHandshake.shown`` says what was found.
         """
-        return ClientHandshake(self._mandatory if mandatory else self._may, host_key(host_name))
+        strict = requirement.verifies and not requirement.observe
+        way = self._way(requirement.ca, strict=strict)
+        return ClientHandshake(way, host_key(host_name), requirement)
+
+    def _way(self, ca: str, *, strict: bool) -> _Way:
+        way = self._ways.get((ca, strict))
+        if way is None:
+            context = _context(self._authorities[ca], strict=strict)
+            way = self._ways[ca, strict] = _Way(context, SessionCache(self._clock))
+        return way
 
 
 def describe(transport: object) -> str:
@@ -192,7 +139,7 @@ def describe(transport: object) -> str:
     return f"{connection.get_protocol_version_name()} {connection.get_cipher_name()}"
 
 
-def _authorities(trust: Literal["system"] | Path | Sequence[bytes]) -> list[x509.Certificate]:
+def _authorities(trust: Trust) -> list[x509.Certificate]:
     """Return the certificates to trust; none stands for the system's."""
     if isinstance(trust, Path):
         return read_certificates(trust)
@@ -209,16 +156,16 @@ def _authorities(trust: Literal["system"] | Path | Sequence[bytes]) -> list[x509
     return found
 
 
-def _context(authorities: Sequence[x509.Certificate], *, mandatory: bool) -> SSL.Context:
+def _context(authorities: Sequence[x509.Certificate], *, strict: bool) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)  # RFC 8996
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # ours knows what was verified
-    if not mandatory:
+    if not strict:
         context.set_cipher_list(_OPPORTUNISTIC_CIPHERS)
         context.set_options(SSL.OP_LEGACY_SERVER_CONNECT)
-    context.set_verify(SSL.VERIFY_PEER, _verify)
+    context.set_verify(SSL.VERIFY_PEER, verify)
     if authorities:
         _trust(context, authorities)
     else:
@@ -233,16 +180,3 @@ def _trust(context: SSL.Context, authorities: Sequence[x509.Certificate]) -> Non
         store.add_cert(X509.from_cryptography(authority))
     # What the operator has listed is trusted as it is, be it a root or not.
     store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
-
-
-def _verify(connection: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:
-    """OpenSSL's question about each certificate of the chain, the peer's own last."""
-    assert isinstance(connection, _ClientConnection)
-    finding = connection.finding
-    if not ok:
-        finding.chain(code)
-    if depth == 0:
-        finding.leaf(certificate)
-    if finding.mandatory and finding.complaints:
-        raise VerificationFailed(finding.why)
-    return True

@@ -9,6 +9,8 @@ come from the peer.
 from OpenSSL import SSL
 from twisted.python.failure import Failure
 
+from mta.mail.security import Result
+
 _PLAIN_TEXT = "the peer does not speak TLS here"
 _NO_VERSION = "no TLS version in common (at least TLS 1.2 is needed)"
 
@@ -36,9 +38,10 @@ class VerificationFailed(SSL.Error):
     the protocol's ``connectionLost``.
     """
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, result: Result = Result.NOT_TRUSTED) -> None:
         super().__init__([("mta.tls", "", why)])  # the shape that Twisted looks into
         self.why = why
+        self.result = result
 
     def __str__(self) -> str:
         return f"certificate verify failed: {self.why}"
@@ -48,6 +51,12 @@ def is_tls_failure(failure: Failure | BaseException | None) -> bool:
     """Whether a connection ended because of TLS itself, not of the network below."""
     error = failure.value if isinstance(failure, Failure) else failure
     return isinstance(error, SSL.Error)
+
+
+def tls_result(failure: Failure | BaseException | None) -> Result:
+    """Return the word that TLS reports have for a handshake that failed (RFC 8460 §4.3)."""
+    error = failure.value if isinstance(failure, Failure) else failure
+    return error.result if isinstance(error, VerificationFailed) else Result.VALIDATION_FAILURE
 
 
 def tls_reason(failure: Failure | BaseException) -> str:

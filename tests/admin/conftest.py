@@ -30,7 +30,15 @@ PEER = Peer(
     "mx.example.com",
     "192.0.2.7",
     25,
-    Tls(TlsLevel.ENCRYPTED, "TLSv1.3", "AES256", "self-signed certificate"),
+    Tls(
+        TlsLevel.ENCRYPTED,
+        "TLSv1.3",
+        "AES256",
+        "self-signed certificate",
+        "dane",
+        "TLSA records of mx.example.com",
+        "would have waited: self-signed certificate",
+    ),
     use=2,
 )
 _WORDS = {

@@ -20,12 +20,16 @@ login app7, ESMTPSA, TLSv1.3 AES256
 (in reply to RCPT)
                                           mx.example.com[192.0.2.7]:25, TLS encrypted \
 (TLSv1.3 AES256), not verified: self-signed certificate, transaction 2 of the connection
+                                          TLS level dane is required: TLSA records of mx.example.com
+                                          only observed: would have waited: self-signed certificate
                                           took 0.800s: connect 0.250s, transmit 0.500s; by node1
                                           next attempt 2027-01-15 08:05:00Z
 2027-01-15 07:30:00Z  bo@example.net    attempt 1 delivered: 250 2.0.0 Ok: queued as 7F \
 (in reply to end of data)
                                           mx.example.com[192.0.2.7]:25, TLS encrypted \
 (TLSv1.3 AES256), not verified: self-signed certificate, transaction 2 of the connection
+                                          TLS level dane is required: TLSA records of mx.example.com
+                                          only observed: would have waited: self-signed certificate
                                           took 0.800s: connect 0.250s, transmit 0.500s; by node1
 2027-01-15 08:00:00Z  anna@example.com  hold by anna
 
@@ -158,6 +162,9 @@ def test_json(relay, message):
                 "version": "TLSv1.3",
                 "cipher": "AES256",
                 "why": "self-signed certificate",
+                "required": "dane",
+                "required_why": "TLSA records of mx.example.com",
+                "observed": "would have waited: self-signed certificate",
             },
         },
     }

@@ -224,14 +224,15 @@ class DeliveryOverTls(TestCase):
         """A route may do without."""
         await self.listen()
         outcome = await self.deliver(lambda port: Mx(port, "none"))
-        self.assertEqual((outcome.verdict, outcome.peer.tls), (Verdict.DELIVERED, Tls()))
+        expected = Tls(required="none", required_why="route r")
+        self.assertEqual((outcome.verdict, outcome.peer.tls), (Verdict.DELIVERED, expected))
 
     async def test_starttls_refused(self) -> None:
         """Opportunistic: refused STARTTLS means plaintext, on a new connection, and is told."""
         await self.listen(say={b"STARTTLS": b"454 4.7.0 Not now\r\n"})
         outcome = await self.deliver(Mx)
         self.assertEqual(outcome.verdict, Verdict.DELIVERED)
-        self.assertEqual(outcome.peer.tls, Tls(why="STARTTLS failed: Not now"))
+        self.assertEqual(outcome.peer.tls, Tls(why="STARTTLS failed: Not now", required="may"))
         self.assertEqual(len(self.server.connections), 2)
         self.assertNotIn(b"STARTTLS", self.server.connections[1].log)
 

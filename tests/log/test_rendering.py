@@ -94,6 +94,19 @@ def test_our_own_words_are_not_put_into_the_peers_mouth() -> None:
     assert text.endswith("dsn=4.4.3, status=deferred (DNS time-out)")
 
 
+def test_what_was_required_of_tls_and_only_observed() -> None:
+    """What was asked for, by whom, and what is missing stand behind the level that was reached."""
+    tls = Tls(TlsLevel.ENCRYPTED, "TLSv1.3", "AES", "bad", "dane", "TLSA records of mx", "bad\n")
+    peer = replace(PEER, tls=tls)
+    outcome = Outcome(0, Verdict.DELIVERED, 250, "2.0.0", "Ok", "end of data", peer=peer)
+    event = attempted(outcome, "sent")
+    ((_, line),) = lines(event)
+    assert ", tls=encrypted/TLSv1.3, tls_required=dane (TLSA records of mx)" in line
+    assert ", tls_observed=(bad?), dsn=" in line
+    made = record(event, 1)
+    assert (made["tls_required"], made["tls_observed"]) == ("dane", "bad\n")
+
+
 def test_log_injection_by_a_reply_or_a_login_is_impossible() -> None:
     """Attack: line breaks and escape sequences from outside forge log lines or paint terminals."""
     evil = "x\r\n1M3V8Y0A00000001: to=<v>, status=sent\x1b[2J\u2028y"

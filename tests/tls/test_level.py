@@ -10,9 +10,19 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.test.iosim import connectedServerAndClient
 
 from mta.mail.outcome import Tls, TlsLevel
+from mta.mail.security import ANYTHING, Level, Requirement
+from mta.security.judgement import judge
 from mta.tls.certificates import CertificateFiles, CertificateUnusable, ServerCertificates
 from mta.tls.level import ClientTls, describe
 from mta.tls.reasons import VerificationFailed, is_tls_failure, tls_reason
+
+VERIFY = Requirement(Level.VERIFY)
+
+
+def result(creator, transport, requirement=ANYTHING):
+    """Return what is recorded of a handshake."""
+    return judge(requirement, creator.shown(transport))[0]
+
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -39,12 +49,13 @@ def server(write):
 def dial(handshake):
     """Return a function that shakes hands and returns result and client connection."""
 
-    def _dial(tls, host, side, *, mandatory=False):
-        creator = tls.creator(host, mandatory=mandatory)
+    def _dial(tls, host, side, *, mandatory=False, requirement=None):
+        requirement = requirement or (VERIFY if mandatory else ANYTHING)
+        creator = tls.creator(host, requirement)
         client = creator.clientConnectionForTLS(None)
         client.set_connect_state()
         handshake(client, side)
-        return creator.result(client), client
+        return result(creator, client, requirement), client
 
     return _dial
 
@@ -66,10 +77,10 @@ def dial(handshake):
 def test_verified(make, authority, server, dial, names, host, mandatory):
     """Chain and name or address right: VERIFIED, both ways."""
     tls = ClientTls([authority.pem])
-    result, _ = dial(tls, host, server(make(*names, by=authority))(), mandatory=mandatory)
-    assert result.level is TlsLevel.VERIFIED
-    assert (result.version, result.why) == ("TLSv1.3", "")
-    assert result.cipher.startswith("TLS_")
+    found, _ = dial(tls, host, server(make(*names, by=authority))(), mandatory=mandatory)
+    assert found.level is TlsLevel.VERIFIED
+    assert (found.version, found.why) == ("TLSv1.3", "")
+    assert found.cipher.startswith("TLS_")
 
 
 @pytest.fixture
@@ -145,11 +156,11 @@ FAULTS = [
 def test_opportunistic_completes_and_records_why(authority, wrong, dial, fault):
     """Whatever the certificate says, the handshake completes and the finding is kept."""
     side, words = wrong(fault)
-    result, _ = dial(ClientTls([authority.pem]), "mx.example", side)
-    assert result.level is TlsLevel.ENCRYPTED
-    assert result.version == "TLSv1.3"
-    assert words in result.why
-    assert result.why
+    found, _ = dial(ClientTls([authority.pem]), "mx.example", side)
+    assert found.level is TlsLevel.ENCRYPTED
+    assert found.version == "TLSv1.3"
+    assert words in found.why
+    assert found.why
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -167,8 +178,8 @@ def test_mandatory_refuses_and_says_why(authority, wrong, dial, fault):
 def test_all_complaints_are_recorded(make, authority, server, dial):
     """An operator sees everything that is wrong at once, not one thing after the other."""
     side = server(make("other.example"))()
-    result, _ = dial(ClientTls([authority.pem]), "mx.example", side)
-    assert result.why == (
+    found, _ = dial(ClientTls([authority.pem]), "mx.example", side)
+    assert found.why == (
         "self-signed certificate; certificate is for other.example, not for mx.example"
     )
 
@@ -182,7 +193,7 @@ def test_attack_man_in_the_middle_with_a_valid_certificate_for_another_name(
     encrypted channel and not one octet of the session.
     """
     tls = ClientTls([authority.pem])
-    client = tls.creator("mx.example", mandatory=True).clientConnectionForTLS(None)
+    client = tls.creator("mx.example", VERIFY).clientConnectionForTLS(None)
     client.set_connect_state()
     impostor = server(make("impostor.example", by=authority))()
     with pytest.raises(SSL.WantReadError):
@@ -196,15 +207,15 @@ def test_attack_man_in_the_middle_with_a_valid_certificate_for_another_name(
     impostor.bio_write(client.bio_read(65536))
     with pytest.raises(SSL.Error):
         impostor.do_handshake()
-    assert len(tls._mandatory.sessions) == 0
+    assert len(tls._way("", strict=True).sessions) == 0
 
 
 def test_attack_line_breaks_in_a_certificate_do_not_reach_the_log(make, authority, server, dial):
     """Attack: a certificate name that would forge a line of the mail log."""
     side = server(make("a.example\n250 sent", by=authority))()
-    result, _ = dial(ClientTls([authority.pem]), "mx.example", side)
-    assert result.level is TlsLevel.ENCRYPTED
-    assert result.why.isprintable()
+    found, _ = dial(ClientTls([authority.pem]), "mx.example", side)
+    assert found.level is TlsLevel.ENCRYPTED
+    assert found.why.isprintable()
 
 
 def test_sni_is_sent_for_names_only(make, authority, server, dial):
@@ -219,8 +230,8 @@ def test_trust_from_a_file(make, authority, server, dial, tmp_path):
     """The authorities may come from a file of several PEM certificates."""
     path = tmp_path / "ca.pem"
     path.write_bytes(make("Other", authority=True).pem + authority.pem)
-    result, _ = dial(ClientTls(path), "mx.example", server(make("mx.example", by=authority))())
-    assert result.level is TlsLevel.VERIFIED
+    found, _ = dial(ClientTls(path), "mx.example", server(make("mx.example", by=authority))())
+    assert found.level is TlsLevel.VERIFIED
 
 
 def test_trust_unusable(tmp_path):
@@ -238,15 +249,15 @@ def test_trust_unusable(tmp_path):
 def test_system_trust_knows_no_stranger(make, server, dial):
     """The system's authorities do not include the one that a test has just made."""
     side = server(make("mx.example"))()
-    result, _ = dial(ClientTls("system"), "mx.example", side)
-    assert result.why == "self-signed certificate"
+    found, _ = dial(ClientTls("system"), "mx.example", side)
+    assert found.why == "self-signed certificate"
 
 
 def test_pinned_host_certificate(make, authority, server, dial):
     """A listed certificate is trusted as it is, even where it is no root."""
     leaf = make("mx.example", by=authority)
-    result, _ = dial(ClientTls([leaf.pem]), "mx.example", server(leaf)(), mandatory=True)
-    assert result.level is TlsLevel.VERIFIED
+    found, _ = dial(ClientTls([leaf.pem]), "mx.example", server(leaf)(), mandatory=True)
+    assert found.level is TlsLevel.VERIFIED
 
 
 class Test_resumption:
@@ -257,17 +268,17 @@ class Test_resumption:
         return [1000.0]
 
     def again(self, dial, tls, side, *, mandatory=False, host="mx.example"):
-        result, client = dial(tls, host, side, mandatory=mandatory)
+        found, client = dial(tls, host, side, mandatory=mandatory)
         resumed = not client.finding.seen
         client.shutdown()
-        return result, resumed
+        return found, resumed
 
     @pytest.mark.parametrize("mandatory", [False, True])
     @pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
     def test_verified_stays_verified(self, make, authority, server, dial, version, mandatory):
         """The second connection to a verified host is resumed and still verified."""
         tls = ClientTls([authority.pem])
-        for way in (tls._may, tls._mandatory):
+        for way in (tls._way("", strict=False), tls._way("", strict=True)):
             way.context.set_max_proto_version(version)
         side = server(make("mx.example", by=authority))
         first = self.again(dial, tls, side(), mandatory=mandatory)
@@ -299,18 +310,18 @@ class Test_resumption:
         """Attack: an impostor who does not know the session is found out by his certificate."""
         tls = ClientTls([authority.pem])
         self.again(dial, tls, server(make("mx.example", by=authority))())
-        result, resumed = self.again(dial, tls, server(make("mx.example"))())
+        found, resumed = self.again(dial, tls, server(make("mx.example"))())
         assert not resumed
-        assert result.why == "self-signed certificate"
+        assert found.why == "self-signed certificate"
 
     def test_other_hosts_do_not_share(self, make, authority, server, dial):
         """A session belongs to the name that was verified, not to the server."""
         tls = ClientTls([authority.pem])
         side = server(make("mx.example", by=authority))
         self.again(dial, tls, side())
-        result, resumed = self.again(dial, tls, side(), host="mx2.example")
+        found, resumed = self.again(dial, tls, side(), host="mx2.example")
         assert not resumed
-        assert result.level is TlsLevel.ENCRYPTED
+        assert found.level is TlsLevel.ENCRYPTED
 
     def test_a_finding_is_believed_for_an_hour(self, make, authority, server, dial, now):
         """Resuming does not prolong the belief in the certificate seen at first."""
@@ -327,18 +338,18 @@ class Test_resumption:
         side = server(make("mx.example", by=authority))
         for number in range(140):
             self.again(dial, tls, side(), host=f"mx{number}.example")
-        assert len(tls._may.sessions) == 128
+        assert len(tls._way("", strict=False).sessions) == 128
 
     def test_a_broken_handshake_leaves_no_session(self, make, authority, server, dial):
         """Nothing is kept of a handshake that did not complete."""
         tls = ClientTls([authority.pem])
-        client = tls.creator("mx.example", mandatory=False).clientConnectionForTLS(None)
+        client = tls.creator("mx.example").clientConnectionForTLS(None)
         client.set_connect_state()
         with pytest.raises(SSL.WantReadError):
             client.do_handshake()
         with pytest.raises(SSL.Error):
             client.shutdown()
-        assert len(tls._may.sessions) == 0
+        assert len(tls._way("", strict=False).sessions) == 0
 
 
 class Recorder(Protocol):
@@ -375,10 +386,10 @@ def test_twisted_transports(make, authority, write):
     """Result and description are read off the transport that Twisted gives a protocol."""
     issued = make("mx.example", by=authority)
     certificates = ServerCertificates([CertificateFiles(*write(issued))])
-    creator = ClientTls([authority.pem]).creator("mx.example", mandatory=True)
+    creator = ClientTls([authority.pem]).creator("mx.example", VERIFY)
     client, server, _ = over_twisted(creator, certificates.options())
-    expected = Tls(TlsLevel.VERIFIED, "TLSv1.3", "TLS_AES_256_GCM_SHA384")
-    assert creator.result(client.transport) == expected
+    expected = Tls(TlsLevel.VERIFIED, "TLSv1.3", "TLS_AES_256_GCM_SHA384", required="verify")
+    assert result(creator, client.transport, VERIFY) == expected
     assert describe(server.transport) == "TLSv1.3 TLS_AES_256_GCM_SHA384"
     assert describe(client.transport) == "TLSv1.3 TLS_AES_256_GCM_SHA384"
 
@@ -388,7 +399,7 @@ def test_twisted_hands_over_the_reason(make, authority, write):
     certificates = ServerCertificates(
         [CertificateFiles(*write(make("other.example", by=authority)))]
     )
-    creator = ClientTls([authority.pem]).creator("mx.example", mandatory=True)
+    creator = ClientTls([authority.pem]).creator("mx.example", VERIFY)
     client, server, _ = over_twisted(creator, certificates.options())
     assert is_tls_failure(client.reason)
     assert tls_reason(client.reason) == (
@@ -403,9 +414,9 @@ def test_twisted_close_leaves_a_session(make, authority, write):
     certificates = ServerCertificates([CertificateFiles(*write(issued))])
     tls = ClientTls([authority.pem])
     for resumed in (False, True):
-        creator = tls.creator("mx.example", mandatory=False)
+        creator = tls.creator("mx.example")
         client, _, pump = over_twisted(creator, certificates.options())
-        assert creator.result(client.transport).level is TlsLevel.VERIFIED
+        assert result(creator, client.transport).level is TlsLevel.VERIFIED
         assert (not client.transport.getHandle().finding.seen) is resumed
         client.transport.loseConnection()
         pump.flush()
@@ -414,9 +425,7 @@ def test_twisted_close_leaves_a_session(make, authority, write):
 def test_in_the_clear():
     """Without TLS there is nothing to describe."""
     assert describe(StringTransport()) == ""
-    assert (
-        ClientTls("system").creator("a.example", mandatory=False).result(StringTransport()) == Tls()
-    )
+    assert ClientTls("system").creator("a.example").shown(StringTransport()) is None
 
 
 @pytest.mark.parametrize(
@@ -429,7 +438,7 @@ def test_in_the_clear():
 )
 def test_reasons_of_failed_handshakes(heard, expected):
     """The usual failures are told in words, not in OpenSSL's."""
-    client = ClientTls("system").creator("a.example", mandatory=False).clientConnectionForTLS(None)
+    client = ClientTls("system").creator("a.example").clientConnectionForTLS(None)
     client.set_connect_state()
     with pytest.raises(SSL.WantReadError):
         client.do_handshake()

@@ -10,7 +10,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
-from mta.mail.outcome import TlsLevel
+from mta.mail.security import ANYTHING, Level, Requirement
 from mta.tls.certificates import CertificateFiles, ServerCertificates, self_signed
 from mta.tls.level import ClientTls, describe
 from mta.tls.reasons import tls_reason
@@ -42,7 +42,7 @@ class Client(Protocol):
             self.transport.startTLS(self.creator)
             self.transport.write(b"hello")
         else:
-            self.result = self.creator.result(self.transport)
+            self.result = self.creator.shown(self.transport)
             self.heard = data
             self.transport.loseConnection()
 
@@ -67,7 +67,9 @@ class StartTls(TestCase):
         factory = Factory.forProtocol(Server)
         factory.options = ServerCertificates([pair]).options()
         port = yield TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
-        creator = ClientTls(pair.certificate).creator(host, mandatory=mandatory)
+        creator = ClientTls(pair.certificate).creator(
+            host, Requirement(Level.VERIFY) if mandatory else ANYTHING
+        )
         client = Client(creator)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         yield endpoint.connect(Factory.forProtocol(lambda: client))
@@ -79,7 +81,7 @@ class StartTls(TestCase):
     def test_verified(self):
         """Both sides know the level on the transport that they hold."""
         client, _ = yield self.talk("mx.example", True)
-        self.assertEqual(client.result.level, TlsLevel.VERIFIED)
+        self.assertIsNone(client.result.pkix)
         self.assertEqual(client.heard, b"hello over TLSv1.3 TLS_AES_256_GCM_SHA384")
 
     @inlineCallbacks
