@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from mta.auth.credentials import Accounts
 from mta.config import build as values
+from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
@@ -125,6 +126,7 @@ class Parts:
         delivery = values.delivery_settings(settings)
         queue = values.queue_settings(settings)
         policy = policy_of(settings)
+        milters = milters_of(settings, self.reactor)
         tls = client_tls(settings)
         rules = values.signing_rules(settings)
         tokens = values.tokens(settings, self.reactor)
@@ -139,6 +141,7 @@ class Parts:
         self.accounts.use(tokens, same_keys=settings.oauth == self.settings.oauth)
         self.settings = settings
         self.inbound.use(inbound)
+        self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
         self.scheduler.use(queue)
         self.signer.rules = rules
@@ -270,6 +273,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         signer=signer,
         gate=gate,
     )
+    inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery,
         scheduler, inbound, signer, gate,

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
 from mta.config.limit_sections import Limits, Requests, Timeouts
+from mta.config.milter_section import Milter
 from mta.config.oauth_section import Oauth
 from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
 from mta.config.route_sections import Route
@@ -60,6 +61,7 @@ class Settings(Section):
     recipients: Recipients = table()
     guard: Guard = table()
     brake: Brake = table()
+    milter: tuple[Milter, ...] = Field((), description=Milter.__doc__)
     timeouts: Timeouts = table()
     log: Log = table()
 
@@ -78,6 +80,7 @@ class Settings(Section):
         for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
             yield from _doubles(table_name, "name", [one.name for one in rules])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
+        yield from _doubles("milter", "name", [one.name for one in self.milter])
         yield from self._certificates()
         yield from self._listeners_of_rules()
         yield from self._nobody()
@@ -114,7 +117,7 @@ class Settings(Section):
 
     def _listeners_of_rules(self) -> Iterator[Conflict]:
         known = {one.name for one in self.listener}
-        for table_name in ("sender", "limit", "hold"):
+        for table_name in ("sender", "limit", "hold", "milter"):
             for index, rule in enumerate(getattr(self, table_name)):
                 for name in set(rule.listeners) - known:
                     text = f'there is no listener "{name}"'

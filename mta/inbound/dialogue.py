@@ -12,8 +12,10 @@ from twisted.internet.defer import Deferred
 
 from mta.inbound import relaying, requests
 from mta.inbound.authentication import Authentication
+from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
+from mta.inbound.screen import Ends, Screen, hello
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.transaction import Transaction
 from mta.mail import events
@@ -46,7 +48,12 @@ class Dialogue:
     """One client, from its connection to its end."""
 
     def __init__(
-        self, reception: Reception, listener: ListenerSettings, address: str, core: Server
+        self,
+        reception: Reception,
+        listener: ListenerSettings,
+        address: str,
+        core: Server,
+        ends: Ends,
     ) -> None:
         """``address`` is the client's IP address, ``core`` the protocol's state."""
         self.tls = ""  # what was negotiated
@@ -58,6 +65,9 @@ class Dialogue:
         self._trusted = listener.trusts(address)
         self._core = core
         self._transaction: Transaction | None = None
+        self._screen = (
+            None if reception.milters is None else Screen(reception.milters, reception, ends)
+        )
         self._passage = reception.gate.arrive(listener.name, address)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
@@ -107,6 +117,11 @@ class Dialogue:
             tls=self.tls,
         )
 
+    def leave(self) -> None:
+        """The client has gone: nobody waits for a filter any more."""
+        if self._screen is not None:
+            self._screen.leave()
+
     async def abandon(self) -> None:
         """The client has gone: what has not been accepted is forgotten."""
         self._passage.end()
@@ -114,7 +129,7 @@ class Dialogue:
         if transaction is not None:
             await transaction.abandon()
 
-    def _mail(self, mail: Mail) -> Reply:
+    def _mail(self, mail: Mail) -> Reply | Later:
         refusal = relaying.may_begin(self._listener, login=self.login, secure=self._core.secure)
         if refusal is not None:
             return self._refuse("MAIL", refusal, "not authenticated", mail.sender)
@@ -132,18 +147,37 @@ class Dialogue:
             return self._refuse("MAIL", *refused, mail.sender)
         if ruling is not None and ruling.rewrite:
             mail = replace(mail, sender=ruling.rewrite)
-        self._transaction = Transaction(
+        origin = self.origin(utf8=mail.utf8)
+        submission = self._listener.submission or bool(self.login)
+        self._transaction = transaction = Transaction(
             self._reception,
             self._settings,
-            self.origin(utf8=mail.utf8),
+            origin,
             mail,
-            submission=self._listener.submission or bool(self.login),
+            submission=submission,
             passage=self._passage,
             rulings=rulings,
             asked=asked,
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
         )
-        return requests.accepted(mail.wanted, asked, OK_MAIL)
+        ok = requests.accepted(mail.wanted, asked, OK_MAIL)
+        if self._screen is not None:
+            filtering = self._screen.begin(transaction, mail, origin, submission=submission)
+            if filtering is not None:
+                transaction.filtering = filtering
+                return self._screened(filtering, origin, ok)
+        return ok
+
+    async def _screened(self, filtering: Filtering, origin: Origin, ok: Reply) -> Reply:
+        """Go on with MAIL when the filters have had their say."""
+        shown, mechanism = self._authentication.certificate, self._authentication.mechanism
+        subject = "" if shown is None else shown.subject
+        refused = await filtering.begin(hello(origin, subject=subject, mechanism=mechanism))
+        if refused is None:
+            return ok
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None
+        return self._refuse("MAIL", *refused, transaction.sender)
 
     def _rcpt(self, rcpt: Rcpt) -> Reply | Later:
         transaction = self._transaction
@@ -159,7 +193,7 @@ class Dialogue:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
-        if ruling is None:
+        if ruling is None and transaction.filtering is None:
             return self._add(transaction, address, rcpt)
         return self._ruled(transaction, address, rcpt, ruling)
 
@@ -170,10 +204,15 @@ class Dialogue:
         rcpt: Rcpt,
         ruling: Ruling | Awaitable[Ruling],
     ) -> Reply:
-        """Go on with RCPT when the policy has had its say."""
+        """Go on with RCPT when the policy has had its say, and then the filters."""
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
+        filtering = transaction.filtering
+        if filtering is not None and not transaction.full:
+            refused = await filtering.recipient(address, rcpt)
+            if refused is not None:
+                return self._refuse("RCPT", *refused, transaction.sender, address)
         return self._add(transaction, address, rcpt)
 
     def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:
@@ -182,8 +221,15 @@ class Dialogue:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
         return answer
 
-    def _data(self, data: Data) -> Reply:
-        return GO_AHEAD
+    def _data(self, data: Data) -> Reply | Later:
+        assert self._transaction is not None
+        filtering = self._transaction.filtering
+        return GO_AHEAD if filtering is None else self._go_ahead(filtering)
+
+    async def _go_ahead(self, filtering: Filtering) -> Reply:
+        """Answer DATA when the filters have had their say."""
+        refused = await filtering.data()
+        return GO_AHEAD if refused is None else self._refuse("DATA", *refused)
 
     def _content(self, content: Content) -> Later | None:
         assert self._transaction is not None
@@ -213,6 +259,8 @@ class Dialogue:
         return answer
 
     def _rejected(self, rejected: Rejected) -> None:
+        if self._screen is not None:
+            self._screen.unknown(rejected)
         self._refuse(rejected.verb, rejected.reply, "protocol")
 
     def _refuse(

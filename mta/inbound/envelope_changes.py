@@ -5,8 +5,8 @@ left out, and the history of the message says so: it is no reason to refuse the 
 client that has done nothing wrong.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mta.mail.address import domain_of
 from mta.mail.envelope import Asked
@@ -21,60 +21,82 @@ Recipients = dict[str, tuple[str, str, str]]
 _DSN = frozenset({"DSN"})
 
 
-@dataclass(slots=True)
 class Changed:
     """The envelope, before and after."""
 
-    sender: str
-    asked: Asked
-    recipients: Recipients  # those that were taken away stay here
-    removed: dict[str, str]  # they are here as well, with the filter
-    remarks: list[Remark]
-
-    def apply(
-        self, changes: Sequence[tuple[str, EnvelopeChange]], *, utf8: bool, most: int
+    def __init__(
+        self, sender: str, asked: Asked, recipients: Recipients, utf8: bool, most: int
     ) -> None:
-        """Make ``changes``, each with the filter that wants it; to ``most`` recipients at most."""
+        """``utf8``: it may have such addresses; ``most``: so many recipients at most."""
+        self.sender = sender
+        self.asked = asked
+        self._recipients = recipients  # those that are taken away stay in it
+        self._removed: dict[str, str] = {}  # some of them, with the filter
+        self._utf8 = utf8
+        self._most = most
+        self._not_done: list[Remark] = []
+
+    @property
+    def removed(self) -> frozenset[int]:
+        """The numbers of the recipients that were taken away."""
+        return frozenset(number for number, _, _ in self._taken_away())
+
+    def remarks(self) -> list[Remark]:
+        """Return what the history of the message is to say."""
+        discarded = [
+            Remark("discard", "", f"milter {who}", number) for number, _, who in self._taken_away()
+        ]
+        return [*self._not_done, *discarded]
+
+    def apply(self, changes: Sequence[tuple[str, EnvelopeChange]]) -> None:
+        """Make ``changes``, each with the filter that wants it."""
         for who, change in changes:
             try:
-                match change:
-                    case AddRecipient(address, parameters):
-                        self._add(address, parameters, utf8=utf8, most=most)
-                    case DeleteRecipient(address):
-                        self._remove(address, who)
-                    case ChangeSender(address, parameters):
-                        self._change_sender(address, parameters, utf8=utf8)
-            except CommandError as error:
-                self._not_done(who, f"<{change.address}>: {error.reply.text}")
-            except LookupError as error:
-                self._not_done(who, f"<{change.address}>: {error.args[0]}")
+                self._apply(who, change)
+            except (CommandError, LookupError) as error:
+                text = f"<{change.address}>: {error.args[0]}"
+                self._not_done.append(Remark("not changed", text, f"milter {who}"))
 
     def discard(self, who: str) -> None:
         """Nobody gets it."""
-        self.removed = dict.fromkeys(self.recipients, who)
+        self._removed = dict.fromkeys(self._recipients, who)
 
-    def _add(self, address: str, parameters: str, *, utf8: bool, most: int) -> None:
+    def _taken_away(self) -> Iterator[tuple[int, str, str]]:
+        for number, address in enumerate(self._recipients):
+            if address in self._removed:
+                yield number, address, self._removed[address]
+
+    def _apply(self, who: str, change: EnvelopeChange) -> None:
+        match change:
+            case AddRecipient(address, parameters):
+                self._add(address, parameters)
+            case DeleteRecipient(address):
+                self._remove(address, who)
+            case ChangeSender(address, parameters):
+                self._change_sender(address, parameters)
+
+    def _add(self, address: str, parameters: str) -> None:
         text = f"TO:<{address}> {parameters}".rstrip()
-        rcpt = parse_rcpt(text, extended=True, utf8=utf8, offered=lambda: _DSN)
+        rcpt = parse_rcpt(text, extended=True, utf8=self._utf8, offered=lambda: _DSN)
         if "@" not in rcpt.recipient:
             raise LookupError("a recipient needs a domain")
-        if rcpt.recipient not in self.recipients and len(self.recipients) >= most:
+        if rcpt.recipient not in self._recipients and len(self._recipients) >= self._most:
             raise LookupError("the message has too many recipients")
-        self.removed.pop(rcpt.recipient, None)
+        self._removed.pop(rcpt.recipient, None)
         domain = domain_of(rcpt.recipient)
-        self.recipients.setdefault(rcpt.recipient, (domain, rcpt.notify, rcpt.orcpt))
+        self._recipients.setdefault(rcpt.recipient, (domain, rcpt.notify, rcpt.orcpt))
 
     def _remove(self, address: str, who: str) -> None:
         wanted = address.lower()
-        found = [one for one in self.recipients if one == address]
-        found = found or [one for one in self.recipients if one.lower() == wanted]
+        found = [one for one in self._recipients if one == address]
+        found = found or [one for one in self._recipients if one.lower() == wanted]
         if not found:
             raise LookupError("is no recipient")
-        self.removed.update(dict.fromkeys(found, who))
+        self._removed.update(dict.fromkeys(found, who))
 
-    def _change_sender(self, address: str, parameters: str, *, utf8: bool) -> None:
-        smtputf8 = " SMTPUTF8" if utf8 else ""
-        text = f"FROM:<{address}> {parameters}".rstrip() + smtputf8
+    def _change_sender(self, address: str, parameters: str) -> None:
+        more = " SMTPUTF8" if self._utf8 and "SMTPUTF8" not in parameters.upper() else ""
+        text = f"FROM:<{address}> {parameters}".rstrip() + more
         mail = parse_mail(text, extended=True, offered=lambda: _DSN | {"SMTPUTF8"})
         self.sender = mail.sender
         if mail.wanted is not None:
@@ -82,6 +104,3 @@ class Changed:
             self.asked = replace(
                 self.asked, ret=ret or self.asked.ret, envid=envid or self.asked.envid
             )
-
-    def _not_done(self, who: str, text: str) -> None:
-        self.remarks.append(Remark("not changed", text, f"milter {who}"))

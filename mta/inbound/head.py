@@ -39,6 +39,7 @@ class Head:
         self.priority: int | None = None  # what a field of the header asks for, and may
         self.refusal: Reply | None = None
         self.reason = ""  # what the client is not told
+        self.received = 0  # octets of our ``Received:``, on top
         self._settings = settings
         self._passage = passage
         self._rulings = rulings
@@ -64,6 +65,13 @@ class Head:
             block = self._owned(block, complete=complete)
         return [self._trace(header, only), block, *(pieces[1:] if whole else ())]
 
+    def reread(self, block: bytes) -> None:
+        """Note what the header says now that filters have changed it."""
+        header = headers.scan(block)
+        self.message_id = header.message_id
+        self.utf8 = header.utf8
+        self.tls_not_required = header.tls_not_required
+
     def _without_priority(self, block: bytes, end: int) -> bytes:
         """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""
         rest, priority = headers.take_priority(block, end)
@@ -86,6 +94,7 @@ class Head:
         self.tls_not_required = header.tls_not_required
         host_name = self._settings.host_name
         lines = headers.received(self._origin, host_name, self._id, only, self._created_ms)
+        self.received = len(lines)
         if self._submission:
             lines += headers.missing_fields(header, host_name, self._id, self._created_ms)
             if not header.has_message_id:

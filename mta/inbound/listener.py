@@ -20,6 +20,7 @@ from mta.inbound.session import SHUTDOWN, Session
 from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
 from mta.mail.envelope import Origin
 from mta.mail.events import Emit, Refused
+from mta.milter.milters import Milters
 from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import Reply, reply
 from mta.smtp.requests import Offer
@@ -166,6 +167,10 @@ class Inbound:
             implicit = TlsMode.IMPLICIT
             if (new.tls is implicit) == (factory.listener.tls is implicit):
                 factory.listener = new
+
+    def filter(self, milters: Milters | None) -> None:
+        """Have the mail of sessions to come shown to filters."""
+        self._reception.milters = milters
 
     def shutdown(self, grace_s: float) -> Deferred[None]:
         """End all sessions; fires when they have ended.

@@ -12,6 +12,7 @@ from mta.dkim.signer import Signer
 from mta.inbound.gate import Gate, Open
 from mta.inbound.settings import InboundSettings
 from mta.mail.events import Emit
+from mta.milter.milters import Milters
 from mta.smtp.sasl import StoredKeys
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
@@ -68,5 +69,6 @@ class Reception:
     now_ms: Callable[[], int] = wall_ms  # for what is written down; waits go by ``clock``
     signer: Signer | None = None
     gate: Gate = field(default_factory=Open)  # the policy
+    milters: Milters | None = None  # filters of others
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping

@@ -19,14 +19,17 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from mta.inbound import leftovers
+from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.head import Head
 from mta.inbound.reception import Reception
+from mta.inbound.requests import expires_ms
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
 from mta.mail.address import domain_of
 from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
-from mta.mail.events import Accepted, Note, Refused, Ruled
+from mta.mail.events import Accepted, Finished, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
 from mta.smtp.commands import Mail
 from mta.smtp.events import EndOfChunk, EndOfData
@@ -69,6 +72,7 @@ class Transaction:
 
         ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
         """
+        self.filtering: Filtering | None = None  # if filters are to see the message
         self._asked = asked
         self._reception = reception
         self._settings = settings
@@ -79,10 +83,11 @@ class Transaction:
         self.sender = mail.sender
         # address -> domain, NOTIFY, ORCPT; a second RCPT is the first
         self._recipients: dict[str, tuple[str, str, str]] = {}
+        self._removed: frozenset[int] = frozenset()  # numbers of some of them, for a filter
         self._created_ms = reception.now_ms()
-        self._id = new_queue_id(self._created_ms)
+        self.id = new_queue_id(self._created_ms)
         self._head = Head(
-            settings, passage, rulings, origin, self._id, self._created_ms,
+            settings, passage, rulings, origin, self.id, self._created_ms,
             submission=submission, highest=highest,
         )  # fmt: skip
         self._pieces: list[bytes] = []
@@ -101,9 +106,14 @@ class Transaction:
         """How many recipients there are."""
         return len(self._recipients)
 
+    @property
+    def full(self) -> bool:
+        """Whether there can be no more."""
+        return len(self._recipients) >= self._settings.limits.recipients
+
     def add(self, address: str, notify: str = "", orcpt: str = "") -> Reply:
         """One more recipient."""
-        if len(self._recipients) >= self._settings.limits.recipients:
+        if self.full:
             return TOO_MANY_RECIPIENTS
         self._recipients.setdefault(address, (domain_of(address), notify, orcpt))
         return OK_RCPT
@@ -138,13 +148,15 @@ class Transaction:
             self._complete = True
             chunk = self._chunk(last=True)
             self._failure = self._failure or await self._judge()
+            if self.filtering is not None and self._failure is None:
+                chunk = await self._filtered(self.filtering, chunk, end)
             if self._signature is not None and self._failure is None:
                 chunk = await self._sign(self._signature, chunk)
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
         refusal = end.refusal or self._failure
         self._release()
         if refusal is None:
-            return reply(250, "2.0.0", f"Ok: queued as {self._id}")
+            return reply(250, "2.0.0", f"Ok: queued as {self.id}")
         await self.abandon()
         self._refused(refusal)
         return refusal
@@ -152,16 +164,11 @@ class Transaction:
     async def abandon(self) -> None:
         """Forget it all; nothing stays in the spool."""
         self._release()
-        if not self._touched:
-            return
-        self._touched = False
-        try:
-            await self._reception.database.write(intake.discard, self._id)
-        except CancelledError:
-            raise
-        except Exception as error:
-            text = f"chunks of {self._id}, which was not accepted, stay behind: {error}"
-            self._reception.emit(Note("warning", "inbound", text))
+        if self.filtering is not None:
+            self.filtering.examination.abort()
+        if self._touched:
+            self._touched = False
+            await leftovers.remove(self._reception, self.id)
 
     def _keep(self, data: bytes) -> None:
         # A client that sends an octet or two in each TLS record would else hold thirty times
@@ -183,20 +190,27 @@ class Transaction:
 
     async def _store_then_keep(self, data: bytes) -> None:
         chunk = self._chunk()
+        if self.filtering is not None and self._failure is None:
+            chunk = await self.filtering.see(chunk, self._head.received)
+            if self.filtering.refusal is not None:
+                self._failure, self._reason = self.filtering.refusal
         if self._failure is None and chunk:
             await self._store(chunk)
         self._release()
         if self._failure is None:
-            if self._signature is not None:
+            if self.filtering is not None:
+                self._hold(self.filtering.held)
+            elif self._signature is not None:
                 self._hold(len(self._signature.head))
             self._keep(data)
 
     async def _store(self, chunk: bytes) -> None:
-        first = 1 if self._signature is not None and self._signature.head else 0
+        held_back = self._signature is not None and self._signature.head
+        first = 1 if held_back or self.filtering is not None else 0
         number = first + self._stored
         self._touched = True
         try:
-            await self._reception.database.write(intake.store_chunk, self._id, number, chunk, first)
+            await self._reception.database.write(intake.store_chunk, self.id, number, chunk, first)
         except CancelledError:
             raise
         except Exception as error:
@@ -208,7 +222,7 @@ class Transaction:
         signer, emit = self._reception.signer, self._reception.emit
         if signer is None or not signer.rules.wants(submission=submission):
             return None
-        return Signature(signer, self._id, self._created_ms, emit)
+        return Signature(signer, self.id, self._created_ms, emit)
 
     async def _sign(self, signature: Signature, last: bytes) -> bytes:
         """Put the signature on top; return the last chunk, which is all if nothing was stored."""
@@ -218,7 +232,7 @@ class Transaction:
             self._failure = self._not_accepted(error)
             return last
         self._size += len(fields)
-        head = fields + signature.head
+        head = fields + (self._top or signature.head)
         if not self._stored:
             return head + last if head else last
         self._top = head
@@ -231,9 +245,10 @@ class Transaction:
             pieces = self._headed(pieces)
         chunk = b"".join(pieces)
         self._size += len(chunk)
-        if self._signature is None or self._failure is not None:
+        signature = None if self.filtering is not None else self._signature
+        if signature is None or self._failure is not None:
             return chunk
-        return self._signature.see(chunk, last=last)
+        return signature.see(chunk, last=last)
 
     def _headed(self, pieces: list[bytes]) -> list[bytes]:
         """Have the head of the message seen to."""
@@ -260,13 +275,32 @@ class Transaction:
         answer, self._reason = refused
         return answer
 
+    async def _filtered(self, filtering: Filtering, last: bytes, end: EndOfData) -> bytes:
+        """Have the filters say all, and do what they want; return the last chunk."""
+        try:
+            await filtering.finish(last, self._head.received, self._stored, self._signature)
+        except BaseException as error:
+            self._failure = self._not_accepted(error)
+            return last
+        if filtering.refusal is not None:
+            self._passage.not_accepted()
+            self._failure, self._reason = filtering.refusal
+            return last
+        changed = filtering.changed(self.sender, self._asked, self._recipients, self.rulings)
+        self.sender, self._asked, self._removed = changed.sender, changed.asked, changed.removed
+        self._head.reread(filtering.header)
+        if filtering.eight_bit is not None:
+            end.eight_bit = filtering.eight_bit
+        self._stored, self._size, self._top = filtering.stored, filtering.size, filtering.top
+        return filtering.last
+
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
         whole = self._stored == 0
-        handover, count = self._reception.handover, len(self._recipients)
+        handover, count = self._reception.handover, len(self._recipients) - len(self._removed)
         octets = len(last) if whole else 0
         release_ms, held = self._asked.release_ms, self.rulings.held
-        at_once = release_ms is None and not held
+        at_once = release_ms is None and not held and count > 0
         reservation = handover.reserve(count, octets) if at_once else None
         attempts = 0 if reservation is None else 1
         recipients = tuple(
@@ -274,7 +308,7 @@ class Transaction:
             for number, (address, (domain, notify, orcpt)) in enumerate(self._recipients.items())
         )
         envelope = self._envelope(eight_bit)
-        chunks = (last,) if last else ()
+        chunks = intake.divided(last)
         item = intake.Intake(
             envelope=envelope,
             recipients=recipients,
@@ -283,6 +317,7 @@ class Transaction:
             head=self._top,
             held=held,
             remarks=tuple(self.rulings.remarks),
+            removed=self._removed,
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
                 release_ms or self._created_ms
@@ -299,27 +334,23 @@ class Transaction:
         self._touched = False
         self._reception.emit(Accepted(envelope, recipients))
         for remark in self.rulings.remarks:
-            self._reception.emit(Ruled(self._id, remark.verb, remark.text))
-        if held:
-            self._reception.emit(Ruled(self._id, "hold", held))
+            self._reception.emit(Ruled(self.id, remark.verb, remark.text, remark.who))
+        if item.finished:
+            self._reception.emit(Finished(self.id))
+        elif held:
+            self._reception.emit(Ruled(self.id, "hold", held))
         elif at_once:
-            handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
+            remaining = item.remaining
+            handover.accepted(envelope, remaining, self._body(chunks, whole=whole), reservation)
         return None
-
-    def _expires_ms(self) -> int:
-        """A hold comes before the clock of the expiry (RFC 4865); a deadline may end it sooner."""
-        asked = self._asked
-        expires_ms = (asked.release_ms or self._created_ms) + self._settings.expiry_ms
-        by = asked.deliver_by
-        return min(expires_ms, by.deadline_ms) if by and by.mode == "R" else expires_ms
 
     def _envelope(self, eight_bit: bool) -> Envelope:
         return Envelope(
-            id=self._id,
+            id=self.id,
             sender=self.sender,
             size=self._size,
             created_ms=self._created_ms,
-            expires_ms=self._expires_ms(),
+            expires_ms=expires_ms(self._asked, self._created_ms, self._settings.expiry_ms),
             eight_bit=eight_bit,
             binary=self._mail.binary,
             utf8=self._mail.utf8 and self._head.utf8,
@@ -335,7 +366,7 @@ class Transaction:
             return MemoryBody(chunks)
         return StoredBody(
             self._reception.database,  # type: ignore[arg-type]
-            self._id,
+            self.id,
             bool(self._top) + self._stored + len(chunks),
         )
 
@@ -352,7 +383,7 @@ class Transaction:
         if isinstance(error, SpoolFull):
             return NO_ROOM
         if not isinstance(error, SpoolUnavailable):
-            self._log.error("{id} can't be stored: {error!r}", id=self._id, error=error)
+            self._log.error("{id} can't be stored: {error!r}", id=self.id, error=error)
         return TRY_AGAIN
 
     def _refused(self, answer: Reply) -> None:

@@ -11,7 +11,7 @@ Changes to the header and the body are made here; those to the envelope are hand
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from mta.milter.answers import (
     AddField,
@@ -31,13 +31,11 @@ from mta.smtp.replies import Reply
 EnvelopeChange: TypeAlias = AddRecipient | DeleteRecipient | ChangeSender
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A filter's no."""
+class Refusal(NamedTuple):
+    """A filter's no; a 421 ends the session."""
 
     reply: Reply
     reason: str  # what the client is not told
-    close: bool = False  # the session is to end
 
 
 @dataclass(slots=True)
@@ -130,6 +128,11 @@ class Examination:
         if self._first is not None:
             await self._first.body(octets)
 
+    @property
+    def refused(self) -> Refusal | None:
+        """What the filter that is shown the message has against it already."""
+        return None if self._first is None else self._met(self._first, self._first.verdict)
+
     async def end(self, message: Message) -> Refusal | None:
         """Ask for the verdict on the whole, filter by filter, and change what they want changed."""
         left_s = LONGEST_S
@@ -172,7 +175,7 @@ class Examination:
         who = talk.settings.name
         if verdict.reply is not None:
             why = talk.trouble or f"{verdict.reply.code} {verdict.reply.text}"
-            return Refusal(verdict.reply, f"milter {who}: {why}", verdict.kind is Kind.CLOSE)
+            return Refusal(verdict.reply, f"milter {who}: {why}")
         if verdict.kind is Kind.DISCARD:
             self.findings.discarded = who
             self.findings.remarks.append((who, "examined", "discard"))

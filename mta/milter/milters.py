@@ -1,15 +1,11 @@
 """All filters of the program, and a client's conversations with those it concerns."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from twisted.internet.endpoints import clientFromString
 
 from mta.milter.conversation import Conversation
 from mta.milter.examination import Examination
 from mta.milter.filter import Filter
 from mta.milter.macros import Client
-from mta.milter.settings import MilterSettings
 
 
 class Screening:
@@ -41,14 +37,8 @@ class Screening:
 class Milters:
     """Made from the settings; a reload makes new ones, which sessions that follow use."""
 
-    def __init__(self, reactor: Any, settings: Sequence[MilterSettings]) -> None:
-        self._filters = [
-            Filter(reactor, clientFromString(reactor, one.endpoint), one) for one in settings
-        ]
-
-    def __bool__(self) -> bool:
-        """Tell whether there are any."""
-        return bool(self._filters)
+    def __init__(self, filters: Sequence[Filter]) -> None:
+        self._filters = tuple(filters)
 
     def arrive(self, client: Client) -> Screening | None:
         """Begin with a client; None if no filter concerns its listener."""

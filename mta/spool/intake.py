@@ -63,6 +63,13 @@ class Intake:
         """Whether nobody will get it: then nothing is kept but its history."""
         return bool(self.removed) and len(self.removed) == len(self.recipients)
 
+    @property
+    def remaining(self) -> tuple[Recipient, ...]:
+        """Return those who will get it."""
+        if not self.removed:
+            return self.recipients
+        return tuple(one for one in self.recipients if one.number not in self.removed)
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
@@ -89,6 +96,13 @@ class Handover(Protocol):
 
     def cancel(self, reservation: Reservation, recipients: int, octets: int) -> None:
         """The message was not accepted: the room is free again."""
+
+
+def divided(octets: bytes) -> tuple[bytes, ...]:
+    """Return ``octets`` in chunks: as a rule in one, none if there is nothing."""
+    if 0 < len(octets) <= CHUNK_SIZE:
+        return (octets,)
+    return tuple(octets[at : at + CHUNK_SIZE] for at in range(0, len(octets), CHUNK_SIZE))
 
 
 def accept(conn: Connection, items: Sequence[Intake]) -> list[None]:

@@ -22,6 +22,7 @@ from mta.inbound.settings import (
     TlsMode,
 )
 from mta.spool import counters, intake
+from mta.spool.body import read_chunk
 
 
 class MemorySpool:
@@ -41,7 +42,9 @@ class MemorySpool:
         return self._later(lambda: self._apply(fn, (item,)))
 
     def read(self, fn, *args):
-        return fail(NotImplementedError("nothing is read back here"))
+        if fn is read_chunk:
+            return succeed(self.chunks[args])
+        return fail(NotImplementedError("nothing else is read back here"))
 
     def pump(self):
         """Do what waits."""
@@ -51,8 +54,9 @@ class MemorySpool:
 
     def body(self, item):
         """The octets of an accepted message."""
-        stored = [self.chunks[item.envelope.id, n] for n in range(item.stored)]
-        return b"".join(stored) + b"".join(item.chunks)
+        first = 1 if item.head else 0
+        stored = [self.chunks[item.envelope.id, n + first] for n in range(item.stored)]
+        return item.head + b"".join(stored) + b"".join(item.chunks)
 
     def _later(self, work):
         self.writes += 1
@@ -78,6 +82,10 @@ class MemorySpool:
             message_id, number, data, *_ = args
             assert len(data) <= intake.CHUNK_SIZE
             self.chunks[message_id, number] = data
+        elif fn is intake.adopt:
+            mine, other = args
+            moved = {(mine, n): data for (id, n), data in self.chunks.items() if id == other}
+            self.chunks = {k: v for k, v in self.chunks.items() if k[0] not in args} | moved
         elif fn is intake.discard:
             self.chunks = {k: v for k, v in self.chunks.items() if k[0] != args[0]}
         else:
