@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench kill wheel clean
+.PHONY: help demo test lint bench kill fuzz wheel clean
 
 help:
 	@echo "make demo   the whole program at work on loopback, half a minute, for a person to watch"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint   ruff, mypy --strict, import-linter"
 	@echo "make bench  messages a second and CPU a message, beside a private Postfix if there is one"
 	@echo "make kill   a long run of the SIGKILL test (KILLS=100)"
+	@echo "make fuzz   coverage-guided fuzzing of what reads octets from strangers (FUZZ='--seconds 600')"
 	@echo "make wheel  build the wheel into dist/"
 
 $(READY): pyproject.toml setup.cfg .ci/constraints.txt
@@ -37,6 +38,10 @@ bench: $(READY)
 KILLS ?= 100
 kill: $(READY)
 	KILLS=$(KILLS) $(BIN)/python -m pytest tests/flow/test_kill.py --timeout 3600 -s
+
+fuzz: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[fuzz]'
+	$(BIN)/python tests/fuzz/run.py $(FUZZ)
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel

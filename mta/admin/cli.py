@@ -27,6 +27,7 @@ from mta.admin.render import note, visible
 from mta.admin.status import status
 from mta.admin.suppress import suppress
 from mta.admin.trace import trace
+from mta.admin.why import why
 from mta.config import ConfigError
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 
@@ -137,6 +138,6 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_COMMANDS = (queue, trace, account, suppress, brake, dkim, config, db, status, init)
+_COMMANDS = (queue, trace, why, account, suppress, brake, dkim, config, db, status, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

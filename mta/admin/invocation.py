@@ -100,6 +100,11 @@ class Invocation:
                 " 'mta db upgrade' by hand",
             )
 
+    @property
+    def spool(self) -> str:
+        """The spool's URL, without its password."""
+        return engine.shown(engine.parse(self.settings.spool.url))
+
     def reading(self) -> AbstractContextManager[Any]:
         """Open the spool for reading."""
         return engine.reading(self._engine)

@@ -10,6 +10,7 @@ from mta.admin import records
 from mta.admin.bounces import bounce
 from mta.admin.exits import Exit, Failure
 from mta.admin.filters import Chosen, filters, queue_id
+from mta.admin.groups import list_groups, read_keys
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_verbs import HOLD, RELEASE, REMOVE, RETRY, command_of
 from mta.admin.render import (
@@ -83,6 +84,13 @@ def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="So many recipients at most, 0 for all.  [default: 50, with --json all]",
 )
 @click.option("--after", metavar="ID", callback=_position, help="Go on after this one.")
+@click.option(
+    "--group-by",
+    "by",
+    metavar="KEYS",
+    callback=read_keys,
+    help="Count instead, by some of: domain,cause,code,sender,login,state.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_invocation
 def list_(
@@ -91,6 +99,7 @@ def list_(
     chosen: Chosen,
     limit: int | None,
     after: Position | None,
+    by: tuple[str, ...],
     as_json: bool,
 ) -> Exit:
     """List recipients in the order of arrival: those that wait, or those of --state.
@@ -101,8 +110,13 @@ def list_(
     if limit is None:
         limit = 0 if as_json else _FIRST
     now_ms = invocation.now_ms()
-    rows = iter(()) if chosen.nothing else _rows(invocation, chosen, now_ms, limit, after)
-    shown = _write_json(rows, limit) if as_json else _draw(rows, now_ms, limit)
+    if by and after is not None:
+        raise click.UsageError("--group-by and --after exclude each other.")
+    if by:
+        shown = 0 if chosen.nothing else list_groups(invocation, chosen, by, limit, as_json)
+    else:
+        rows = iter(()) if chosen.nothing else _rows(invocation, chosen, now_ms, limit, after)
+        shown = _write_json(rows, limit) if as_json else _draw(rows, now_ms, limit)
     if not shown and not as_json:
         whole = chosen.everything and after is None
         note("the queue is empty" if whole else "nothing matches")

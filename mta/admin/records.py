@@ -76,7 +76,7 @@ def trace(found: Trace, reports: Sequence[Trace]) -> dict[str, Any]:
             "tls": origin.tls,
         },
         "recipients": [_recipient(one) for one in found.recipients],
-        "attempts": [_attempt(one) for one in found.attempts],
+        "attempts": [attempt(one) for one in found.attempts],
         "events": [
             {
                 "at_ms": event.at_ms,
@@ -150,7 +150,8 @@ def _recipient(one: TracedRecipient) -> dict[str, Any]:
     }
 
 
-def _attempt(one: TracedAttempt) -> dict[str, Any]:
+def attempt(one: TracedAttempt) -> dict[str, Any]:
+    """One attempt for one recipient."""
     return {
         "number": one.outcome.recipient,
         "attempt": one.number,

@@ -46,7 +46,7 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
         active = listing.in_hand(conn)
         everyone = accounts.everyone(conn)
     disabled = sum(one.disabled for one in everyone)
-    running = any(_alive(node, now_ms) for node in nodes)
+    running = any(alive(node, now_ms) for node in nodes)
     ended = Exit.DONE if running else Exit.UNAVAILABLE
     if as_json:
         summary = {k: v for k, v in records.summary(found).items() if k != "domains"}
@@ -75,7 +75,8 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
     return ended
 
 
-def _alive(node: Node, now_ms: int) -> bool:
+def alive(node: Node, now_ms: int) -> bool:
+    """Tell whether a process is there, as far as can be seen from here."""
     return node.lease_until_ms > now_ms and not _known_dead(node)
 
 
@@ -98,7 +99,7 @@ def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
     left = node.lease_until_ms - now_ms
     return (
         visible(node.name),
-        "running" if _alive(node, now_ms) else "dead" if _known_dead(node) else "silent",
+        "running" if alive(node, now_ms) else "dead" if _known_dead(node) else "silent",
         visible(node.about.get("pid", "-")),
         visible(node.about.get("host", "-")),
         moment(node.started_ms, invocation.zone),
@@ -109,7 +110,7 @@ def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
 def _record(node: Node, now_ms: int) -> dict[str, Any]:
     return {
         "name": node.name,
-        "alive": _alive(node, now_ms),
+        "alive": alive(node, now_ms),
         "started_ms": node.started_ms,
         "lease_until_ms": node.lease_until_ms,
         "about": dict(node.about),

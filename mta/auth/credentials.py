@@ -130,6 +130,10 @@ class Accounts:
         """Give the login that a client certificate stands for; ``login`` "" leaves it to us."""
         return Deferred.fromCoroutine(self._answered(self._check_certificate(shown, login)))
 
+    def known(self, login: str) -> Deferred[str]:
+        """Give the login of an account that a proxy has logged in; nothing is proved here."""
+        return Deferred.fromCoroutine(self._answered(self._known(login)))
+
     async def _answered(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
         """Translate what can go wrong into the two answers besides yes."""
         try:
@@ -162,6 +166,14 @@ class Accounts:
         row = await self._database.read(accounts.get, login)
         if row is None:
             raise AuthenticationFailed("token without account")
+        if row.disabled:
+            raise AuthenticationFailed("disabled")
+        return str(row.login)
+
+    async def _known(self, login: str) -> str:
+        row = await self._database.read(accounts.get, _prepared(login))
+        if row is None:
+            raise AuthenticationFailed("no such account")
         if row.disabled:
             raise AuthenticationFailed("disabled")
         return str(row.login)

@@ -71,6 +71,9 @@ def _listener(settings: Settings, one: Listener) -> ListenerSettings:
         mechanisms=mechanisms(settings, one),
         client_certificates=ClientCertificates(one.client_certificate),
         submission=one.auth == "required" if one.submission is None else one.submission,
+        proxy=one.proxy,
+        xclient=one.xclient,
+        xclient_login=one.xclient_login,
     )
 
 
@@ -93,8 +96,10 @@ def session_limits(settings: Settings) -> SessionLimits:
         hops=limits.hops,
         connections=limits.connections,
         connections_per_client=limits.connections_per_client,
+        ipv6_prefix=limits.ipv6_prefix,
         errors=limits.errors,
         idle_commands=limits.idle_commands,
+        proxy_timeout_s=_s(times.proxy),
         handshake_timeout_s=_s(times.handshake),
         command_timeout_s=_s(times.command),
         data_timeout_s=_s(times.data),

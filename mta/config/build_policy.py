@@ -20,7 +20,7 @@ def policy(settings: Settings) -> Policy:
     to, guard, brake = settings.recipients, settings.guard, settings.brake
     return Policy(
         senders=Senders(tuple(map(_sender, settings.sender))),
-        limits=Limits(tuple(map(_limit, settings.limit))),
+        limits=Limits(tuple(map(_limit, settings.limit)), settings.limits.ipv6_prefix),
         holds=Holds(tuple(map(_hold, settings.hold))),
         recipients=Recipients(
             allowed=tuple(map(AddressPattern.of, to.allowed)),
@@ -34,6 +34,7 @@ def policy(settings: Settings) -> Policy:
             longest_delay_s=guard.longest_delay.total_seconds(),
             per_address=guard.per_address,
             per_login=guard.per_login,
+            ipv6_prefix=settings.limits.ipv6_prefix,
         )
         if guard.enabled
         else None,

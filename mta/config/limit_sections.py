@@ -25,6 +25,13 @@ class Limits(Section):
     connections_per_client: StrictInt = setting(
         "Connections of one address at one listener; trusted networks are exempt.", 50, ge=1
     )
+    ipv6_prefix: StrictInt = setting(
+        "So many leading bits of an IPv6 address are one client wherever clients are counted: a"
+        " customer has a whole network of addresses.",
+        64,
+        ge=32,
+        le=128,
+    )
     errors: StrictInt = setting(
         "Refused commands since the last accepted message, then the connection is closed.", 20, ge=1
     )
@@ -82,6 +89,7 @@ class Requests(Section):
 class Inbound(Section):
     """Times that a client may take."""
 
+    proxy: Duration = setting("A PROXY header, from the connection to its end.", _d("5s"))
     handshake: Duration = setting("TLS, from its first octet to its end.", _d("30s"))
     command: Duration = setting("One command, whole (RFC 5321 §4.5.3.2.7).", _d("5m"))
     data: Duration = setting("Without an octet while a message arrives.", _d("5m"))

@@ -68,7 +68,8 @@ class Limit(Section):
     name: Name = Field(description="What the log calls it.", examples=["logins"])
     per: Literal["login", "client", "network", "listener"] = Field(
         "login",
-        description="What is counted together: a login; an IPv4 address or IPv6 /64; an IPv4 /24"
+        description="What is counted together: a login; an IPv4 address or IPv6 /64"
+        " (limits.ipv6_prefix); an IPv4 /24"
         " or IPv6 /48; a listener.",
     )
     logins: tuple[Pattern, ...] = Field((), description="Logins it is about.  None: everybody.")
@@ -158,8 +159,8 @@ class Guard(Section):
     free: StrictInt = setting("Failures without a delay; then 1, 2, 4, ... seconds.", 3, ge=0)
     longest_delay: Duration = setting("Delays grow no further.", _d("8s"))
     per_address: StrictInt = setting(
-        "Failures of one address (IPv6: /64) until it is blocked, except for logins that have been"
-        " used from there before.",
+        "Failures of one address (IPv6: limits.ipv6_prefix) until it is blocked, except for logins"
+        " that have been used from there before.",
         30,
         ge=1,
     )

@@ -138,6 +138,23 @@ class Listener(Section):
         description="For this listener, instead of those at the top.",
         examples=[["192.0.2.0/24"]],
     )
+    proxy: tuple[NetworkValue, ...] = Field(
+        (),
+        description="Proxies that connect for others, such as haproxy with send-proxy: each of"
+        " their connections must begin with a PROXY header (version 1 or 2), and the client that it"
+        " names is the client.  Nobody else can connect here then.",
+        examples=[["10.0.0.5", "10.0.0.6"]],
+    )
+    xclient: tuple[NetworkValue, ...] = Field(
+        (),
+        description="Proxies that may say with Postfix's XCLIENT whose session it is, such as"
+        " nginx.  They can be anybody, from any address.",
+        examples=[["127.0.0.1"]],
+    )
+    xclient_login: StrictBool = Field(
+        False,
+        description="Whether these may also say who has logged in (LOGIN), without a password.",
+    )
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield AUTH in the clear."""
@@ -152,6 +169,12 @@ class Listener(Section):
             yield Conflict(("mechanisms",), 'mean nothing with auth = "none"', ("auth",))
         if self.mechanisms == ():
             yield Conflict(("mechanisms",), 'must not be empty: write auth = "none"', ())
+        for key in ("proxy", "xclient"):
+            if any(network.prefixlen == 0 for network in getattr(self, key)):
+                text = "must not be everybody: who is listed can be anybody"
+                yield Conflict((key,), text)
+        if self.xclient_login and not self.xclient:
+            yield Conflict(("xclient_login",), "means nothing without xclient", ("xclient",))
         if self.client_certificate != "none" and self.tls == "none":
             yield Conflict(("client_certificate",), "needs TLS", ("tls",))
         if "EXTERNAL" in (self.mechanisms or ()) and self.client_certificate == "none":

@@ -14,6 +14,7 @@ from mta.gate import domains
 from mta.mail.events import Alert
 from mta.policy import brake, guard, limits, recipients, senders
 from mta.policy.decision import Action, Decision, refuse
+from mta.policy.guard import GuardSettings
 from mta.policy.limits import Applied, Measure
 from mta.policy.matching import Subject, parts
 from mta.policy.senders import SenderRule
@@ -49,7 +50,7 @@ class Passage:
         settings = self._policy.guard
         if settings is None:
             return None
-        pair, address, everywhere, home = guard.keys(self._subject.address, login)
+        pair, address, everywhere, home = self._guarded(settings, login)
         now_ms, used, window_ms = self._gate.now_ms(), self._counts.used, settings.window_ms
         tally = guard.Tally(
             used(pair, window_ms, now_ms),
@@ -68,14 +69,14 @@ class Passage:
         if settings is None:
             return
         now_ms = self._gate.now_ms()
-        for key in guard.keys(self._subject.address, login)[:3]:
+        for key in self._guarded(settings, login)[:3]:
             self._counts.add(key, settings.window_ms, 1, now_ms)
 
     def logged_in(self, login: str) -> Ruling:
         """Take the login for who the client is, unless a limit of that login is against it."""
         now_ms = self._gate.now_ms()
         if self._policy.guard is not None:
-            home = guard.keys(self._subject.address, login)[3]
+            home = self._guarded(self._policy.guard, login)[3]
             if not self._counts.used(home, guard.HOME_MS, now_ms):
                 self._counts.add(home, guard.HOME_MS, 1, now_ms)
         former = self._subject, self._applied, self._rule
@@ -87,6 +88,9 @@ class Passage:
         if decision is not None:
             self._subject, self._applied, self._rule = former
         return decision
+
+    def _guarded(self, settings: GuardSettings, login: str) -> tuple[str, str, str, str]:
+        return guard.keys(self._subject.address, login, settings.ipv6_prefix)
 
     def refused(self) -> None:
         """Count a refused command."""
@@ -197,6 +201,9 @@ class Passage:
                 self._counts.add(bound.key, bound.window_ms, amount, now_ms)
 
     def _count(self, count: int, size: int) -> None:
+        self._counted = []
+        if not self._applied and (self._policy.brake is None or not self._subject.login):
+            return
         now_ms = self._gate.now_ms()
         amounts = dict(zip(_OF_MAIL, (1, count, size), strict=True))
         self._counted = [

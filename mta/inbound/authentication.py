@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import Logger
 
 from mta.auth.failures import AuthenticationFailed, AuthenticationUnavailable
-from mta.inbound.gate import Passage
+from mta.inbound.gate import Passage, Ruling
 from mta.inbound.reception import Credentials, Reception
 from mta.mail import events
 from mta.mail.envelope import Origin
@@ -62,6 +62,25 @@ class Authentication:
         """Return what answers each event of the core's that is about authentication."""
         attempts = dict.fromkeys((Claim, Bearer, External, Proved, Disproved), self._authenticate)
         return {**attempts, KeysWanted: self._keys}
+
+    async def vouched(self, login: str) -> str | Reply:
+        """Return the canonical login of an account that a proxy has logged in, or a refusal."""
+        return await self._asked(External("XCLIENT", login), self._accounts.known(login))
+
+    def begin_anew(self, passage: Passage, login: str) -> Ruling:
+        """Go on with another client, who has logged in already if ``login`` is not "".
+
+        Returns what is against it.
+        """
+        self._passage, self.login = passage, ""
+        ruling = passage.refusal
+        if ruling is not None or not login:
+            return ruling
+        ruling = passage.logged_in(login)
+        if ruling is None:
+            self.login = login
+            self._reception.emit(events.Authenticated(self._origin(), "XCLIENT"))
+        return ruling
 
     async def _keys(self, wanted: KeysWanted) -> StoredKeys | Reply:
         if (blocked := await self._blocked(wanted)) is not None:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from mta.inbound import relaying, requests
 from mta.inbound.authentication import Authentication
+from mta.inbound.client import Client
 from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
@@ -34,6 +35,7 @@ from mta.smtp.events import (
 from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
+from mta.smtp.xclient import XClient
 from mta.tls.clients import ClientCertificate
 
 Said: TypeAlias = Reply | StoredKeys | None  # None: go on
@@ -44,6 +46,11 @@ OK_MAIL = reply(250, "2.1.0", "Ok")
 GO_AHEAD = reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
 
+def closing(refusal: Reply) -> Reply:
+    """Return a refusal of a connection as what ends it."""
+    return refusal if refusal.code == 421 else reply(421, "4.7.0", refusal.text)
+
+
 class Dialogue:
     """One client, from its connection to its end."""
 
@@ -51,24 +58,29 @@ class Dialogue:
         self,
         reception: Reception,
         listener: ListenerSettings,
-        address: str,
+        client: Client,
         core: Server,
+        introduce: Callable[[Client], Reply | None],
         ends: Ends,
     ) -> None:
-        """``address`` is the client's IP address, ``core`` the protocol's state."""
+        """``core`` is the protocol's state.
+
+        ``introduce`` is told of another client on the same connection (XCLIENT), and may say no.
+        """
         self.tls = ""  # what was negotiated
         self.messages = 0  # accepted
         self._reception = reception
         self._settings = reception.settings
         self._listener = listener
-        self._address = address
-        self._trusted = listener.trusts(address)
+        self._client = client
+        self._introduce = introduce
+        self._trusted = client.trusted(listener)
         self._core = core
         self._transaction: Transaction | None = None
         self._screen = (
             None if reception.milters is None else Screen(reception.milters, reception, ends)
         )
-        self._passage = reception.gate.arrive(listener.name, address)
+        self._passage = reception.gate.arrive(listener.name, client.host)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
@@ -79,6 +91,7 @@ class Dialogue:
             EndOfData: self._end_of_data,
             Forget: self._forget,
             Rejected: self._rejected,
+            XClient: self._xclient,
             **self._authentication.answers(),
         }
 
@@ -102,10 +115,10 @@ class Dialogue:
 
     def origin(self, *, utf8: bool = False) -> Origin:
         """Return what is known of the client; ``utf8``: it sends a message with SMTPUTF8."""
-        core = self._core
+        core, client = self._core, self._client
         return Origin(
             listener=self._listener.name,
-            client_address=self._address,
+            client_address=client.host,
             client_name=core.client_name,
             login=self.login,
             protocol=protocol_keyword(
@@ -115,6 +128,8 @@ class Dialogue:
                 utf8=utf8,
             ),
             tls=self.tls,
+            proxy=client.proxy,
+            host_name=client.host_name,
         )
 
     def leave(self) -> None:
@@ -257,6 +272,29 @@ class Dialogue:
         if answer.positive:
             self.messages += 1
         return answer
+
+    async def _xclient(self, said: XClient) -> Reply:
+        """Go on as another client: what was decided of the proxy is nothing to it."""
+        login = said.login or ""
+        if login:
+            found = await self._authentication.vouched(login)
+            if isinstance(found, Reply):
+                return found
+            login = found
+        client = self._client.introduced(said)
+        refusal, reason = self._introduce(client), "connection limit"
+        if refusal is None:
+            self._passage.end()
+            self._client, self._trusted = client, client.trusted(self._listener)
+            self._passage = self._reception.gate.arrive(self._listener.name, client.host)
+            if self._screen is not None:
+                self._screen.begin_anew()
+            ruling = self._authentication.begin_anew(self._passage, login)
+            if ruling is not None:
+                refusal, reason = closing(ruling.reply), ruling.reason
+        if refusal is not None:
+            return self._refuse("XCLIENT", refusal, reason)
+        return reply(220, "", f"{self._settings.host_name} ESMTP")
 
     def _rejected(self, rejected: Rejected) -> None:
         if self._screen is not None:

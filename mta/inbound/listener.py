@@ -14,13 +14,22 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from mta.dkim.signer import Signer
+from mta.inbound.behind_proxy import Door
+from mta.inbound.client import Client, client_of
 from mta.inbound.gate import Gate, Open
 from mta.inbound.reception import Credentials, Reception, Writes, wall_ms
 from mta.inbound.session import SHUTDOWN, Session
-from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
+from mta.inbound.settings import (
+    AuthMode,
+    InboundSettings,
+    ListenerSettings,
+    SessionLimits,
+    TlsMode,
+)
 from mta.mail.envelope import Origin
 from mta.mail.events import Emit, Refused
 from mta.milter.milters import Milters
+from mta.policy.matching import network_of
 from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import Reply, reply
 from mta.smtp.requests import Offer
@@ -47,41 +56,71 @@ class SessionFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Session:
         """Make a session, or one that says no."""
-        address = str(getattr(addr, "host", ""))
+        client = client_of(addr)
         listener, reception = self.listener, self._reception
-        session = Session(
-            reception, listener, _core_settings(reception, listener), address, self._forget
-        )
-        session.refusal, reason = self._refusal(address), "connection limit"
+        core = _core_settings(reception, listener, client)
+        session = Session(reception, listener, core, client, self._introduce, self._forget)
+        session.refusal, reason = self._refusal(client), "connection limit"
         if session.refusal is None and (unwelcome := session.unwelcome) is not None:
             session.refusal, reason = unwelcome.reply, unwelcome.reason
         if session.refusal is None:
             self.sessions.add(session)
-            self._by_client[address] += 1
+            self._count(session)
         else:
             self._turn_away(session, reason)
         return session
+
+    @property
+    def _limits(self) -> SessionLimits:
+        return self._reception.settings.limits
 
     def when_ended(self, call: Callable[[], None]) -> None:
         """Have ``call`` called whenever a session has ended."""
         self._ended = call
 
-    def _refusal(self, address: str) -> Reply | None:
+    def _refusal(self, client: Client) -> Reply | None:
         if self._reception.closing:
             return SHUTDOWN
-        limits = self._reception.settings.limits
-        if len(self.sessions) >= limits.connections:
+        if len(self.sessions) >= self._limits.connections:
             return TOO_MANY
-        if self._by_client[address] < limits.connections_per_client:
+        return None if client.may_introduce(self.listener) else self._too_many(client)
+
+    def _too_many(self, client: Client) -> Reply | None:
+        if self._by_client[self._key(client)] < self._limits.connections_per_client:
             return None
-        return None if self.listener.trusts(address) else TOO_MANY_OF_YOURS
+        return None if client.trusted(self.listener) else TOO_MANY_OF_YOURS
+
+    def _introduce(self, session: Session, client: Client) -> Reply | None:
+        """Count a session for another client from now on, unless that has too many."""
+        refusal = self._too_many(client)
+        if refusal is None:
+            self._uncount(session)
+            session.client = client
+            self._count(session)
+        return refusal
+
+    def _key(self, client: Client) -> str:
+        return network_of(client.host, 32, self._limits.ipv6_prefix)
+
+    def _count(self, session: Session) -> None:
+        session.counted = self._key(session.client)
+        self._by_client[session.counted] += 1
+
+    def _uncount(self, session: Session) -> None:
+        self._by_client[session.counted] -= 1
+        if not self._by_client[session.counted]:
+            del self._by_client[session.counted]
 
     def _turn_away(self, session: Session, reason: str) -> None:
         answer = session.refusal
         assert answer is not None
         self._turned_away.add(session)
         session.hang_up = len(self._turned_away) > _TURNED_AWAY
-        origin = Origin(listener=self.listener.name, client_address=session.address)
+        origin = Origin(
+            listener=self.listener.name,
+            client_address=session.client.host,
+            proxy=session.client.proxy,
+        )
         text = f"{answer.code} {answer.enhanced} {answer.text}"
         self._reception.emit(Refused(origin, "connect", text, reason))
 
@@ -89,9 +128,7 @@ class SessionFactory(Factory):
         self._turned_away.discard(session)
         if session in self.sessions:
             self.sessions.remove(session)
-            self._by_client[session.address] -= 1
-            if not self._by_client[session.address]:
-                del self._by_client[session.address]
+            self._uncount(session)
         self._ended()
 
 
@@ -126,6 +163,7 @@ class Inbound:
             gate or Open(),
         )
         self._factories: list[SessionFactory] = []
+        self._doors: list[Door] = []
         self._ended: Deferred[None] | None = None
 
     def factory(self, listener: ListenerSettings) -> IProtocolFactory:
@@ -133,13 +171,19 @@ class Inbound:
         certificates = self._reception.certificates
         if listener.tls is not TlsMode.NONE and certificates is None:
             raise ValueError(f"listener {listener.name} needs a certificate")
-        if listener.auth is not AuthMode.NONE and self._reception.accounts is None:
+        logs_in = listener.auth is not AuthMode.NONE or listener.xclient_login
+        if logs_in and self._reception.accounts is None:
             raise ValueError(f"listener {listener.name} needs accounts")
         factory = SessionFactory(self._reception, listener)
         factory.when_ended(self._look_for_the_end)
         self._factories.append(factory)
-        if listener.tls is not TlsMode.IMPLICIT:
-            return factory
+        inside = factory if listener.tls is not TlsMode.IMPLICIT else self._in_tls(factory)
+        door = Door(self._reception, inside, lambda: factory.listener)
+        self._doors.append(door)
+        return door
+
+    def _in_tls(self, factory: SessionFactory) -> IProtocolFactory:
+        certificates = self._reception.certificates
         assert certificates is not None
         clock: Any = self._reception.clock
         options = certificates.options(lambda: factory.listener.client_certificates)
@@ -179,6 +223,8 @@ class Inbound:
         ``grace_s`` seconds.  The ports are to be closed before.
         """
         self._reception.closing = True
+        for door in self._doors:
+            door.shut_down()
         for session in self._all():
             session.shut_down()
         if not self._all():
@@ -200,7 +246,9 @@ class Inbound:
             ended.callback(None)
 
 
-def _core_settings(reception: Reception, listener: ListenerSettings) -> ServerSettings:
+def _core_settings(
+    reception: Reception, listener: ListenerSettings, client: Client
+) -> ServerSettings:
     limits, requests = reception.settings.limits, reception.settings.requests
     return ServerSettings(
         host_name=reception.settings.host_name,
@@ -217,4 +265,5 @@ def _core_settings(reception: Reception, listener: ListenerSettings) -> ServerSe
             requests.priority is not None,
             reception.now_ms,
         ),
+        xclient=client.attributes(listener) if listener.xclient else (),
     )

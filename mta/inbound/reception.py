@@ -49,6 +49,9 @@ class Credentials(Protocol):
     def check_certificate(self, shown: ClientCertificate, login: str) -> Deferred[str]:
         """Give the canonical login that a certificate stands for."""
 
+    def known(self, login: str) -> Deferred[str]:
+        """Give the canonical login of an account that somebody vouches for."""
+
 
 def wall_ms() -> int:
     """Milliseconds since the epoch, UTC."""

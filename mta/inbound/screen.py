@@ -56,6 +56,11 @@ class Screen:
         if self._screening is not None:
             self._screening.leave()
 
+    def begin_anew(self) -> None:
+        """It is another client from now on (XCLIENT)."""
+        self.leave()
+        self._screening, self._arrived = None, False
+
     def _client(self, origin: Origin) -> Client:
         """Return the client as filters know it."""
         port, address, local_port = self._ends()
@@ -64,7 +69,8 @@ class Screen:
             daemon=origin.listener,
             version=f"mta {__version__}",
             address=origin.client_address,
-            port=port,
+            port=0 if origin.proxy else port,
+            name=origin.host_name or "unknown",
             local_address=address,
             local_port=local_port,
         )

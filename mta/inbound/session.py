@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.inbound.client import Client
 from mta.inbound.dialogue import Dialogue, Said
 from mta.inbound.endings import ending
 from mta.inbound.gate import Ruling
@@ -58,17 +59,22 @@ class Session(Protocol):
         reception: Reception,
         listener: ListenerSettings,
         core: ServerSettings,
-        address: str,
+        client: Client,
+        introduce: "Callable[[Session, Client], Reply | None]",
         ended: "Callable[[Session], None]",
     ) -> None:
-        self.address = address
+        self.client = client
+        self.counted = ""  # whose connection it is in the eyes of the factory
         self.refusal: Reply | None = None  # said instead of the greeting
         self.hang_up = False  # not even that
         self._reception = reception
         self._listener = listener
         self._ended = ended
         self._core = Server(core)
-        self._dialogue = Dialogue(reception, listener, address, self._core, self._ends)
+        self._introduce = introduce
+        self._dialogue = Dialogue(
+            reception, listener, client, self._core, self._introduced, self._ends
+        )
         self._patience = Patience(reception.clock, reception.settings.limits, self._expired)
         self._since = reception.clock.seconds()
         self._received = 0  # octets since time was last looked at
@@ -85,6 +91,9 @@ class Session(Protocol):
     def unwelcome(self) -> Ruling:
         """What the policy says of the connection as such."""
         return self._dialogue.unwelcome
+
+    def _introduced(self, client: Client) -> Reply | None:
+        return self._introduce(self, client)
 
     def connectionMade(self) -> None:
         """Greet, unless TLS comes first."""

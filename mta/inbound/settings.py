@@ -5,10 +5,12 @@ keep the settings that they began with.
 """
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from mta.policy.matching import ip_of
 from mta.smtp.mechanisms import PASSWORDS
 from mta.tls.clients import ClientCertificates
 
@@ -33,6 +35,12 @@ class AuthMode(StrEnum):
     NONE = "none"
 
 
+def within(address: str, networks: Iterable[Network]) -> bool:
+    """Tell whether ``address`` lies in one of ``networks``."""
+    ip = ip_of(address)  # None for a UNIX socket, a test: nobody is trusted by accident
+    return ip is not None and any(ip in network for network in networks)
+
+
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
     """One place that clients connect to."""
@@ -45,16 +53,13 @@ class ListenerSettings:
     submission: bool = False  # all mail here is new: Date and Message-ID are added (RFC 6409 §8)
     mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, in the order in which they are offered
     client_certificates: ClientCertificates = ClientCertificates.NONE
+    proxy: tuple[Network, ...] = ()  # peers that say with a PROXY header whose connection it is
+    xclient: tuple[Network, ...] = ()  # peers that may say so with XCLIENT
+    xclient_login: bool = False  # its LOGIN too
 
     def trusts(self, address: str) -> bool:
         """Tell whether ``address`` lies in a trusted network."""
-        try:
-            ip = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:  # a UNIX socket, a test: nobody is trusted by accident
-            return False
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        return any(ip in network for network in self.trusted)
+        return within(address, self.trusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,10 @@ class SessionLimits:
     hops: int = 100  # Received fields; more is a loop, 554 5.4.6 (RFC 5321 §6.3)
     connections: int = 1000  # of one listener
     connections_per_client: int = 50  # of one address at one listener; trusted ones are exempt
+    ipv6_prefix: int = 64  # so many bits of an IPv6 address are one client
     errors: int = 20  # 5xx replies since the last accepted message, then 421
     idle_commands: int = 100  # NOOP, RSET, EHLO, ... since the last accepted message, then 421
+    proxy_timeout_s: float = 5.0  # a PROXY header, whole
     handshake_timeout_s: float = 30.0  # TLS, from the first octet or the 220 to its end
     command_timeout_s: float = 300.0  # one command, whole (RFC 5321 §4.5.3.2.7)
     data_timeout_s: float = 300.0  # without an octet of content

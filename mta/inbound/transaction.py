@@ -12,7 +12,7 @@ Knowingly: chunks of a message that was broken off while the database was away s
 the spool's own sweep removes them.
 """
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from mta.mail.address import domain_of
 from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
 from mta.mail.events import Accepted, Finished, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
+from mta.policy.decision import Decision
 from mta.smtp.commands import Mail
 from mta.smtp.events import EndOfChunk, EndOfData
 from mta.smtp.replies import Reply, reply
@@ -265,7 +266,7 @@ class Transaction:
         """Ask the policy about the message as a whole."""
         domains = [domain for domain, _, _ in self._recipients.values()]
         ruling = self._passage.message(self.sender, domains, len(domains), self._size)
-        if isinstance(ruling, Awaitable):
+        if not (ruling is None or isinstance(ruling, Decision)):
             try:
                 ruling = await ruling
             except BaseException as error:

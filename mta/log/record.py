@@ -52,6 +52,8 @@ def _origin(origin: Origin) -> Record:
         "login": origin.login,
         "reception_protocol": origin.protocol,
         "reception_tls": origin.tls,
+        **({"proxy_address": origin.proxy} if origin.proxy else {}),
+        **({"client_host_name": origin.host_name} if origin.host_name else {}),
     }
 
 

@@ -8,8 +8,9 @@ Trusts nothing that came from outside: whatever is not printable becomes ``?``, 
 that neither a reply nor an address can forge a line (log injection).  A client's address
 stands before anything that the client chose: a tool that takes the first ``[...]`` of a line
 for it, as fail2ban does, cannot be made to ban somebody else.
-Knowingly not done: reverse DNS names of clients; like Postfix without them, ``client=`` says
-``unknown``, and what the client called itself stands in ``helo=``.
+Knowingly not done: looking up names of clients; like Postfix without them, ``client=`` says
+``unknown`` unless a proxy has said the name, and what the client called itself stands in
+``helo=``.
 """
 
 from collections.abc import Callable
@@ -49,7 +50,12 @@ def lines(event: Event) -> tuple[Line, ...]:
 
 
 def _client(origin: Origin) -> str:
-    return f"unknown[{clean(origin.client_address)}]"
+    # The name is a proxy's word (XCLIENT), and cannot have a bracket in it
+    return f"{origin.host_name or 'unknown'}[{clean(origin.client_address)}]"
+
+
+def _proxy(origin: Origin) -> str:
+    return f" proxy=[{clean(origin.proxy)}]" if origin.proxy else ""
 
 
 def _helo(origin: Origin) -> str:
@@ -69,6 +75,8 @@ def _accepted(event: Accepted) -> tuple[Line, ...]:
     if envelope.kind is MessageKind.DSN:
         return (head,)
     text = f"{envelope.id}: client={_client(origin)}, listener={origin.listener}"
+    if origin.proxy:
+        text += f", proxy=[{clean(origin.proxy)}]"
     text += f", proto={origin.protocol}"
     if origin.client_name:
         text += f", helo=<{clean(origin.client_name)}>"
@@ -166,7 +174,7 @@ def _refused(event: Refused) -> tuple[Line, ...]:
     if event.recipient:
         text += f" to=<{clean(event.recipient)}>"
     login = f" sasl_username={clean(event.origin.login)}" if event.origin.login else ""
-    text += f"{_helo(event.origin)} listener={event.origin.listener}{login}"
+    text += f"{_helo(event.origin)} listener={event.origin.listener}{login}{_proxy(event.origin)}"
     return (("smtpd", f"{text} ({clean(event.reason)})"),)
 
 
@@ -178,10 +186,11 @@ def _authenticated(event: Authenticated) -> tuple[Line, ...]:
 
 def _authentication_failed(event: AuthenticationFailed) -> tuple[Line, ...]:
     # The shape is a promise to fail2ban filters (docs/operation.rst): what the client has
-    # chosen, its login, comes last.
+    # chosen, its login, comes last, and what a proxy calls it does not come at all.
     text = (
-        f"warning: {_client(event.origin)}: SASL {clean(event.mechanism)} authentication failed: "
-        f"{event.reason}, sasl_username={clean(event.login)}"
+        f"warning: unknown[{clean(event.origin.client_address)}]: "
+        f"SASL {clean(event.mechanism)} authentication failed: {event.reason}, "
+        f"sasl_username={clean(event.login)}"
     )
     return (("smtpd", text),)
 
@@ -190,6 +199,7 @@ def _disconnected(event: Disconnected) -> tuple[Line, ...]:
     text = (
         f"disconnect from {_client(event.origin)} ({clean(event.reason)}) "
         f"messages={event.messages} commands={event.commands} seconds={event.seconds:.1f}"
+        f"{_proxy(event.origin)}"
     )
     return (("smtpd", text),)
 

@@ -25,6 +25,9 @@ class Origin:
     login: str = ""  # the account that authenticated, or ""
     protocol: str = "local"  # the ``with`` keyword of RFC 3848: ESMTPSA, ESMTP, ...
     tls: str = ""  # "TLSv1.3 TLS_AES_256_GCM_SHA384", or "" in the clear
+    # Not kept in the spool:
+    proxy: str = ""  # address of who connected for the client, if it did not do so itself
+    host_name: str = ""  # what DNS calls the client's address, if a proxy has said so
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,10 +125,11 @@ def received(
     name = _UNSAFE_IN_NAME.sub("?", origin.client_name) or "unknown"
     address = _UNSAFE_IN_NAME.sub("?", origin.client_address)
     literal = f"IPv6:{address}" if ":" in address else address or "unknown"
+    known = f"{_UNSAFE_IN_NAME.sub('?', origin.host_name)} " if origin.host_name else ""
     tls = f" ({_UNSAFE_IN_COMMENT.sub('?', origin.tls)})" if origin.tls else ""
     to = f"for <{recipient}>" if recipient and recipient.isascii() else ""
     return (
-        f"Received: from {name} ([{literal}])\r\n"
+        f"Received: from {name} ({known}[{literal}])\r\n"
         f"\tby {host_name} with {origin.protocol}{tls}\r\n"
         f"\tid {queue_id}{' ' if to else ''}{to};\r\n"
         f"\t{date(created_ms)}\r\n"

@@ -24,6 +24,14 @@ def new_queue_id(now_ms: int, random_bits: Callable[[int], int] = randbits) -> Q
     return QueueId("".join(_PAIRS[number >> shift & 1023] for shift in range(70, -1, -10)))
 
 
+def time_of(queue_id: str) -> int:
+    """Return the milliseconds (UTC) at which a queue id was made."""
+    number = 0
+    for letter in queue_id[:9]:
+        number = number << 5 | _ALPHABET.index(letter)
+    return number
+
+
 def is_queue_id(text: str) -> bool:
     """Tell whether ``text`` has the form of a queue id."""
     return _PATTERN.match(text) is not None

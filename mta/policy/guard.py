@@ -3,8 +3,8 @@
 Three counts of failed log-ins, over a sliding window:
 
 * of a *pair*, one login from one network.  Too many: that pair is blocked.
-* of an *address* (IPv4 address, IPv6 /64), whatever logins it tried.  Too many: blocked, but not
-  for a pair that has logged in before: the colleague behind the same NAT works on.
+* of an *address* (IPv4 address, IPv6 network), whatever logins it tried.  Too many: blocked, but
+  not for a pair that has logged in before: the colleague behind the same NAT works on.
 * of a *login*, from everywhere.  It only ever delays, a few seconds at most, and not even
   that where that login has been at home before: a stranger must not be able to shut out
   the owner by failing on purpose, wherever the owner may be.
@@ -35,6 +35,7 @@ class GuardSettings:
     longest_delay_s: float = 8.0
     per_address: int = 30  # failures until a block
     per_login: int = 10  # failures of one login from one network until a block
+    ipv6_prefix: int = 64  # so many bits of an address are one client
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,14 @@ def growing(settings: GuardSettings, failures: float) -> float:
 
 
 @lru_cache(maxsize=1024)
-def keys(address: str, login: str) -> tuple[str, str, str, str]:
+def keys(address: str, login: str, ipv6_prefix: int = 64) -> tuple[str, str, str, str]:
     """Return the counters of pair, address, login, and of being at home.
 
     What strangers call a login goes in as a digest: it may be long, and anything.
     """
     prepared = unicodedata.normalize("NFKC", login).casefold()
     digest = blake2b(prepared.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-    network = network_of(address)
+    network = network_of(address, 32, ipv6_prefix)
     return (
         f"auth:pair:{digest}:{network}",
         f"auth:client:{network}",

@@ -25,7 +25,7 @@ class Per(StrEnum):
     """Whose account something is put on."""
 
     LOGIN = "login"
-    CLIENT = "client"  # one IPv4 address, or an IPv6 /64
+    CLIENT = "client"  # one IPv4 address, or an IPv6 network
     NETWORK = "network"  # an IPv4 /24, or an IPv6 /48
     LISTENER = "listener"
 
@@ -84,12 +84,13 @@ class Limits:
     """All rules, in order."""
 
     rules: tuple[LimitRule, ...] = ()
+    ipv6_prefix: int = 64  # so many bits of an address are one client
 
     def applied(self, subject: Subject) -> tuple[Applied, ...]:
         """Return what holds for ``subject``."""
         found = []
         for per in Per:
-            identity = _identity(per, subject)
+            identity = _identity(per, subject, self.ipv6_prefix)
             rule = next(
                 (rule for rule in self.rules if rule.per is per and rule.who.matches(subject)), None
             )
@@ -141,12 +142,12 @@ def _decision(bound: Applied) -> Decision:
     return refuse(reason, 451, "4.7.1", "Too much mail; try again later")
 
 
-def _identity(per: Per, subject: Subject) -> str:
+def _identity(per: Per, subject: Subject, ipv6_prefix: int) -> str:
     match per:
         case Per.LOGIN:
             return subject.login
         case Per.CLIENT:
-            return network_of(subject.address)
+            return network_of(subject.address, 32, ipv6_prefix)
         case Per.NETWORK:
             return network_of(subject.address, 24, 48)
         case Per.LISTENER:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.replies import Reply
 from mta.smtp.sasl import Attempt, KeysWanted
+from mta.smtp.xclient import XClient
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ Event: TypeAlias = (
     | EndOfData
     | Forget
     | StartTls
+    | XClient
     | KeysWanted
     | Attempt
     | Rejected

@@ -22,9 +22,10 @@ class ServerSettings:
     errors: int = 20
     idle_commands: int = 100
     requests: Offer = DSN_ONLY  # DSN and its like
+    xclient: tuple[str, ...] = ()  # attributes of XCLIENT; none: this client may not use it
 
 
-def offer(settings: ServerSettings, *, secure: bool, mechanisms: Sequence[str]) -> Reply:
+def offer(settings: ServerSettings, mechanisms: Sequence[str], *, secure: bool) -> Reply:
     """Return the answer to EHLO; it carries no enhanced code (RFC 2034 §4).
 
     ``mechanisms`` of AUTH are those that can succeed on this connection.
@@ -51,6 +52,8 @@ def _keywords(
         yield "STARTTLS"  # RFC 3207 §4.2: not inside TLS
     if mechanisms and secure:
         yield "AUTH " + " ".join(mechanisms)  # RFC 4954 §4: only inside TLS
+    if settings.xclient:
+        yield "XCLIENT " + " ".join(settings.xclient)
     yield from settings.requests.lines(auth=settings.auth and secure)
     yield "HELP"
 

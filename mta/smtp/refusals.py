@@ -1,6 +1,7 @@
 """What the server's core says by itself, where nothing need be decided."""
 
 from mta.smtp.replies import Reply, reply
+from mta.smtp.states import NEXT, State, out_of_order
 
 # Known, and not done here: 502, not 500 (RFC 5321 §4.2.4).
 _NOT_HERE = frozenset({"EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "BURL"})
@@ -19,7 +20,21 @@ HELP = reply(
 )
 
 
-def unprintable(verb: str, text: str) -> Reply | None:
+def at_sight(verb: str, text: str, state: State) -> Reply | None:
+    """Return why a command is refused, whatever its arguments mean; None if it is not."""
+    if not (text.isascii() and text.isprintable()):
+        refusal = _unprintable(verb, text)
+        if refusal is not None:
+            return refusal
+    states = NEXT.get(verb)
+    if states is None:
+        return _unknown(verb)
+    if state not in states and verb != "BDAT":  # whose octets come all the same
+        return out_of_order(verb, state)
+    return None
+
+
+def _unprintable(verb: str, text: str) -> Reply | None:
     """Return why a line that is not printable ASCII is refused; None if it is not.
 
     RFC 6531 §3.3 lets UTF-8 into addresses; joiners (RFC 5892 app. A) are letters' parts.
@@ -35,7 +50,7 @@ def unprintable(verb: str, text: str) -> Reply | None:
     return None
 
 
-def unknown(verb: str) -> Reply:
+def _unknown(verb: str) -> Reply:
     """Return the answer to a verb that is not in the table of commands."""
     if verb in _NOT_HERE:
         return reply(502, "5.5.1", f"{verb} is not implemented here")

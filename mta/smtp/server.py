@@ -10,9 +10,10 @@ answered here (HELP, syntax, wrong order, ...); whatever needs a decision is an 
 SECURITY.  The end of data is CRLF.CRLF alone; content with a lone CR, LF or NUL is
 swallowed to its end and refused (smuggling).  What is pipelined behind STARTTLS is never
 executed and ends the session (RFC 3207 §6, CVE-2011-0411).  No AUTH in the clear, in a
-transaction, or twice (RFC 4954 §4).  Commands are printable, and ASCII but for addresses, or
-refused.  The octets that BDAT announces are swallowed whatever becomes of it, so that content
-is never taken for commands; when their number is not clear the session ends (RFC 3030 §2).
+transaction, or twice (RFC 4954 §4).  No XCLIENT but for whom the settings name.  Commands are
+printable, and ASCII but for addresses, or refused.  The octets that BDAT announces are swallowed
+whatever becomes of it, so that content is never taken for commands; when their number is not
+clear the session ends (RFC 3030 §2).
 
 Bounded: lines and pieces by ``framing``; the rest by the caller, who stops reading
 while ``pending`` is large.  Does not do: time (no clock).
@@ -48,6 +49,7 @@ from mta.smtp.framing import (
 from mta.smtp.mechanisms import Authentication
 from mta.smtp.replies import Reply, reply
 from mta.smtp.states import NEXT, State, out_of_order
+from mta.smtp.xclient import XClient, parse_xclient
 
 _OK = reply(250, "2.0.0", "Ok")
 _DONE = Rejected("", _OK)  # never leaves this module: answered here, go on
@@ -72,6 +74,7 @@ class Server:
         self._authentication = Authentication(settings.mechanisms if settings.auth else ())
         self._errors = self._idle = 0
         self._begun = Mail("")  # of the transaction
+        self._introduced = XClient()  # what XCLIENT said last
         self._arrival: Arrival | Swallowing = Arrival(self._incoming, settings.message_size)
         self._bdat = Bdat(0, last=False)  # the last one
         self._chunks_failed = False  # what was pipelined behind is no further error
@@ -80,11 +83,6 @@ class Server:
     def pending(self) -> int:
         """Octets received and not used."""
         return len(self._incoming)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether an event waits for its answer."""
-        return bool(self._asked)
 
     def receive(self, data: bytes) -> None:
         """Take octets from the client."""
@@ -122,8 +120,6 @@ class Server:
                 event = self._content()
             else:
                 event = self._line()
-            if event is None:
-                return None
             if event is not _DONE:
                 return event
         return None
@@ -148,6 +144,8 @@ class Server:
             self._chunks_failed = not answer.positive
         elif answer.positive:
             self._advance(verb)
+        if answer.code == 421:  # which says that we close (RFC 5321 §3.8)
+            self.close(None, "refused")
         if answer.permanent:
             self._count_error()
 
@@ -172,6 +170,10 @@ class Server:
         elif verb == "STARTTLS":
             self.client_name, self.extended = "", False
             self._incoming.clear()
+        elif verb == "XCLIENT":
+            said = self._introduced
+            self.client_name, self.extended = said.hello or "", bool(said.extended)
+            self.authenticated = bool(said.login)
 
     def _say(self, answer: Reply) -> None:
         self._output.append(answer.to_bytes())
@@ -205,9 +207,9 @@ class Server:
         return self._ask(_CHUNK if isinstance(event, EndOfChunk) else _CONTENT, event)
 
     def _line(self) -> Event | None:
-        limit = AUTH_LINE if self.state is State.RESPONSE else COMMAND_LINE
+        in_auth = self.state is State.RESPONSE
         try:
-            line = self._incoming.line(limit)
+            line = self._incoming.line(AUTH_LINE if in_auth else COMMAND_LINE)
         except LineTooLong:
             self._end_exchange()
             return self._reject("", reply(500, "5.5.2", "The line is too long"))
@@ -216,7 +218,7 @@ class Server:
             return self._reject_and_close("", refusals.BARE_LF, "bare LF")
         if line is None:
             return None
-        if self.state is State.RESPONSE:
+        if in_auth:
             return self._exchange_step(self._authentication.respond, line.decode("latin-1"))
         self.commands += 1
         return self._command(line)
@@ -225,15 +227,9 @@ class Server:
         text = line.decode("utf-8", "surrogateescape")
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
-        if not (text.isascii() and text.isprintable()):
-            refusal = refusals.unprintable(verb, text)
-            if refusal is not None:
-                return self._reject(verb if verb in NEXT else "", refusal)
-        states = NEXT.get(verb)
-        if states is None:
-            return self._reject("", refusals.unknown(verb))
-        if self.state not in states and verb != "BDAT":  # whose octets come all the same
-            return self._reject(verb, out_of_order(verb, self.state))
+        refusal = refusals.at_sight(verb, text, self.state)
+        if refusal is not None:
+            return self._reject(verb if verb in NEXT else "", refusal)
         try:
             return _ACTIONS[verb](self, argument)
         except CommandError as error:
@@ -252,9 +248,8 @@ class Server:
         return event
 
     def _ehlo(self, argument: str) -> Event:
-        offered = self._authentication.offered
-        answer = offer(self._settings, secure=self.secure, mechanisms=offered)
-        return self._hello("EHLO", argument, answer)
+        offered = offer(self._settings, self._authentication.offered, secure=self.secure)
+        return self._hello("EHLO", argument, offered)
 
     def _helo(self, argument: str) -> Event:
         return self._hello("HELO", argument, reply(250, "", self._settings.host_name))
@@ -340,6 +335,10 @@ class Server:
             return self._reject_and_close("STARTTLS", refusals.INJECTION, "command injection")
         return self._ask("STARTTLS", StartTls())
 
+    def _xclient(self, argument: str) -> Event:
+        self._introduced = said = parse_xclient(argument, self._settings.xclient)
+        return self._ask("XCLIENT", said)
+
     def _auth(self, argument: str) -> Event:
         self._authentication.permit(self)
         return self._exchange_step(self._authentication.begin, argument)
@@ -393,6 +392,7 @@ _ACTIONS: Mapping[str, Callable[[Server, str], Event]] = MappingProxyType(
         "HELP": lambda core, _: core._idle_answer(refusals.HELP),
         "AUTH": Server._auth,
         "STARTTLS": Server._starttls,
+        "XCLIENT": Server._xclient,
         "QUIT": Server._quit,
     }
 )

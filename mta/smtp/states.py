@@ -13,6 +13,9 @@ from mta.smtp.replies import Reply, reply
 class State(Enum):
     """Where a session is."""
 
+    # Enum's own is a function in Python, and these are looked up twenty times a message.
+    __hash__ = object.__hash__
+
     CONNECTED = auto()  # no HELO or EHLO yet, or forgotten by STARTTLS
     READY = auto()
     SENDER = auto()  # MAIL was accepted
@@ -58,6 +61,7 @@ NEXT: Mapping[str, Mapping[State, State]] = MappingProxyType(
         ),
         "AUTH": MappingProxyType({State.READY: State.READY}),
         "STARTTLS": MappingProxyType({State.READY: State.CONNECTED}),
+        "XCLIENT": MappingProxyType(dict.fromkeys((State.CONNECTED, State.READY), State.CONNECTED)),
         "NOOP": _stays(*_ANY),
         "VRFY": _stays(*_ANY),
         "HELP": _stays(*_ANY),
@@ -67,6 +71,9 @@ NEXT: Mapping[str, Mapping[State, State]] = MappingProxyType(
 
 _OUT_OF_ORDER = MappingProxyType(
     {
+        (State.SENDER, "XCLIENT"): "XCLIENT is not possible within a transaction",
+        (State.RECIPIENTS, "XCLIENT"): "XCLIENT is not possible within a transaction",
+        (State.CHUNKS, "XCLIENT"): "XCLIENT is not possible within a transaction",
         (State.CONNECTED, "MAIL"): "Send EHLO first",
         (State.CONNECTED, "AUTH"): "Send EHLO first",
         (State.CONNECTED, "STARTTLS"): "Send EHLO first",

@@ -15,6 +15,9 @@ from mta.smtp.replies import Reply
 class Stage(Enum):
     """What a step is, in the words that logs and outcomes use."""
 
+    # Enum's own is a function in Python, and these are looked up twenty times a message.
+    __hash__ = object.__hash__
+
     GREETING = "greeting"
     EHLO = "EHLO"
     HELO = "HELO"

@@ -107,6 +107,18 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
     return [QueueId(message_id) for message_id in sorted(ids)[-limit:]]
 
 
+def by_message_id(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
+    """Return the newest messages with the Message-ID ``what``, brackets or not, newest first."""
+    header = what if what.startswith("<") else f"<{what}>"
+    query = select(messages.c.id).where(
+        messages.c.message_id == header, messages.c.message_id != ""
+    )
+    return [
+        QueueId(one)
+        for one in conn.execute(query.order_by(messages.c.id.desc()).limit(limit)).scalars()
+    ]
+
+
 def trace(conn: Connection, message_id: str) -> Trace | None:
     """Return all that is known of a message; None if it is not, or no longer, known."""
     query: Select[Any] = select(*rows.ENVELOPE, messages.c.parent, messages.c.finished_ms)

@@ -1,8 +1,8 @@
 """Commit 3: what came of an attempt, for good.
 
-The state of the recipients, a row of history for each, what was said, the reports that are due (RFC 3464)
-and, where nobody waits for the message any more, its end: all in one transaction, so that
-there is exactly one report for each failure, whatever dies and whenever.
+The state of the recipients, a row of history for each, what was said, the reports that are
+due (RFC 3464) and, where nobody waits for the message any more, its end: all in one
+transaction, so that there is exactly one report for each failure, whatever dies and whenever.
 
 An outcome is fenced by the claim it was made under (``leases``).  What an operator has
 decided meanwhile stays, with one exception: a delivery that has happened has happened.

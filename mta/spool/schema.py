@@ -336,8 +336,15 @@ _partial(
     recipients.c.number,
     where="state = 'queued' AND claim IS NULL",
 )
+_partial(  # not what is delivered at its first attempt, which is nearly all
+    "ix_recipients_stuck",
+    recipients.c.domain,
+    recipients.c.message_id,
+    recipients.c.number,
+    where="state IN ('queued', 'held') AND (last_ms IS NOT NULL OR state = 'held')",
+)
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0007"
+REVISION = "0008"
 """The revision of the migrations that leads to these tables."""

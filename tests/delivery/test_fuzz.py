@@ -1,5 +1,6 @@
 """Servers that say anything at all: every recipient still gets an outcome, and a true one."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +37,22 @@ SCRIPTS = st.dictionaries(
 )
 
 
-# The same examples every time: a server that answers more than it was asked can be out of step in a
-# way that no client can tell from an answer to the final dot.
-@settings(max_examples=200, deadline=None, derandomize=True)
+def in_step(script: dict[str, Any]) -> bool:
+    """Tell whether no command is answered more than once.
+
+    To a server that answers MAIL three times the RCPT and DATA sent with it are answered by the
+    second and the third, and the true answer to RCPT can then arrive as that to the final dot.  No
+    client can tell: the answers are in order, and there is nothing else to go by.
+    """
+    answers = [answer for answers in script.values() for answer in answers]
+    return not any(
+        len(re.findall(rb"(?m)^[2-5]\d\d(?![\d-])", answer)) > 1
+        for answer in answers
+        if isinstance(answer, bytes)
+    )
+
+
+@settings(max_examples=300, deadline=None)
 @given(script=SCRIPTS, recipients=st.integers(1, 3), keywords=st.booleans())
 def test_anything(
     new_world: Callable[[], Any],
@@ -51,14 +65,16 @@ def test_anything(
     world = new_world()
     host = world.host(keywords=("PIPELINING",) if keywords else ())
     host.strict = False
-    host.script.update(script)
+    true = in_step(script)
+    host.script.update(script)  # which it uses up
     job = new_job(*[f"r{n}@there.test" for n in range(recipients)])
     for _ in range(2):
         for outcome in world.deliver(job, within_s=8000):
             if outcome.verdict is Verdict.DELIVERED:
                 assert 200 <= outcome.code < 300
                 assert outcome.command == "end of data"
-                assert any("end of data" in wire.commands for wire in host.connections)
+                if true:
+                    assert any("end of data" in wire.commands for wire in host.connections)
             if outcome.verdict is Verdict.FAILED:
                 assert outcome.code >= 500 or outcome.enhanced == "5.3.4"
     assert world.events == [], "nothing unforeseen"

@@ -94,7 +94,9 @@ def resolved(words: list[str]) -> tuple[click.Command, list[str]]:
 
 def test_every_member_of_a_record_is_explained() -> None:
     """docs/operation.rst has every type and every member of the JSON log."""
-    origin = Origin("smtps", "192.0.2.7", "app.example", "app7", "ESMTPSA", "TLSv1.3 X")
+    origin = Origin(
+        "smtps", "192.0.2.7", "app.example", "app7", "ESMTPSA", "TLSv1.3 X", "10.0.0.5", "x.example"
+    )  # fmt: skip
     envelope = Envelope(new_queue_id(1), "a@b.example", 1, 2, 3, origin=origin)
     recipient = Recipient(0, "u@example.org", "example.org", attempts=1)
     outcome = Outcome(0, Verdict.DEFERRED, 451, "4.7.1", "no", "RCPT", peer=Peer("mx", "::1"))

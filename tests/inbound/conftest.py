@@ -121,6 +121,9 @@ class Book:
         self.error = None
         self.asked = []
 
+    def known(self, login):
+        return succeed("ann") if login == "ann" else fail(AuthenticationFailed("no such account"))
+
     def check(self, login, password):
         self.asked.append((login, password))
         if self.error is not None:
@@ -158,6 +161,7 @@ class Client:
     def __init__(self, session, wire):
         self.session = session
         self.wire = wire
+        wire.protocol = session  # as a real transport knows whose it is
         session.makeConnection(wire)
 
     @property
@@ -173,6 +177,11 @@ class Client:
     def say(self, data):
         """Send, and return what is answered."""
         self.session.dataReceived(data)
+        return self.read()
+
+    def hear(self, data):
+        """The same, with whoever has the connection now."""
+        self.wire.protocol.dataReceived(data)
         return self.read()
 
     def leave(self):
@@ -196,6 +205,15 @@ LISTENERS = {
         TlsMode.NONE,
         AuthMode.NONE,
         trusted=(ipaddress.ip_network("192.0.2.0/24"),),
+    ),
+    "introduced": ListenerSettings(
+        "introduced",
+        "tcp:2526",
+        TlsMode.NONE,
+        AuthMode.NONE,
+        trusted=(ipaddress.ip_network("192.0.2.0/24"),),
+        xclient=(ipaddress.ip_network("203.0.113.5"),),
+        xclient_login=True,
     ),
 }
 
@@ -262,11 +280,15 @@ class World:
         if factory is None:
             made = self.inbound.factory(self._unwrapped(listener))
             factory = self._factories[listener] = made
-            factory.listener = LISTENERS[listener]
-        client = Client(factory.buildProtocol(IPv4Address("TCP", address, 40000)), Wire(address))
+            self.inbound._factories[-1].listener = LISTENERS[listener]
+        client = self.dial(factory, address)
         if LISTENERS[listener].tls is TlsMode.IMPLICIT and tls:
             client.session.handshakeCompleted()
         return client
+
+    def dial(self, door, address):
+        """A new client at the door of a listener."""
+        return Client(door.buildProtocol(IPv4Address("TCP", address, 40000)), Wire(address))
 
     def _unwrapped(self, listener):
         """TLS itself is for the tests over real TLS: here the session stands alone."""

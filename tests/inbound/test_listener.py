@@ -90,9 +90,8 @@ def test_required_means_required(world):
         tls=TlsMode.NONE,
         trusted=(ipaddress.ip_network("192.0.2.0/24"),),
     )
-    factory = world.inbound.factory(listener)
-    assert factory.listener.auth is AuthMode.REQUIRED
-    client = world.connect("smtps", "192.0.2.7")
+    client = world.dial(world.inbound.factory(listener), "192.0.2.7")
+    assert client.read().startswith(b"220 ")
     assert b"530 5.7.0 " in client.say(b"EHLO me\r\nMAIL FROM:<a@example.org>\r\n")
 
 

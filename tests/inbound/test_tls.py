@@ -1,6 +1,8 @@
 """Sessions under real TLS, in memory."""
 
 import contextlib
+import ipaddress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -90,6 +92,37 @@ def test_implicit_tls(secure):
     assert item.envelope.origin.tls.startswith("TLSv1.3 TLS_")
     assert b"with ESMTPSA (TLSv1.3 TLS_" in item.chunks[0]
     assert peer.say(b"QUIT\r\n") == b"221 2.0.0 relay.example.net closing\r\n"
+
+
+def test_proxy_header_before_tls(secure):
+    """A PROXY header comes in the clear before the ClientHello, or together with it."""
+    listener = replace(secure.LISTENERS["smtps"], proxy=(ipaddress.ip_network("10.0.0.5"),))
+    address = IPv4Address("TCP", "10.0.0.5", 40000)
+    wire = StringTransport(peerAddress=address)
+    wire.protocol = secure.inbound.factory(listener).buildProtocol(address)
+    wire.protocol.makeConnection(wire)
+    header = b"PROXY TCP4 198.51.100.9 198.51.100.1 4711 465\r\n"
+    first = [header]
+
+    def receive(octets):
+        wire.protocol.dataReceived((first.pop() if first else b"") + octets)
+
+    peer = Peer(receive, wire)
+    assert peer.exchange() == b"220 relay.example.net ESMTP\r\n"
+    said = peer.say(b"EHLO me\r\nAUTH PLAIN AGFubgBzZWNyZXQ=\r\n")
+    assert said.endswith(b"235 2.7.0 Authentication successful\r\n")
+    peer.say(b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nx\r\n.\r\n")
+    (item,) = secure.spool.accepted
+    assert item.chunks[0].startswith(b"Received: from me ([198.51.100.9])\r\n")
+    assert b"with ESMTPSA (TLSv1.3 TLS_" in item.chunks[0]
+
+
+def test_proxy_header_inside_tls(secure):
+    """A header inside TLS is the client's, not the proxy's: it is no command."""
+    _, peer = connect(secure)
+    peer.exchange()
+    said = peer.say(b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 465\r\n")
+    assert said.startswith(b"500 5.5.1 ")
 
 
 def test_handshake_timeout(secure):

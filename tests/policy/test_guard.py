@@ -49,5 +49,7 @@ def test_same_login_in_other_letters(other):
 def test_an_ipv6_network_is_one_address():
     """Changing addresses within a /64 does not begin a new count either."""
     assert keys("2001:db8::1", "ann") == keys("2001:db8::ffff", "ann")
+    assert keys("2001:db8:0:1::1", "ann", 48)[0] == keys("2001:db8:0:2::1", "ann", 48)[0]
+    assert keys("2001:db8:0:1::1", "ann")[0] != keys("2001:db8:0:2::1", "ann")[0]
     assert keys("2001:db8::1", "a" * 10_000 + "\ud800")[0].count(":") > 2
     assert len(keys("192.0.2.1", "a" * 10_000)[2]) < 50

@@ -65,6 +65,15 @@ def test_no_login_no_login_limit():
     ]
 
 
+def test_one_client_of_ipv6():
+    """How much of an IPv6 address is one client can be chosen; IPv4 is counted singly."""
+    rules = Limits((limit(Per.CLIENT, (Measure.MESSAGES, HOUR_MS, 1)),), ipv6_prefix=56)
+    (one,) = rules.applied(SUBJECT._replace(address="2001:db8:0:1ff::7"))
+    assert one.key.endswith(":client:2001:db8:0:100::/56")
+    (one,) = rules.applied(SUBJECT._replace(address="::ffff:192.0.2.7"))
+    assert one.key.endswith(":client:192.0.2.7")
+
+
 def test_selected_by_network_and_listener():
     """A rule about one network and listener leaves others alone."""
     who = Who(clients=(ipaddress.ip_network("2001:db8::/32"),), listeners=("submission",))

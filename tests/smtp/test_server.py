@@ -40,7 +40,6 @@ def test_one_event_at_a_time():
     mail = feed(core, b"EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nNOOP\r\n")
     assert mail == Mail("a@b")
     assert core.next_event() is None
-    assert core.waiting
     assert core.output().startswith(b"250-relay.example.net\r\n")
     core.answer(OK)
     assert core.next_event() == Rcpt("c@d")
@@ -151,6 +150,7 @@ LINES = {
     "VRFY": b"VRFY x",
     "BDAT": b"BDAT 0",
     "AUTH": b"AUTH PLAIN AGFubgBzZWNyZXQ=",
+    "XCLIENT": b"XCLIENT NAME=x",
 }
 
 
@@ -158,7 +158,7 @@ LINES = {
 @pytest.mark.parametrize("state", [*list(State)[:4], State.CHUNKS])
 def test_states_and_commands(state, verb):
     """What the table does not list is refused and changes nothing."""
-    core = server(starttls=True, auth=True, secure=verb != "STARTTLS")
+    core = server(starttls=True, auth=True, xclient=("NAME",), secure=verb != "STARTTLS")
     core.state, core.extended = state, True
     core.client_name = "" if state is State.CONNECTED else "me"
     core._arrival.begin_chunk(0, last=False)

@@ -116,14 +116,18 @@ class Relay:
         """A context that trusts this installation's certificate and nothing else."""
         return ssl.create_default_context(cafile=str(self.directory / "certificate.pem"))
 
-    def stranger(self, context: ssl.SSLContext | None = None) -> smtplib.SMTP_SSL:
+    def stranger(
+        self, context: ssl.SSLContext | None = None, *, port: int = 0, source: str = "127.0.0.1"
+    ) -> smtplib.SMTP_SSL:
         """A client that has verified the certificate (its name is relay.test)."""
-        context = context or self.trust()
-        return _Named("127.0.0.1", self.smtps_port, context=context, timeout=30)
+        return _Named(
+            "127.0.0.1", port or self.smtps_port,
+            context=context or self.trust(), timeout=30, source_address=(source, 0),
+        )  # fmt: skip
 
-    def client(self) -> smtplib.SMTP_SSL:
+    def client(self, port: int = 0, source: str = "127.0.0.1") -> smtplib.SMTP_SSL:
         """A client that has verified the certificate and logged in."""
-        client = self.stranger()
+        client = self.stranger(port=port, source=source)
         client.login(LOGIN, PASSWORD)
         return client
 
@@ -140,7 +144,7 @@ class _Named(smtplib.SMTP_SSL):
     """Verify the certificate against the relay's own name, whatever address is dialled."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> ssl.SSLSocket:
-        plain = socket.create_connection((host, port), timeout)
+        plain = socket.create_connection((host, port), timeout, self.source_address)
         return self.context.wrap_socket(plain, server_hostname="relay.test")
 
 

@@ -1,0 +1,201 @@
+"""``mta why``: one answer in a few lines about a message, an address or a domain.
+
+State, attempts and the last reply, what blocks it now, the next attempt, and the command that
+would unblock it.  There is always an answer: of what is not known here it is said since when it
+could have been forgotten, and where else to look.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from mta.admin import records
+from mta.admin.exits import Exit
+from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.reasons import Reason, Surroundings, last_attempt, names, reason, reply
+from mta.admin.render import address, json_line, note, octets, say, span, visible
+from mta.admin.status import alive
+from mta.admin.why_domain import domain_record, tell_domain
+from mta.mail.address import ascii_domain
+from mta.mail.queue_id import QueueId, is_queue_id, time_of
+from mta.spool import history, leases, standing
+from mta.spool.history import Trace, TracedRecipient
+from mta.spool.schema import State
+
+_RECIPIENTS = 10  # different answers about one message
+
+Group = tuple[Reason, list[TracedRecipient]]
+
+
+@click.command()
+@click.argument("what", metavar="ID|ADDRESS|DOMAIN")
+@click.option(
+    "--limit", type=click.IntRange(1, 100), default=5, show_default=True, help="Newest messages."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each answer, a line.")
+@pass_invocation
+def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
+    """Say where mail is, and why: a message, mail to and from an address, a domain's queue.
+
+    A message is named by its queue id or its Message-ID.  Exit status 1 if nothing is known.
+    """
+    what = what.strip()
+    with invocation.reading() as conn:
+        running = [one.name for one in leases.everyone(conn) if alive(one, invocation.now_ms())]
+        around = Surroundings(invocation.now_ms(), invocation.zone, running)
+        found = [history.trace(conn, id_) for id_ in _ids(conn, what, limit)]
+        traces = [one for one in found if one is not None]
+        known = bool(traces)
+        if as_json:
+            for one in traces:
+                json_line(_record(one, around))
+        elif traces:
+            _tell_all(traces, around, what)
+        if _is_domain(what):
+            return _about_domain(conn, _domain(what), around, as_json)
+    if not known:
+        _unknown(invocation, what)
+    return Exit.DONE if known else Exit.NOTHING
+
+
+def _about_domain(conn: Any, domain: str, around: Surroundings, as_json: bool) -> Exit:
+    if not as_json:
+        return Exit.DONE if tell_domain(conn, domain, around) else Exit.NOTHING
+    record = domain_record(conn, domain)
+    json_line(record)
+    return Exit.DONE if record["known"] else Exit.NOTHING
+
+
+def _ids(conn: Any, what: str, limit: int) -> list[QueueId]:
+    """Return the messages that are meant: one, or the newest to and from an address."""
+    if is_queue_id(what.upper()):
+        return [QueueId(what.upper())]
+    if "@" not in what:
+        return []
+    if found := history.by_message_id(conn, what, limit):
+        return found
+    both = {*standing.to_address(conn, what, limit), *standing.from_address(conn, what, limit)}
+    return sorted(both, reverse=True)[:limit]
+
+
+def _is_domain(what: str) -> bool:
+    return bool(what) and "@" not in what.lstrip("@") and not is_queue_id(what.upper())
+
+
+def _domain(what: str) -> str:
+    try:
+        return ascii_domain(what.lstrip("@"))
+    except ValueError:
+        return what.lower()
+
+
+def _tell_all(traces: Sequence[Trace], around: Surroundings, what: str) -> None:
+    for number, one in enumerate(traces):
+        if number:
+            say()
+        only = what if "@" in what else ""
+        for line in _lines(one, around, only):
+            say(line)
+
+
+def _groups(trace: Trace, around: Surroundings, only: str = "") -> list[Group]:
+    """Gather recipients about whom the same is to be said, those that wait first."""
+    wanted = [one for one in trace.recipients if one.recipient.address.lower() == only.lower()]
+    groups: dict[tuple[Any, ...], Group] = {}
+    for one in wanted or trace.recipients:
+        found = reason(trace, one, around)
+        last = last_attempt(trace, one.recipient.number)
+        said = "" if last is None else reply(last.outcome)
+        key = (found.state, found.block, found.text, found.next_attempt_ms, said)
+        groups.setdefault(key, (found, []))[1].append(one)
+    return sorted(groups.values(), key=lambda group: (group[0].block == "", group[0].state))
+
+
+def _lines(trace: Trace, around: Surroundings, only: str) -> Iterator[str]:
+    envelope = trace.envelope
+    counts: dict[str, int] = {}
+    for one in trace.recipients:
+        counts[one.state.value] = counts.get(one.state.value, 0) + 1
+    states = ", ".join(f"{number} {state}" for state, number in counts.items())
+    many = f"{len(trace.recipients)} recipients: " if len(trace.recipients) > 1 else ""
+    about = f", a report about {trace.parent}" if trace.parent else ""
+    yield (
+        f"{envelope.id} from {address(envelope.sender)}, {octets(envelope.size)} octets,"
+        f" accepted {around.at(envelope.created_ms)}{about}: {many}{states}"
+    )
+    groups = _groups(trace, around, only)
+    for found, those in groups[:_RECIPIENTS]:
+        yield from _answer(trace, found, those, around)
+    if len(groups) > _RECIPIENTS:
+        yield f"  {len(groups) - _RECIPIENTS} more answers: mta trace {envelope.id}"
+
+
+def _answer(
+    trace: Trace, found: Reason, those: Sequence[TracedRecipient], around: Surroundings
+) -> Iterator[str]:
+    first = those[0]
+    attempts = first.recipient.attempts
+    tried = f", {attempts} attempt{'' if attempts == 1 else 's'}"
+    yield f"  {names(trace, [one.recipient.number for one in those])}: {found.state}{tried}"
+    yield f"    why:     {found.text}"
+    last = last_attempt(trace, first.recipient.number)
+    if last is not None:
+        cause = f"; {visible(last.cause)}" if last.cause else ""
+        ago = span(around.now_ms - last.ended_ms)
+        yield f"    last:    {reply(last.outcome)}, {ago} ago{cause}"
+        if last.outcome.maybe_delivered:
+            yield "             it may have been delivered: the line was lost after the final dot"
+    if first.state is State.QUEUED and found.next_attempt_ms is not None:
+        yield f"    next:    {around.at(found.next_attempt_ms)}"
+        yield f"    expires: {around.at(trace.envelope.expires_ms)}"
+    for command in found.unblock:
+        yield f"    do:      {command}"
+
+
+def _record(trace: Trace, around: Surroundings) -> dict[str, Any]:
+    """Make the answer for programs: the trace, and the reason for each recipient."""
+    answers = []
+    for one in trace.recipients:
+        found = reason(trace, one, around)
+        last = last_attempt(trace, one.recipient.number)
+        answers.append(
+            {
+                "number": one.recipient.number,
+                "recipient": one.recipient.address,
+                "state": found.state,
+                "attempts": one.recipient.attempts,
+                "blocked_by": found.block,
+                "reason": found.text,
+                "next_attempt_ms": found.next_attempt_ms,
+                "unblock": list(found.unblock),
+                "last": None if last is None else records.attempt(last),
+            }
+        )
+    envelope = trace.envelope
+    return {
+        "id": envelope.id,
+        "sender": envelope.sender,
+        "created_ms": envelope.created_ms,
+        "expires_ms": envelope.expires_ms,
+        "finished_ms": trace.finished_ms,
+        "answers": answers,
+    }
+
+
+def _unknown(invocation: Invocation, what: str) -> None:
+    """Say what it means that nothing is known, and where else to look."""
+    keep_ms = round(invocation.settings.spool.retention.total_seconds() * 1000)
+    note(f"nothing is known of {visible(what)} in this spool ({invocation.spool}).")
+    note(f"Finished mail is forgotten after {span(keep_ms)} (spool.retention).")
+    if is_queue_id(what.upper()):
+        age_ms = invocation.now_ms() - time_of(what.upper())
+        old = f"was made {span(age_ms)} ago" if age_ms >= 0 else "was made by another clock"
+        late = age_ms > keep_ms
+        note(f"The id {old}: " + ("it may have been forgotten." if late else "it is not ours, or"))
+        if not late:
+            note("another relay's, or of another spool (--config).")
+    elif "@" in what:
+        note(f"Mail from it was looked for among the newest {standing.NEWEST} messages.")
+        note("A client that has no 250 for its message was refused, or never came:")
+        note("look for 'NOQUEUE: reject' in the log.")
