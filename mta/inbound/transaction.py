@@ -308,10 +308,9 @@ class Transaction:
             Recipient(number, address, domain, attempts, False, notify, orcpt)
             for number, (address, (domain, notify, orcpt)) in enumerate(self._recipients.items())
         )
-        envelope = self._envelope(eight_bit)
         chunks = intake.divided(last)
         item = intake.Intake(
-            envelope=envelope,
+            envelope=(envelope := self._envelope(eight_bit)),
             recipients=recipients,
             chunks=chunks,
             stored=self._stored,
@@ -341,8 +340,8 @@ class Transaction:
         elif held:
             self._reception.emit(Ruled(self.id, "hold", held))
         elif at_once:
-            remaining = item.remaining
-            handover.accepted(envelope, remaining, self._body(chunks, whole=whole), reservation)
+            body = self._body(chunks, whole=whole)
+            handover.accepted(envelope, item.remaining, body, reservation)
         return None
 
     def _envelope(self, eight_bit: bool) -> Envelope:

@@ -8,12 +8,25 @@ anew each time.
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import connectProtocol
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import ClientFactory
 
 from mta.milter.connection import Away, Connection
 from mta.milter.settings import MilterSettings
 
 SPARED_S = 10.0
+
+
+class _Connecting(ClientFactory):
+    """Makes one connection, and no lines in the log."""
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        return Connection(self._clock)
 
 
 class Filter:
@@ -31,7 +44,7 @@ class Filter:
         now, within_s = self.clock.seconds(), self.settings.connect_s
         if now < self._spared_until:
             raise Away("it could not be reached a moment ago")
-        connecting: Deferred[Connection] = connectProtocol(self._endpoint, Connection(self.clock))
+        connecting: Deferred[Connection] = self._endpoint.connect(_Connecting(self.clock))
         connecting.addTimeout(within_s, self.clock)
         try:
             connection = await connecting

@@ -1,4 +1,4 @@
-"""Mail before filters: what they hear, what their word does, and what becomes of it without them."""
+"""Mail before filters: what they hear, what their word does, what becomes of it without them."""
 
 import dataclasses
 
@@ -111,7 +111,7 @@ def test_who_the_client_is_by_now(world, filtered):
     client.session._dialogue.tls = "TLSv1.3 TLS_AES_256_GCM_SHA384"
     client.say(b"EHLO me\r\nAUTH PLAIN AGFubgBzZWNyZXQ=\r\n")
     submit(client)
-    said = {step: macros for step, macros in script.macros}
+    said = dict(script.macros)
     assert said["H"] == {
         b"{tls_version}": b"TLSv1.3",
         b"{cipher}": b"TLS_AES_256_GCM_SHA384",
@@ -424,7 +424,7 @@ def test_a_large_message_is_shown_as_it_arrives(world, filtered):
 def test_a_new_body(world, filtered, old, new):
     """Small for small, large for small, small for large, large for large."""
     replaced = b"".join(packet(b"b", b"y" * 99 + b"\r\n" + LINE) for _ in range(new))
-    first, second = filtered(ScriptedFilter(E=lambda _: changes(replaced)), ScriptedFilter())
+    _, second = filtered(ScriptedFilter(E=lambda _: changes(replaced)), ScriptedFilter())
     content = HEADER + b"\r\n" + LINE * old
     client = world.connect()
     client.say(MAIL + b"DATA\r\n")
