@@ -16,13 +16,16 @@ from twisted.python.failure import Failure
 
 from mta.auth.credentials import Accounts
 from mta.config import build as values
+from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
+from mta.delivery.sites import SiteFinder
 from mta.dkim.signer import Signer
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
+from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
 from mta.log.mail_log import MailLog, Stamp
@@ -35,6 +38,7 @@ from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tls.level import ClientTls
+from mta.verify.message import Verifier
 
 EX_UNAVAILABLE = 69  # sysexits.h
 EX_CANTCREAT = 73
@@ -68,6 +72,8 @@ class Parts:
     inbound: Inbound
     signer: Signer
     gate: Gate
+    lists: Lists
+    verifier: Verifier
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -98,6 +104,8 @@ class Parts:
         self.gate.shared.start()
         self.accounts.start()
         self.signer.start()
+        self.verifier.start()
+        self.lists.start()
         self.scheduler.start()
 
     def _open_log(self) -> None:
@@ -146,6 +154,8 @@ class Parts:
         self.scheduler.use(queue)
         self.signer.rules = rules
         self.gate.use(policy)
+        self.verifier.settings = verify_settings(settings)
+        self.lists.use(blocklists(settings), dnsbl_test_s(settings))
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
@@ -173,6 +183,8 @@ class Parts:
         await self.gate.shared.stop()
         self.accounts.stop()
         self.signer.stop()
+        self.lists.stop()
+        self.verifier.stop()
         await self.database.stop()
         self.log(Note("info", "service", "stopped"))
         self.log.close()
@@ -260,8 +272,11 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         values.node_name(settings),
         log,
         signer=signer,
+        names=SiteFinder(exchangers, reactor.seconds),
     )
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
+    lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
+    verifier = Verifier(reactor, resolver, verify_settings(settings))
     inbound = Inbound(
         reactor,
         values.inbound_settings(settings),
@@ -272,9 +287,11 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         emit=log,
         signer=signer,
         gate=gate,
+        lists=lists,
+        verifier=verifier,
     )
     inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery,
-        scheduler, inbound, signer, gate,
+        scheduler, inbound, signer, gate, lists, verifier,
     )  # fmt: skip

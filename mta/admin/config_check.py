@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from mta.config import ConfigError, Problem, Settings, build
+from mta.delivery.maildir import base_of
 from mta.dkim.store import KeyUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates, read_certificates
 from mta.tls.level import ClientTls
@@ -35,6 +36,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
         if served is not None:
             doubts += served.warnings
     problems += _nowhere(settings, path)
+    doubts += _mailboxes(settings)
     return problems, doubts
 
 
@@ -47,6 +49,17 @@ def _nowhere(settings: Settings, path: Path) -> Iterator[Problem]:
     for key, file in written.items():
         if isinstance(file, Path) and not file.parent.is_dir():
             yield Problem(path, key, f"there is no directory {file.parent}")
+
+
+def _mailboxes(settings: Settings) -> Iterator[str]:
+    """Yield what routes to mailboxes need and is not there: mail for them would wait."""
+    for route in settings.route:
+        if route.maildir is not None and not base_of(route.maildir.path).is_dir():
+            where = base_of(route.maildir.path)
+            yield f'route["{route.name}"].maildir.path: there is no directory {where}'
+        socket = route.lmtp.socket if route.lmtp is not None else None
+        if socket is not None and not socket.is_socket():
+            yield f'route["{route.name}"].lmtp.socket: there is no socket {socket}'
 
 
 def _try(

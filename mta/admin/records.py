@@ -160,6 +160,7 @@ def attempt(one: TracedAttempt) -> dict[str, Any]:
         "ended_ms": one.ended_ms,
         "state": one.state.value,
         "cause": one.cause,
+        "site": one.site,
         "next_attempt_ms": one.next_attempt_ms,
         **_outcome(one.outcome),
     }

@@ -155,6 +155,7 @@ class Story:
             f"took {seconds((attempt.ended_ms - attempt.started_ms) / 1000)}:"
             f" connect {seconds(outcome.timing.connect)},"
             f" transmit {seconds(outcome.timing.transmit)}; by {v(attempt.node)}"
+            f"{f', site {v(attempt.site)}' if attempt.site else ''}"
         )
         if attempt.cause:
             yield v(attempt.cause)
@@ -236,7 +237,8 @@ def _reply(outcome: Outcome) -> str:
 
 def _peer(peer: Peer) -> str:
     """Say who was talked to, and how privately."""
-    where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "") + f":{peer.port}"
+    where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "")
+    where += "" if peer.is_path else f":{peer.port}"
     tls = peer.tls
     if tls.level is TlsLevel.NONE:
         private = f"in the clear: {v(tls.why)}" if tls.why else "in the clear"
@@ -245,7 +247,7 @@ def _peer(peer: Peer) -> str:
         why = f", not verified: {v(tls.why)}" if tls.why else ""
         private = f"TLS {tls.level.value} ({how}){why}"
     use = f", transaction {peer.use} of the connection" if peer.use > 1 else ""
-    return f"{where}, {private}{use}"
+    return f"{where}{use}" if peer.is_path else f"{where}, {private}{use}"
 
 
 def _required(tls: Tls) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
+from mta.config.build_mailboxes import mailboxes
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -32,7 +33,7 @@ from mta.inbound.settings import (
     SessionLimits,
     TlsMode,
 )
-from mta.queue.destinations import Limits
+from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
 from mta.smtp.mechanisms import MECHANISMS
@@ -208,7 +209,7 @@ def _target(route: RouteSection) -> Target:
         return _smarthost(route.smarthost)
     if route.error is not None:
         return Refuse(route.error.code, route.error.enhanced, route.error.text)
-    return Discard()
+    return mailboxes(route) or Discard()
 
 
 def _smarthost(one: SmarthostTarget) -> Smarthost:
@@ -237,7 +238,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
             initial=queue.initial_concurrency,
             concurrency=queue.concurrency,
             total=queue.total_concurrency,
-            share=queue.active_recipients_per_destination,
+            share=queue.active_recipients_per_site,
             dead_after=queue.down_after,
             dead_min_s=_s(queue.down_min),
             dead_max_s=_s(queue.down_max),

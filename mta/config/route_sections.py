@@ -1,4 +1,7 @@
-"""The tables of ``[[route]]``: which mail, and where it goes."""
+"""The tables of ``[[route]]``: which mail, and where it goes.
+
+Mailboxes of our own are in ``mailbox_sections``.
+"""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -6,13 +9,14 @@ from typing import Literal
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from mta.config.fields import one_secret, set_one
+from mta.config.mailbox_sections import LmtpTarget, MaildirTarget
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
 from mta.config.values import DomainPattern, Host, Name, SecretCredential, SecretFile
 
 _PORTS = {"implicit": 465, "starttls": 587, "none": 25}
 
-TARGETS = ("mx", "smarthost", "discard", "error")
+TARGETS = ("mx", "smarthost", "lmtp", "maildir", "discard", "error")
 
 
 class MxTarget(Section):
@@ -108,6 +112,8 @@ class Route(Section):
     )
     mx: MxTarget | None = Field(None, description="To the mail exchangers of the domain.")
     smarthost: SmarthostTarget | None = Field(None, description="To one host.")
+    lmtp: LmtpTarget | None = Field(None, description="To a server of mailboxes, by LMTP.")
+    maildir: MaildirTarget | None = Field(None, description="Into a Maildir for each recipient.")
     discard: Literal[True] | None = Field(None, description="Nowhere, as if delivered.")
     error: ErrorTarget | None = Field(None, description="Back to the sender.")
 
@@ -115,8 +121,7 @@ class Route(Section):
         """Yield a route to nowhere, or to two places."""
         given = [target for target in TARGETS if getattr(self, target) is not None]
         if not given:
-            yield Conflict(
-                ("name",), "this route needs one of mx, smarthost, discard or error", TARGETS
-            )
+            known = f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
+            yield Conflict(("name",), f"this route needs one of {known}", TARGETS)
         for target in given[1:]:
             yield Conflict((target,), f"and {given[0]} exclude each other", (given[0],))

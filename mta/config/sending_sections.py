@@ -90,11 +90,14 @@ class Queue(Section):
         examples=["relay-1"],
     )
     concurrency: StrictInt = setting(
-        "Deliveries at the same time to one destination, at most.", 20, ge=1
+        "Deliveries at the same time to one site, at most: all domains with the same mail"
+        " exchangers, or one smarthost.",
+        20,
+        ge=1,
     )
     initial_concurrency: StrictInt = setting(
-        "Deliveries at the same time to a destination nothing is known about; each success allows"
-        " one more, each fault of the destination's halves it.",
+        "Deliveries at the same time to a site nothing is known about; each success allows one"
+        " more, each fault of the site's halves it.",
         5,
         ge=1,
     )
@@ -104,12 +107,12 @@ class Queue(Section):
     active_recipients: StrictInt = setting(
         "How many recipients of the queue are in memory at most.", 20_000, ge=1
     )
-    active_recipients_per_destination: StrictInt = setting(
-        "How many of them one destination may have.", 5_000, ge=1
+    active_recipients_per_site: StrictInt = setting(
+        "How many of them one site may have.", 5_000, ge=1
     )
     active_memory: Size = setting("Memory for their messages' content.", _s("16MiB"))
     down_after: StrictInt = setting(
-        "After so many faults of a destination in a row it is left alone for a while.", 5, ge=1
+        "After so many faults of a site in a row it is left alone for a while.", 5, ge=1
     )
     down_min: Duration = setting("The first such while; it doubles each time.", _d("1m"))
     down_max: Duration = setting("The longest such while.", _d("15m"))
@@ -124,7 +127,7 @@ class Queue(Section):
         for less, more in (
             ("initial_concurrency", "concurrency"),
             ("concurrency", "total_concurrency"),
-            ("active_recipients_per_destination", "active_recipients"),
+            ("active_recipients_per_site", "active_recipients"),
             ("down_min", "down_max"),
         ):
             if getattr(self, less) > getattr(self, more):

@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr
 
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
+from mta.config.incoming_sections import Dnsbl, Incoming
 from mta.config.limit_sections import Limits, Requests, Timeouts
 from mta.config.milter_section import Milter
 from mta.config.oauth_section import Oauth
@@ -59,6 +60,8 @@ class Settings(Section):
     limit: tuple[Limit, ...] = Field((), description=Limit.__doc__)
     hold: tuple[Hold, ...] = Field((), description=Hold.__doc__)
     recipients: Recipients = table()
+    incoming: Incoming = table()
+    dnsbl: tuple[Dnsbl, ...] = Field((), description=Dnsbl.__doc__)
     guard: Guard = table()
     brake: Brake = table()
     milter: tuple[Milter, ...] = Field((), description=Milter.__doc__)
@@ -81,6 +84,7 @@ class Settings(Section):
             yield from _doubles(table_name, "name", [one.name for one in rules])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
         yield from _doubles("milter", "name", [one.name for one in self.milter])
+        yield from _doubles("dnsbl", "zone", [one.zone for one in self.dnsbl])
         yield from self._certificates()
         yield from self._listeners_of_rules()
         yield from self._nobody()

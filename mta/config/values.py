@@ -193,6 +193,16 @@ def file_path(value: object, info: ValidationInfo) -> Path:
     return _directory(info) / Path(text).expanduser()
 
 
+def mailbox_path(value: object) -> str:
+    """Return the template of a Maildir's path."""
+    text = _text(value, "/var/mail/{domain}/{local}")
+    if not text.startswith("/") or ".." in text.split("/"):
+        raise ValueError(f'"{text}" must be an absolute path without ".."')
+    if re.search("[{}]", re.sub(r"\{(domain|local)\}", "", text)):
+        raise ValueError(f'"{text}" may have {{local}} and {{domain}} and no other {{}}')
+    return text.rstrip("/")
+
+
 def log_target(value: object, info: ValidationInfo) -> str | Path:
     """Return "none", "stderr", "syslog", or the path of a file."""
     text = _text(value, "stderr") if not isinstance(value, Path) else str(value)
@@ -294,6 +304,7 @@ Endpoint = Annotated[
 FilePath = Annotated[Path, PlainValidator(file_path), _PLAIN_TEXT, _TEXT]
 LogTarget = Annotated[str | Path, PlainValidator(log_target), _PLAIN_TEXT, _TEXT]
 FileOrUrl = Annotated[str | Path, PlainValidator(file_or_url), _PLAIN_TEXT, _TEXT]
+MailboxPath = Annotated[str, BeforeValidator(mailbox_path)]
 Authorities = Annotated[str | Path, PlainValidator(authorities), _PLAIN_TEXT, _TEXT]
 
 

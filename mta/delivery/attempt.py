@@ -31,6 +31,10 @@ last one it is deferred.  A 452, and a 552, which is a 452 in old clothes (RFC 5
 §4.5.3.1.10), means "too many for one transaction": as long as others were delivered it is
 followed by another transaction on the same connection.
 
+*LMTP* (RFC 2033): the answers to the end of data are about one recipient each, and each is taken
+as said; so is a 552 to RCPT, which is a full mailbox here, and a 452, unless it says that there
+are too many (4.5.3).  If the line is lost after some of them, those have their answer.
+
 *Stream*, after the final dot: the peer may have the message or not (RFC 1047).  Deferred, no
 other host is tried, and the outcome says that the message may arrive twice.
 
@@ -207,15 +211,34 @@ class Attempt:
             return
         answers = list(zip(batch, transaction.recipients, strict=True))
         takers = [recipient for recipient, reply in answers if reply is not None and _taken(reply)]
-        delivered = transaction.end_of_data is not None and _taken(transaction.end_of_data)
         for recipient, reply in answers:
             if reply is not None and not _taken(reply):
-                self._recipient_fails(recipient, reply, contact, others_delivered=delivered)
+                self._recipient_fails(recipient, reply, contact, transaction)
         if trouble is not None:
             unanswered = [recipient for recipient, reply in answers if reply is None]
             self._site_fails(unanswered, trouble, contact)
+        if transaction.endings is not None:
+            takers = self._each_ended(takers, batch, transaction.endings, contact)
         if takers:
             self._body_ended(takers, transaction, contact, trouble)
+
+    def _each_ended(
+        self,
+        takers: Sequence[Recipient],
+        batch: Sequence[Recipient],
+        endings: Sequence[Reply | None],
+        contact: Contact,
+    ) -> list[Recipient]:
+        """Take LMTP's answers about each recipient; return those who have got none."""
+        left = []
+        replies = {one.number: reply for one, reply in zip(batch, endings, strict=True)}
+        for recipient in takers:
+            reply = replies[recipient.number]
+            if reply is None:
+                left.append(recipient)
+            else:
+                self._message_ends([recipient], reply, contact, Blame.RECIPIENT)
+        return left
 
     def _body_ended(
         self,
@@ -257,9 +280,15 @@ class Attempt:
         for recipient in those:
             keep(contact.outcome(recipient.number, verdict, reply, stage.value, Blame.MESSAGE))
 
-    def _message_ends(self, takers: Sequence[Recipient], reply: Reply, contact: Contact) -> None:
+    def _message_ends(
+        self,
+        takers: Sequence[Recipient],
+        reply: Reply,
+        contact: Contact,
+        blame: Blame = Blame.MESSAGE,
+    ) -> None:
         """The peer has answered the final dot: this is final, for this attempt, either way."""
-        verdict, blame = Verdict.DEFERRED, Blame.MESSAGE
+        verdict = Verdict.DEFERRED
         if _taken(reply):
             verdict, blame = Verdict.DELIVERED, Blame.NONE
         elif reply.permanent:
@@ -270,10 +299,12 @@ class Attempt:
             self._settle(contact.outcome(recipient.number, verdict, reply, _END, blame))
 
     def _recipient_fails(
-        self, recipient: Recipient, reply: Reply, contact: Contact, *, others_delivered: bool
+        self, recipient: Recipient, reply: Reply, contact: Contact, transaction: Transaction
     ) -> None:
         too_many = reply.code in (452, 552)
-        if too_many and others_delivered:
+        if transaction.endings is not None:
+            too_many = reply.code == 452 and reply.enhanced in ("", "4.5.3")
+        if too_many and _delivers(transaction):
             self.again.append(recipient)
         fails = reply.permanent and not too_many
         verdict = Verdict.FAILED if fails else Verdict.DEFERRED
@@ -304,6 +335,12 @@ class Attempt:
 
 def _taken(reply: Reply) -> bool:
     return 200 <= reply.code < 300
+
+
+def _delivers(transaction: Transaction) -> bool:
+    """Tell whether the message has arrived, for one recipient at least."""
+    replies = (transaction.end_of_data, *(transaction.endings or ()))
+    return any(reply is not None and _taken(reply) for reply in replies)
 
 
 def proves_dead(transaction: Transaction | None, trouble: Trouble) -> bool:

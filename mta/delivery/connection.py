@@ -54,8 +54,10 @@ class Connection(Protocol):
         timeouts: Timeouts,
         address: str = "",
         record: Recorder | None = None,
+        *,
+        lmtp: bool = False,
     ) -> None:
-        self.client = Client()
+        self.client = Client(lmtp=lmtp)
         self.record = record  # of the attempt that uses it; None: nobody keeps one
         self.secrets: Secrets | None = None  # what was sent to log in
         self.address = address

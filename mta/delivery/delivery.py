@@ -1,8 +1,9 @@
 """Delivery: one job in, one outcome for each of its recipients out.
 
-The walk: route → hosts → addresses → session, until nobody is left or no host is.  What a
-failure on the way means is decided in ``attempt``; nothing here writes anywhere.  Concurrency
-is the scheduler's: each job uses one connection at a time.
+The walk: route → hosts → addresses → session, until nobody is left or no host is; mail for a
+Maildir is ``mailboxes``' business.  What a failure on the way means is decided in ``attempt``;
+nothing here writes to the spool.  Concurrency is the scheduler's: each job uses one connection
+at a time.
 """
 
 import time
@@ -16,9 +17,10 @@ from twisted.logger import Logger
 
 from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
+from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
-from mta.delivery.routes import Discard, Mx, Refuse, Route, Smarthost
+from mta.delivery.routes import Discard, Maildir, Mx, Refuse, Route, Smarthost
 from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
@@ -71,6 +73,7 @@ class Delivery:
         self._emit = emit
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
+        self._mailboxes = Mailboxes(reactor)
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
@@ -87,6 +90,7 @@ class Delivery:
 
     def stop(self) -> Deferred[None]:
         """Say good-bye on all idle connections; those in use are their jobs' business."""
+        self._mailboxes.stop()
         return self._pool.stop()
 
     async def _deliver(self, job: Job, settings: DeliverySettings) -> list[Outcome]:
@@ -97,6 +101,9 @@ class Delivery:
                     outcomes += _discarded(route, recipients)
                 case Refuse():
                     outcomes += _refused(route.target, recipients)
+                case Maildir():
+                    there = (route.target, settings.host_name)
+                    outcomes += await self._mailboxes.deliver(job, recipients, *there)
                 case Mx() | Smarthost():
                     attempt = Attempt(recipients)
                     keep = settings.transcripts
@@ -265,6 +272,8 @@ class _Walk:
 
     async def _addresses(self, host: str) -> Sequence[str]:
         """Return the addresses to try; the families come by turns."""
+        if host.startswith("/"):  # a unix socket
+            return ("",)
         if host.startswith("["):
             return (literal_address(host),)
         if is_address(host):
@@ -280,8 +289,9 @@ def _go_on(record: Recorder, connection: Connection, site: Site) -> None:
     connection.record = record
     if connection.secrets is not None:
         record.beware(connection.secrets)
+    where = site.socket or f"{site.host}[{connection.address}]:{site.port}"
     record.note(
-        f"connection to {site.host}[{connection.address}]:{site.port} used again,"
+        f"connection to {where} used again,"
         f" for the message after {connection.uses}; {told(connection.tls)}"
     )
 

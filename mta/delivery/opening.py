@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from mta.delivery.connection import Connection
-from mta.delivery.routes import Mx, Smarthost
+from mta.delivery.routes import Lmtp, Mx, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
 from mta.delivery.transcript import Recorder, Secrets, told
@@ -53,6 +53,16 @@ class Site:
         return isinstance(self.target, Smarthost)
 
     @property
+    def lmtp(self) -> bool:
+        """It is talked to in LMTP (RFC 2033)."""
+        return isinstance(self.target, Lmtp)
+
+    @property
+    def socket(self) -> str:
+        """Path of its unix socket, or ""."""
+        return self.host if self.host.startswith("/") else ""
+
+    @property
     def implicit_tls(self) -> bool:
         """TLS from the first octet (RFC 8314 §3.3)."""
         return self.target.tls == "implicit"
@@ -62,12 +72,19 @@ class _ConnectionFactory(Factory):
     noisy = False
 
     def __init__(
-        self, reactor: Reactor, timeouts: Timeouts, address: str, record: Recorder | None
+        self,
+        reactor: Reactor,
+        timeouts: Timeouts,
+        address: str,
+        record: Recorder | None,
+        *,
+        lmtp: bool,
     ) -> None:
         self._arguments = (reactor, timeouts, address, record)
+        self._lmtp = lmtp
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:
-        return Connection(*self._arguments)
+        return Connection(*self._arguments, lmtp=self._lmtp)
 
 
 class Opening:
@@ -134,10 +151,9 @@ class Opening:
         self, site: Site, address: str, timeouts: Timeouts, record: Recorder | None
     ) -> Connection:
         if record is not None:
-            record.note(f"connect to {site.host}[{address}]:{site.port}")
-        endpoint_type = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        endpoint = endpoint_type(self._reactor, address, site.port, timeout=timeouts.connect)
-        factory = _ConnectionFactory(self._reactor, timeouts, address, record)
+            record.note(f"connect to {site.socket or f'{site.host}[{address}]:{site.port}'}")
+        endpoint = self._endpoint(site, address, timeouts.connect)
+        factory = _ConnectionFactory(self._reactor, timeouts, address, record, lmtp=site.lmtp)
         try:
             connection = await endpoint.connect(factory)
         except ConnectingCancelledError:
@@ -145,10 +161,17 @@ class Opening:
         except (ConnectError, OSError) as error:
             if _number(error) in _OURS:
                 raise OSError(_number(error), "no connection can be opened here") from None
-            text = f"connect to {address} port {site.port}: {str(error).rstrip('.')}"
+            where = f"{address} port {site.port}" if address else site.socket
+            text = f"connect to {where}: {str(error).rstrip('.')}"
             raise Trouble(Kind.CONNECT, "connect", text) from None
         assert isinstance(connection, Connection)
         return connection
+
+    def _endpoint(self, site: Site, address: str, timeout_s: float) -> IStreamClientEndpoint:
+        if site.socket:
+            return UNIXClientEndpoint(self._reactor, site.socket, timeout=timeout_s)
+        endpoint_type = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        return endpoint_type(self._reactor, address, site.port, timeout=timeout_s)
 
     async def _privacy(
         self, connection: Connection, site: Site, host_name: str, plain: str
@@ -193,6 +216,11 @@ def _require(reply: Reply, stage: Stage) -> None:
 
 
 async def _hello(connection: Connection, host_name: str) -> None:
+    if connection.client.lmtp:
+        reply = await connection.command(hello(host_name, lmtp=True))
+        _require(reply, Stage.LHLO)
+        connection.client.extensions = parse_extensions(reply)
+        return
     reply = await connection.command(hello(host_name))
     if reply.permanent:
         _require(await connection.command(hello(host_name, extended=False)), Stage.HELO)

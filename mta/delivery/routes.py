@@ -46,6 +46,29 @@ class Smarthost:
 
 
 @dataclass(frozen=True, slots=True)
+class Lmtp(Smarthost):
+    """To what keeps the mailboxes, by LMTP (RFC 2033): a smarthost after which nobody comes.
+
+    ``host`` is a name, an address, or the path of a unix socket, where ``port`` is 0.
+    """
+
+    tls: SmarthostTls = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Maildir:
+    """Into a Maildir of each recipient's.
+
+    ``path`` is absolute, with ``{domain}`` and ``{local}``; ``create``: what is missing is made;
+    ``delimiter``: the local part ends before it.
+    """
+
+    path: str
+    create: bool = False
+    delimiter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     """Nowhere, as if delivered."""
 
@@ -59,7 +82,7 @@ class Refuse:
     text: str = "Mail to this address is not accepted here"
 
 
-Target: TypeAlias = Mx | Smarthost | Discard | Refuse
+Target: TypeAlias = Mx | Smarthost | Maildir | Discard | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +140,10 @@ class Routes:
         match route.target:
             case Mx():
                 return f"mx:{domain}"
+            case Lmtp(host, port):
+                return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
+            case Maildir():
+                return f"maildir:{route.name}"
             case Smarthost():
                 return f"smarthost:{route.name}"
             case Discard():

@@ -3,9 +3,9 @@
 Where nothing but a route has to say something, nothing is looked up and nothing is waited for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mta.delivery.routes import Mx, Smarthost
+from mta.delivery.routes import Lmtp, Mx, Smarthost
 from mta.mail.envelope import Envelope
 from mta.mail.security import Level, Requirement, Skip, Source
 from mta.security.decide import NO_WISHES, Wishes, decide
@@ -54,5 +54,9 @@ class Securing:
 
 
 def of_smarthost(target: Smarthost) -> Requirement:
-    """Return what a session with a smarthost has to come to."""
-    return _SMARTHOST[target.tls]
+    """Return what a session with a smarthost, or by LMTP, has to come to."""
+    requirement = _SMARTHOST[target.tls]
+    if isinstance(target, Lmtp):
+        # A unix socket goes without saying
+        return replace(requirement, why="the route to the mailboxes" if target.port else "")
+    return requirement

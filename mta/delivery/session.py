@@ -49,6 +49,24 @@ def insecure(extensions: Extensions, tls: Tls) -> Unable | None:
     return None
 
 
+def unable_at_the_end(
+    envelope: Envelope, extensions: Extensions, tls: Tls, site: Site, now_ms: int
+) -> Unable | None:
+    """The same of LMTP: what passes on nothing need not promise how (RFC 8689 §4.4, RFC 2852).
+
+    Nobody can listen on a unix socket; anywhere else REQUIRETLS wants verified TLS.
+    """
+    if envelope.require_tls and not site.socket and not tls.level.authenticated:
+        return Unable("5.7.30", "REQUIRETLS: LMTP here is not TLS with a verified certificate")
+    by = envelope.asked.deliver_by
+    if by is not None and by.mode == "R" and by.deadline_ms <= now_ms:
+        return Unable("5.4.7", _OVER)
+    return unable(replace(envelope, require_tls=False), extensions, tls)
+
+
+_OVER = "the time that the sender allowed for the delivery is over"
+
+
 def too_late(by: DeliverBy | None, extensions: Extensions, now_ms: int) -> Unable | None:
     """Return why a message that is to come back in time must not be sent there (RFC 2852 §4.1.4).
 
@@ -58,7 +76,7 @@ def too_late(by: DeliverBy | None, extensions: Extensions, now_ms: int) -> Unabl
         return None
     left_s = (by.deadline_ms - now_ms) // 1000
     if left_s <= 0:
-        return Unable("5.4.7", "the time that the sender allowed for the delivery is over")
+        return Unable("5.4.7", _OVER)
     if "DELIVERBY" not in extensions.keywords:
         text = "the sender wants it back if it is late, and the host does not offer DELIVERBY"
         return Unable("5.3.3", text)
@@ -242,6 +260,8 @@ class Session:
     def _unable(self, envelope: Envelope, now_ms: int) -> Unable | None:
         connection = self._connection
         extensions = connection.client.extensions
+        if connection.client.lmtp:
+            return unable_at_the_end(envelope, extensions, connection.tls, self._site, now_ms)
         why = unable(envelope, extensions, connection.tls)
         return why or too_late(envelope.asked.deliver_by, extensions, now_ms)
 
@@ -317,5 +337,6 @@ class Session:
             connection.tls,
             connection.uses,
             connection.client.extensions.keywords,
+            final=connection.client.lmtp,
         )
         return Contact(peer, Timing(self._connect_s, transmit_s))

@@ -18,6 +18,7 @@ from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.screen import Ends, Screen, hello
 from mta.inbound.settings import ListenerSettings
+from mta.inbound.stranger import stranger
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
@@ -75,6 +76,7 @@ class Dialogue:
         self._client = client
         self._introduce = introduce
         self._trusted = client.trusted(listener)
+        self._stranger = stranger(reception, listener, client.host, trusted=self._trusted)
         self._core = core
         self._transaction: Transaction | None = None
         self._screen = (
@@ -108,6 +110,11 @@ class Dialogue:
     def unwelcome(self) -> Ruling:
         """What the policy says of the connection as such."""
         return self._passage.refusal
+
+    def arrive(self) -> None:
+        """The client is about to be greeted."""
+        if self._stranger is not None:
+            self._stranger.arrive()
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
@@ -162,7 +169,9 @@ class Dialogue:
             return self._refuse("MAIL", *refused, mail.sender)
         if ruling is not None and ruling.rewrite:
             mail = replace(mail, sender=ruling.rewrite)
-        origin = self.origin(utf8=mail.utf8)
+        origin, verification = self.origin(utf8=mail.utf8), None
+        if self._stranger is not None and not self.login:
+            verification = self._stranger.message(origin, mail.sender, rulings)
         submission = self._listener.submission or bool(self.login)
         self._transaction = transaction = Transaction(
             self._reception,
@@ -174,6 +183,7 @@ class Dialogue:
             rulings=rulings,
             asked=asked,
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
+            verification=verification,
         )
         ok = requests.accepted(mail.wanted, asked, OK_MAIL)
         if self._screen is not None:
@@ -208,9 +218,10 @@ class Dialogue:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
-        if ruling is None and transaction.filtering is None:
+        listed = self._stranger is not None and not self.login and self._stranger.listed(address)
+        if ruling is None and not listed and transaction.filtering is None:
             return self._add(transaction, address, rcpt)
-        return self._ruled(transaction, address, rcpt, ruling)
+        return self._ruled(transaction, address, rcpt, ruling, listed=listed)
 
     async def _ruled(
         self,
@@ -218,11 +229,17 @@ class Dialogue:
         address: str,
         rcpt: Rcpt,
         ruling: Ruling | Awaitable[Ruling],
+        *,
+        listed: bool,
     ) -> Reply:
-        """Go on with RCPT when the policy has had its say, and then the filters."""
+        """Go on with RCPT when the policy, lists of clients and filters have had their say."""
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
+        if listed:
+            assert self._stranger is not None
+            if (refused := await self._stranger.judge(transaction.rulings)) is not None:
+                return self._refuse("RCPT", *refused, transaction.sender, address)
         filtering = transaction.filtering
         if filtering is not None and not transaction.full:
             refused = await filtering.recipient(address, rcpt)
@@ -286,6 +303,10 @@ class Dialogue:
         if refusal is None:
             self._passage.end()
             self._client, self._trusted = client, client.trusted(self._listener)
+            self._stranger = stranger(
+                self._reception, self._listener, client.host, trusted=self._trusted
+            )
+            self.arrive()
             self._passage = self._reception.gate.arrive(self._listener.name, client.host)
             if self._screen is not None:
                 self._screen.begin_anew()

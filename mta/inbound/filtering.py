@@ -16,6 +16,7 @@ from mta.inbound.new_body import NewBody
 from mta.inbound.reception import Reception
 from mta.inbound.settings import SessionLimits
 from mta.inbound.signature import Signature
+from mta.inbound.verification import Verification
 from mta.mail.address import domain_of
 from mta.mail.envelope import Asked
 from mta.mail.queue_id import QueueId
@@ -120,11 +121,11 @@ class Filtering:
         return chunk
 
     async def finish(
-        self, last: bytes, ours: int, stored: int, signature: Signature | None
+        self, last: bytes, ours: int, stored: int, topping: Signature | Verification | None
     ) -> None:
         """Take the last chunk, behind ``stored`` ones of the body; ask for the verdicts.
 
-        ``signature`` is shown what they have left.  ``top``, ``stored`` and ``last`` are the
+        A signature of ours is shown what they have left.  ``top``, ``stored`` and ``last`` are the
         message then.
         """
         self.stored, self.last = stored, await self.see(last, ours, last=True)
@@ -141,8 +142,8 @@ class Filtering:
             self.top = header
         else:
             self.last = header + self.last
-        if signature is not None:
-            await self._show(signature)
+        if isinstance(topping, Signature):
+            await self._show(topping)
 
     async def _show(self, signature: Signature) -> None:
         if not self.stored:

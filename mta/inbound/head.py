@@ -10,6 +10,7 @@ Looks at the first chunk of a message and no further.
 from mta.inbound.authorship import owned
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.settings import InboundSettings
+from mta.inbound.verification import HEADER_TOO_LONG, Verification
 from mta.mail import headers
 from mta.mail.envelope import Origin
 from mta.mail.queue_id import QueueId
@@ -32,8 +33,9 @@ class Head:
         *,
         submission: bool,
         highest: int | None,
+        verification: Verification | None,
     ) -> None:
-        """``submission`` and ``highest`` are as ``Transaction`` has them."""
+        """``submission``, ``highest`` and ``verification`` are as ``Transaction`` has them."""
         self.message_id = ""
         self.utf8 = self.tls_not_required = False
         self.priority: int | None = None  # what a field of the header asks for, and may
@@ -48,6 +50,7 @@ class Head:
         self._created_ms = created_ms
         self._submission = submission
         self._highest = highest
+        self._verification = verification
 
     def completed(self, pieces: list[bytes], only: str, *, complete: bool) -> list[bytes]:
         """Return the first pieces of the message with our lines on top.
@@ -59,6 +62,8 @@ class Head:
         whole = len(pieces) == 1 or b"\r\n\r\n" in pieces[0]
         block = pieces[0] if whole else b"".join(pieces)
         header = headers.scan(block)
+        if self._verification is not None:
+            block = self._verified(self._verification, block, header, complete=complete)
         if header.has_priority and self._settings.requests.priority is not None:
             block = self._without_priority(block, header.end)
         if self._passage.checks_author():
@@ -71,6 +76,17 @@ class Head:
         self.message_id = header.message_id
         self.utf8 = header.utf8
         self.tls_not_required = header.tls_not_required
+
+    def _verified(
+        self, verification: Verification, block: bytes, header: headers.Header, *, complete: bool
+    ) -> bytes:
+        """Have the message verified as it came; what is forged in our name does not go on."""
+        kept = verification.begin(block, header.end, self._created_ms / 1000, complete=complete)
+        if kept is None:
+            self.refusal, self.reason = HEADER_TOO_LONG, "the header is too long to be verified"
+            return block
+        header.end -= len(block) - len(kept)
+        return kept
 
     def _without_priority(self, block: bytes, end: int) -> bytes:
         """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""

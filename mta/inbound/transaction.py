@@ -23,10 +23,12 @@ from mta.inbound import leftovers
 from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.head import Head
+from mta.inbound.pieces import Pieces
 from mta.inbound.reception import Reception
 from mta.inbound.requests import expires_ms
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
+from mta.inbound.verification import Unwelcome, Verification
 from mta.mail.address import domain_of
 from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
 from mta.mail.events import Accepted, Finished, Refused, Ruled
@@ -40,7 +42,6 @@ from mta.spool.body import StoredBody
 from mta.spool.errors import SpoolFull, SpoolUnavailable
 
 _CHUNK = intake.CHUNK_SIZE - 4 * 1024  # our own lines come on top of the first
-_SMALL = 1024  # pieces below it are joined
 _EARLY_CHUNK = 64 * 1024  # while memory is short; the longest header that is scanned whole
 
 OK_RCPT = reply(250, "2.1.5", "Ok")
@@ -68,10 +69,12 @@ class Transaction:
         rulings: Rulings,
         asked: Asked = NOTHING,
         highest: int | None = None,
+        verification: Verification | None = None,
     ) -> None:
         """``submission``: the message is new and what its header lacks is added (RFC 6409 §8).
 
         ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
+        ``verification``: it comes from outside, and is verified.
         """
         self.filtering: Filtering | None = None  # if filters are to see the message
         self._asked = asked
@@ -89,16 +92,17 @@ class Transaction:
         self.id = new_queue_id(self._created_ms)
         self._head = Head(
             settings, passage, rulings, origin, self.id, self._created_ms,
-            submission=submission, highest=highest,
+            submission=submission, highest=highest, verification=verification,
         )  # fmt: skip
-        self._pieces: list[bytes] = []
-        self._held = 0  # octets in ``_pieces``, and in the head of a message being signed
+        self._pieces = Pieces(reception)
         self._size = 0  # octets in all, those that were prepended included
         self._stored = 0  # chunks in the spool
         self._complete = False  # all of it has arrived
         self._touched = False  # there may be chunks in the spool
         self._top = b""  # chunk 0, if it could not be stored before all others
-        self._signature = self._begin_signature(submission=submission)
+        self._verification = verification
+        # What makes fields that go on top when all has arrived: never both.
+        self._topping = verification or self._begin_signature(submission=submission)
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
@@ -124,10 +128,10 @@ class Transaction:
         if self._failure is not None:
             return None
         short = self._reception.held > self._settings.limits.memory
-        full = self._held + len(data) > (_EARLY_CHUNK if short else _CHUNK)
+        full = self._pieces.held + len(data) > (_EARLY_CHUNK if short else _CHUNK)
         if full and self._pieces:
             return self._store_then_keep(data)
-        self._keep(data)
+        self._pieces.keep(data)
         return None
 
     async def end_chunk(self, end: EndOfChunk) -> Reply | None:
@@ -145,17 +149,17 @@ class Transaction:
     async def finish(self, end: EndOfData) -> Reply:
         """The message is complete: accept it or not."""
         if end.refusal is None and self._failure is None:
-            self._keep(end.data)
+            self._pieces.keep(end.data)
             self._complete = True
             chunk = self._chunk(last=True)
             self._failure = self._failure or await self._judge()
             if self.filtering is not None and self._failure is None:
                 chunk = await self._filtered(self.filtering, chunk, end)
-            if self._signature is not None and self._failure is None:
-                chunk = await self._sign(self._signature, chunk)
+            if self._topping is not None and self._failure is None:
+                chunk = await self._put_on_top(self._topping, chunk)
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
         refusal = end.refusal or self._failure
-        self._release()
+        self._pieces.release()
         if refusal is None:
             return reply(250, "2.0.0", f"Ok: queued as {self.id}")
         await self.abandon()
@@ -164,30 +168,14 @@ class Transaction:
 
     async def abandon(self) -> None:
         """Forget it all; nothing stays in the spool."""
-        self._release()
+        self._pieces.release()
+        if self._verification is not None:
+            self._verification.cancel()
         if self.filtering is not None:
             self.filtering.examination.abort()
         if self._touched:
             self._touched = False
             await leftovers.remove(self._reception, self.id)
-
-    def _keep(self, data: bytes) -> None:
-        # A client that sends an octet or two in each TLS record would else hold thirty times
-        # the memory that is counted.
-        if self._pieces and len(self._pieces[-1]) < _SMALL:
-            self._pieces[-1] += data
-        else:
-            self._pieces.append(data)
-        self._hold(len(data))
-
-    def _hold(self, octets: int) -> None:
-        self._held += octets
-        self._reception.held += octets
-
-    def _release(self) -> None:
-        self._reception.held -= self._held
-        self._held = 0
-        self._pieces = []
 
     async def _store_then_keep(self, data: bytes) -> None:
         chunk = self._chunk()
@@ -197,16 +185,16 @@ class Transaction:
                 self._failure, self._reason = self.filtering.refusal
         if self._failure is None and chunk:
             await self._store(chunk)
-        self._release()
+        self._pieces.release()
         if self._failure is None:
             if self.filtering is not None:
-                self._hold(self.filtering.held)
-            elif self._signature is not None:
-                self._hold(len(self._signature.head))
-            self._keep(data)
+                self._pieces.hold(self.filtering.held)
+            elif self._topping is not None:
+                self._pieces.hold(len(self._topping.head))
+            self._pieces.keep(data)
 
     async def _store(self, chunk: bytes) -> None:
-        held_back = self._signature is not None and self._signature.head
+        held_back = self._topping is not None and self._topping.head
         first = 1 if held_back or self.filtering is not None else 0
         number = first + self._stored
         self._touched = True
@@ -225,15 +213,19 @@ class Transaction:
             return None
         return Signature(signer, self.id, self._created_ms, emit)
 
-    async def _sign(self, signature: Signature, last: bytes) -> bytes:
-        """Put the signature on top; return the last chunk, which is all if nothing was stored."""
+    async def _put_on_top(self, topping: Signature | Verification, last: bytes) -> bytes:
+        """Put its fields on top; return the last chunk, which is all if nothing was stored."""
         try:
-            fields = await signature.make()
+            fields = await topping.make()
+        except Unwelcome as refused:
+            self._passage.not_accepted()
+            self._failure, self._reason = refused.reply, str(refused)
+            return last
         except BaseException as error:
             self._failure = self._not_accepted(error)
             return last
         self._size += len(fields)
-        head = fields + (self._top or signature.head)
+        head = fields + (self._top or topping.head)
         if not self._stored:
             return head + last if head else last
         self._top = head
@@ -241,15 +233,18 @@ class Transaction:
 
     def _chunk(self, *, last: bool = False) -> bytes:
         """Return what is held as one chunk; the first one gets our lines on top."""
-        pieces, self._pieces = self._pieces, []
+        pieces = self._pieces.take()
         if self._size == 0:
             pieces = self._headed(pieces)
         chunk = b"".join(pieces)
         self._size += len(chunk)
-        signature = None if self.filtering is not None else self._signature
-        if signature is None or self._failure is not None:
+        if self._failure is not None:
             return chunk
-        return signature.see(chunk, last=last)
+        if self.filtering is not None:
+            if self._verification is not None:
+                self._verification.see(chunk, last=True)  # as it came; the filters hold it back
+            return chunk
+        return chunk if self._topping is None else self._topping.see(chunk, last=last)
 
     def _headed(self, pieces: list[bytes]) -> list[bytes]:
         """Have the head of the message seen to."""
@@ -279,7 +274,7 @@ class Transaction:
     async def _filtered(self, filtering: Filtering, last: bytes, end: EndOfData) -> bytes:
         """Have the filters say all, and do what they want; return the last chunk."""
         try:
-            await filtering.finish(last, self._head.received, self._stored, self._signature)
+            await filtering.finish(last, self._head.received, self._stored, self._topping)
         except BaseException as error:
             self._failure = self._not_accepted(error)
             return last
@@ -302,7 +297,7 @@ class Transaction:
         octets = len(last) if whole else 0
         release_ms, held = self._asked.release_ms, self.rulings.held
         at_once = release_ms is None and not held and count > 0
-        reservation = handover.reserve(count, octets) if at_once else None
+        reservation = handover.reserve(count, octets, self._origin.owner) if at_once else None
         attempts = 0 if reservation is None else 1
         recipients = tuple(
             Recipient(number, address, domain, attempts, False, notify, orcpt)

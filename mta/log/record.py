@@ -134,6 +134,7 @@ def _attempted(event: Attempted) -> Record:
         "queued_s": round(event.queued_s, 4),
         "delay_s": round(event.total_s, 4),
         "next_attempt_ms": event.next_attempt_ms,
+        "site": event.site,
         **_outcome(event.outcome),
     }
 

@@ -153,11 +153,13 @@ def _human_lines(report: Report) -> Iterator[str]:
             72,
         )
     elif report.success:
-        yield from wrap(
-            "You asked to be told. A server that a message was passed on to may not send reports "
-            "of its own: what it does with the message is not known here.",
-            72,
-        )
+        said = "You asked to be told."
+        if not all(one.arrived for one in report.notices):
+            said += (
+                " A server that a message was passed on to may not send reports of its own:"
+                " what it does with the message is not known here."
+            )
+        yield from wrap(said, 72)
     else:
         yield "Nothing more will be tried for these recipients."
     yield ""
@@ -203,7 +205,8 @@ def _about_recipient(report: Report, notice: Notice) -> Iterator[str]:
         yield from _indented(said)
     reply = _printable(outcome.reply, _REPLY_LIMIT)
     if outcome.remote and outcome.peer is not None:
-        yield from _indented(f"The server {_printable(outcome.peer.host, 255)} answered:")
+        name = "of the mailboxes" if outcome.peer.is_path else _printable(outcome.peer.host, 255)
+        yield from _indented(f"The server {name} answered:")
     elif reply:
         yield from _indented("What was found:")
     if reply:
@@ -277,7 +280,7 @@ def _recipient_fields(report: Report, notice: Notice) -> Iterator[tuple[str, str
     yield "Final-Recipient", _typed_address(notice.recipient.address, utf8=report.utf8)
     yield "Action", _action(report, notice)
     yield "Status", _status(report, notice)
-    if outcome.remote and outcome.peer is not None:
+    if outcome.remote and outcome.peer is not None and not outcome.peer.is_path:
         yield "Remote-MTA", f"dns; {outcome.peer.host}"
     if outcome.remote:
         yield "Diagnostic-Code", f"smtp; {outcome.reply}"

@@ -29,6 +29,11 @@ class Origin:
     proxy: str = ""  # address of who connected for the client, if it did not do so itself
     host_name: str = ""  # what DNS calls the client's address, if a proxy has said so
 
+    @property
+    def owner(self) -> str:
+        """Whose mail it is, for fair shares: a login, else a client; "" for our own reports."""
+        return self.login or self.client_address
+
 
 @dataclass(frozen=True, slots=True)
 class DeliverBy:

@@ -31,6 +31,7 @@ class Attempted:
     queued_s: float  # from arrival, or release (RFC 4865), to the start of this attempt
     total_s: float  # from there to the end of this attempt
     next_attempt_ms: int | None  # None when there will be none
+    site: str = ""  # its name
 
 
 @dataclass(frozen=True, slots=True)

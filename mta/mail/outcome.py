@@ -58,13 +58,25 @@ class Tls:
 class Peer:
     """The next hop that was talked to."""
 
-    host: str  # MX or smarthost name
+    host: str  # MX or smarthost name; or the path of a socket or Maildir
     address: str = ""  # IP address, "" if none was reached
     port: int = 25
     tls: Tls = Tls()
     use: int = 1  # how many transactions this connection has seen, this one included
     # What it announced (RFC 5321 §4.1.1.1): tells who reports what; not kept in the history
     extensions: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    # Nobody comes after it: the mailbox itself, or what keeps it (LMTP); not kept either
+    final: bool = field(default=False, compare=False)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a Maildir or a socket here, and its name a path that is ours alone."""
+        return self.host.startswith("/")
+
+    @property
+    def where(self) -> str:
+        """Name, address and port; of a path, that alone."""
+        return self.host if self.is_path else f"{self.host}[{self.address}]:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""When: retry schedule, destinations, the scheduler, bounces."""
+"""When: retry schedule, sites and their ready queues, the scheduler, bounces."""

@@ -3,23 +3,30 @@
 The set is bounded twice, in recipients and in octets of bodies, whatever the length of
 the queue (Postfix's leaky bucket).  Mail that has just been accepted may fill three
 quarters of it; the rest is kept for what is read back from the spool, so that a stream of fresh
-mail cannot starve deferred mail.
+mail cannot starve deferred mail.  The last tenth is for fresh mail of those who have next to
+nothing in the set, so that nobody's bulk keeps them out.
 
 An entry is in the set from ``take`` until ``left``, which the ledger calls when nothing more
 is to be written about it.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
 from mta.mail.envelope import Body, Envelope, Recipient
-from mta.queue.destinations import Destinations, Health
 from mta.queue.entry import Entry, entries
+from mta.queue.health import Health
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
+from mta.queue.resolving import Resolving, SiteNames
 from mta.queue.settings import QueueSettings
+from mta.queue.sites import Sites
 from mta.spool.leases import Key
+
+_GUESTS = 100  # who has less than this part of the set is a guest
+_UNRESOLVED_S = 5.0  # mail whose site cannot be looked up yet comes back so soon
 
 
 class Room:
@@ -31,18 +38,22 @@ class Room:
         self.bound_octets = octets
         self.recipients = 0
         self.octets = 0
+        self._owners: Counter[str] = Counter()
 
-    def fits(self, recipients: int, octets: int) -> bool:
-        """Tell whether a message just accepted may stay in memory."""
-        return (
-            4 * (self.recipients + recipients) <= 3 * self.bound_recipients
-            and self.octets + octets <= self.bound_octets
-        )
+    def fits(self, recipients: int, octets: int, owner: str = "") -> bool:
+        """Tell whether a message of ``owner`` that has just been accepted may stay in memory."""
+        after = self.recipients + recipients
+        if self.octets + octets > self.bound_octets or after > self.bound_recipients:
+            return False
+        if 4 * after <= 3 * self.bound_recipients:
+            return True
+        return owner != "" and self._owners[owner] * _GUESTS < self.bound_recipients
 
     @property
     def free(self) -> int:
-        """How many recipients may still be claimed."""
-        return max(0, self.bound_recipients - self.recipients)
+        """How many recipients may still be claimed; the last tenth of the room is for guests."""
+        kept = self.bound_recipients // 10
+        return max(0, self.bound_recipients - kept - self.recipients)
 
     def take(self, recipients: int, octets: int = 0) -> None:
         """Use up room."""
@@ -54,41 +65,58 @@ class Room:
         self.recipients -= recipients
         self.octets -= octets
 
+    def enter(self, entry: Entry) -> None:
+        """Take what ``entry`` needs."""
+        self.recipients += entry.weight
+        self._owners[entry.owner] += entry.weight
+
     def leave(self, entry: Entry) -> None:
         """Give back what ``entry`` took; the body's octets with the last of its message."""
         self.recipients -= entry.weight
+        self._owners[entry.owner] -= entry.weight
+        if not self._owners[entry.owner]:
+            del self._owners[entry.owner]
         entry.charge.entries -= 1
         if not entry.charge.entries:
             self.octets -= entry.charge.octets
 
 
 class ActiveSet:
-    """All entries in hand: taken in, lined up for their destinations, put off, given back."""
+    """All entries in hand: taken in, lined up for their sites, put off, given back."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the scheduler has, it has from there
         self,
         clock: IReactorTime,
         now_ms: Callable[[], int],
         settings: QueueSettings,
         lease: Lease,
         ledger: Ledger,
+        *,
         destination: Callable[[str, str], str],
+        names: SiteNames,
+        soon: Callable[[], None],
     ) -> None:
-        """``destination(sender, domain)`` names the key under which mail is gathered; no errors."""
+        """``destination(sender, domain)`` names the key of a destination, without errors.
+
+        ``soon()`` is called when something has come that may be dialled or is to be written.
+        """
         self._clock = clock
         self._now_ms = now_ms
         self._lease = lease
         self._ledger = ledger
         self._destination = destination
         self.room = Room(settings.active_recipients, settings.active_octets)
-        self.destinations: Destinations[Entry] = Destinations(settings.destination_limits)
+        self.sites: Sites[Entry] = Sites(settings.site_limits)
+        self.resolving = Resolving(clock, names, self._resolved)
+        self._names = names
+        self._soon = soon
         self._entries: set[Entry] = set()
         self.closed = False  # the service stops: what is taken is given back at once
 
     def use(self, settings: QueueSettings) -> None:
         """Go on with other bounds."""
-        self.destinations.limits = settings.destination_limits
-        self.destinations.revive()  # a route may lead elsewhere now
+        self.sites.limits = settings.site_limits
+        self.sites.revive()  # a route may lead elsewhere now
         self.room.bound_recipients = settings.active_recipients
         self.room.bound_octets = settings.active_octets
 
@@ -96,24 +124,42 @@ class ActiveSet:
         self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body, token: str
     ) -> None:
         """Let claimed mail in, or put it back where it cannot stay."""
-        now_s = self._clock.seconds()
         some = entries(envelope, recipients, body, token, self._destination)
         self.room.octets += some[0].charge.octets
         for entry in some:
-            self.room.take(entry.weight)
+            self.room.enter(entry)
             self._entries.add(entry)
             if self.closed or token != self._lease.token:
                 self._ledger.give_back(entry, self._now_ms())
+                continue
+            site = self._names.known(entry.destination)
+            if site is None and self.resolving.load <= self.room.free:
+                self.resolving.wait(entry)
+            elif site is None:
+                self._ledger.put_off(entry, _UNRESOLVED_S, "")
             else:
-                domain = entry.job.recipients[0].domain
-                put_off = self.destinations.admit(entry, now_s, domain, self.room.free)
-                if put_off is not None:
-                    self._ledger.put_off(entry, put_off.wait_s, put_off.why)
+                entry.site = site
+                self._admit(entry)
+        self.resolving.go()
+
+    def _resolved(self, entry: Entry) -> None:
+        if self.closed or entry.token != self._lease.token:
+            self._ledger.give_back(entry, self._now_ms())
+        else:
+            self._admit(entry)
+        self._soon()
+
+    def _admit(self, entry: Entry) -> None:
+        """Let ``entry``, whose site is known now, wait for its turn, or put it back."""
+        domain, now_s = entry.job.recipients[0].domain, self._clock.seconds()
+        put_off = self.sites.admit(entry, now_s, domain, self.room.free)
+        if put_off is not None:
+            self._ledger.put_off(entry, put_off.wait_s, put_off.why)
 
     def ended(self, entry: Entry, state: Health, why: str = "") -> None:
         """Give back the place of ``entry``; if that shows its site to be dead, put off the rest."""
         now_s = self._clock.seconds()
-        drained, put_off = self.destinations.finished(entry, state, now_s, why)
+        drained, put_off = self.sites.finished(entry, state, now_s, why)
         if put_off is not None:
             for one in drained:
                 self._ledger.put_off(one, put_off.wait_s, put_off.why)
@@ -121,15 +167,18 @@ class ActiveSet:
     def give_back(self, wanted: Callable[[Entry], bool]) -> None:
         """Return what is ``wanted`` of what waits for its turn, due at once."""
         now_ms = self._now_ms()
-        for entry in self.destinations.withdraw(wanted):
+        for entry in self._withdraw(wanted):
             self._ledger.give_back(entry, now_ms)
 
     def drop(self) -> int:
         """Forget all that waits for its turn: it is not ours any more; return how much it was."""
-        dropped = self.destinations.withdraw(lambda _entry: True)
+        dropped = self._withdraw(lambda _entry: True)
         for entry in dropped:
             self.left(entry)
         return len(dropped)
+
+    def _withdraw(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
+        return self.sites.withdraw(wanted) + self.resolving.withdraw(wanted)
 
     def left(self, entry: Entry) -> None:
         """Nothing is to be done about ``entry`` any more: its room is free."""

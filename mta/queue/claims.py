@@ -1,7 +1,7 @@
 """How mail comes from the spool into the active set: by polling, by a kick, by a wake-up.
 
 One claim at a time, as large as there is room for; what has gathered meanwhile comes with
-the next one.  Domains whose destination is full are not asked for.
+the next one.  Domains whose site is full are not asked for.
 """
 
 from collections.abc import Callable
@@ -46,9 +46,9 @@ class Claims:
 
     def look(self) -> bool:
         """Tell whether a claim should be made now."""
-        destinations = self._active.destinations
-        if destinations.relieved:
-            destinations.relieved = False
+        sites = self._active.sites
+        if sites.relieved:
+            sites.relieved = False
             self.due = True
             self._after_s = 0.0
         return (
@@ -62,8 +62,8 @@ class Claims:
         """Claim due mail and take it into the active set."""
         room, token = self._active.room, self._lease.token
         began_s, limit = self._clock.seconds(), min(room.free, _CLAIM)
-        saturated = self._active.destinations.saturated()
-        full = self._active.destinations.saturated(urgent=True)
+        saturated = self._active.sites.saturated()
+        full = self._active.sites.saturated(urgent=True)
         self.due, self.under_way = False, True
         room.take(limit)
         try:
@@ -107,7 +107,7 @@ class Claims:
         What is held or removed keeps that state; a message's other recipients come back at once.
         It may have been "retry now", which is meant for sites that are dead as well.
         """
-        self._active.destinations.revive()
+        self._active.sites.revive()
         unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
         if unwanted:
             self._active.give_back(lambda entry: not unwanted.isdisjoint(entry.keys))

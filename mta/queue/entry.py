@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.queue_id import QueueId
+from mta.mail.site import Site
+
+_UNKNOWN = Site("", "")
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +25,7 @@ class Entry:
     job: Job
     token: str  # the claim it was taken under; the fence of all that is written about it
     charge: Charge
+    site: Site = _UNKNOWN  # where the destination is
     began_ms: int = 0
     began_s: float = 0.0
 
@@ -39,6 +43,11 @@ class Entry:
     def urgency(self) -> int:
         """Its class: 1 goes before 0, and 0 before -1 (RFC 6710)."""
         return self.job.envelope.asked.urgency
+
+    @property
+    def owner(self) -> str:
+        """Whose mail it is; "" for our own reports."""
+        return self.job.envelope.origin.owner
 
     @property
     def keys(self) -> list[tuple[QueueId, int, int]]:

@@ -131,6 +131,7 @@ class Ledger:
             ended_ms,
             settled,
             tuple(one.intake for one in made),
+            entry.site.name,
         )
         self._recorder.write(
             partial(self._database.write_together, outcomes.record, record),
@@ -151,7 +152,14 @@ class Ledger:
             next_ms = one.next_attempt_ms if one.state is State.QUEUED else None
             self._emit(
                 Attempted(
-                    envelope, one.recipient, one.outcome, status(one), queued_s, total_s, next_ms
+                    envelope,
+                    one.recipient,
+                    one.outcome,
+                    status(one),
+                    queued_s,
+                    total_s,
+                    next_ms,
+                    record.site,
                 )
             )
         for report in made:

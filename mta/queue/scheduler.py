@@ -2,7 +2,8 @@
 
 Mail enters the active set in two ways: handed over in memory by the transaction that
 accepted it (*born claimed*), or claimed from the spool when it is due.  Both become entries,
-one for each message and destination, which wait in ``destinations`` for their turn.
+one for each message and destination, which wait in ``sites`` for their turn; before that, in
+``resolving``, where the site has to be looked up first.
 ``attempt`` delivers one and answers with outcomes; ``settling`` decides, ``ledger`` writes.
 
 It trusts ``attempt`` to end, but not without a bound (``attempt_limit_s``), and it trusts the
@@ -30,12 +31,13 @@ from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome
 from mta.queue.active import ActiveSet
 from mta.queue.claims import Claims
-from mta.queue.destinations import Health, health
 from mta.queue.entry import Entry
+from mta.queue.health import Health, health
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
 from mta.queue.recorder import Recorder
+from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle
 from mta.spool import leases
@@ -82,10 +84,11 @@ class Scheduler:
         now_ms: Callable[[], int] = _wall_ms,
         random: Callable[[], float] = random_module.random,
         signer: Signer | None = None,
+        names: SiteNames | None = None,
     ) -> None:
-        """``destination(sender, domain)`` names the key under which mail is gathered.
+        """``destination(sender, domain)`` names the key of a destination.
 
-        ``signer`` signs our reports.
+        ``names`` knows its site; without it each is one by itself.  ``signer`` signs our reports.
         """
         self._clock = clock
         self._database = database
@@ -100,7 +103,14 @@ class Scheduler:
         self._ledger = Ledger(database, self._recorder, settings, node, now_ms, emit, self._written)
         self._ledger.signer = signer
         self._active = ActiveSet(
-            clock, now_ms, settings, self._lease, self._ledger, self._destination
+            clock,
+            now_ms,
+            settings,
+            self._lease,
+            self._ledger,
+            destination=self._destination,
+            names=names or Alone(),
+            soon=self._soon,
         )
         self._claims = Claims(
             clock, now_ms, database, self._lease, self._active, self._registered_ms
@@ -114,10 +124,10 @@ class Scheduler:
         self._turn_set = False
         self._stopping = False
 
-    def reserve(self, recipients: int, octets: int) -> Reservation | None:
+    def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
         """Keep room for a message that is about to be accepted, or say that there is none."""
         room = self._active.room
-        if not self._ready() or not room.fits(recipients, octets):
+        if not self._ready() or not room.fits(recipients, octets, owner):
             return None
         room.take(recipients, octets)
         return Held(self._lease.token, self._registered_ms(), recipients, octets)
@@ -204,8 +214,9 @@ class Scheduler:
         self._ledger.flush()
         if not self._ready():
             return
+        self._active.resolving.go()
         now_s = self._clock.seconds()
-        while (entry := self._active.destinations.next(now_s)) is not None:
+        while (entry := self._active.sites.next(now_s)) is not None:
             self._begin(entry)
         if self._claims.look():
             claim = Deferred.fromCoroutine(self._claims.claim())
@@ -300,7 +311,7 @@ class Scheduler:
 
     async def _tidy(self) -> None:
         now_s = self._clock.seconds()
-        self._active.destinations.tidy(now_s)
+        self._active.sites.tidy(now_s)
         limit_s = self._settings.attempt_limit_s
         slow = [entry for entry in self._running if now_s - entry.began_s > limit_s]
         self._cancel(slow, "the attempt took too long")

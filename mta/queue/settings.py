@@ -3,7 +3,7 @@
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
-from mta.queue.destinations import Limits
+from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 
 
@@ -31,7 +31,7 @@ class QueueSettings:
     return_full_octets: int = 1024 * 1024  # the same where the sender has said RET=FULL
 
     @property
-    def destination_limits(self) -> Limits:
-        """The limits, with no destination's share above a quarter of the active set."""
+    def site_limits(self) -> Limits:
+        """The limits, with no site's share above a quarter of the active set."""
         share = min(self.limits.share, max(1, self.active_recipients // 4))
         return replace(self.limits, share=share)

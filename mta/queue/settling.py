@@ -153,7 +153,8 @@ def arrival(envelope: Envelope, settled: Settled) -> str:
 
     A hop that has DSN reports by itself (RFC 3461 §5.2.1).  One that has not is told of where
     SUCCESS was asked for, and, unless it is NEVER, each hop of a trace, and one that knows
-    nothing of the deadline to complain about (RFC 2852 §4.1.4).
+    nothing of the deadline to complain about (RFC 2852 §4.1.4).  A mailbox is no hop: what is
+    there, by LMTP or in a Maildir, has been delivered.
     """
     recipient, peer = settled.recipient, settled.outcome.peer
     if settled.state is not State.DELIVERED or not envelope.sender:
@@ -161,8 +162,9 @@ def arrival(envelope: Envelope, settled: Settled) -> str:
     by = envelope.asked.deliver_by
     if envelope.kind is MessageKind.DSN or not (recipient.notify or by):
         return ""
-    if peer is None:
-        return "delivered" if recipient.wants("SUCCESS") else ""
+    if peer is None or peer.final:
+        reports = peer is not None and "DSN" in peer.extensions
+        return "delivered" if recipient.wants("SUCCESS") and not reports else ""
     if "DSN" not in peer.extensions and recipient.wants("SUCCESS"):
         return "relayed"
     if by is None or recipient.notify == "NEVER":

@@ -1,4 +1,4 @@
-"""The client's side of SMTP, without I/O (RFC 5321, RFC 2920, RFC 3207, RFC 4954).
+"""The client's side of SMTP and LMTP, without I/O (RFC 5321, 2920, 3207, 4954, 2033).
 
 One ordered list of steps (greeting, EHLO, MAIL, RCPT ..., DATA, end of data) and two cursors
 on it: how far the client has *sent*, how far the server has *answered*.  Neither ever goes
@@ -9,6 +9,10 @@ at the end of data the caller sends them, dot-stuffed by ``DotStuffing``, and sa
 
 BDAT (RFC 3030) is used for BINARYMIME alone, which DATA cannot carry.  Its one gain besides, the
 round trip to the 354, costs the whole message where all recipients are refused.
+
+LMTP (RFC 2033) differs in one thing that matters: after the end of data, or after BDAT LAST, there
+is one answer for each recipient that was accepted, in their order.  So the one step of the end of
+data becomes as many as there are such recipients, once it has been sent.
 
 Trusted: nothing that the server sends.
 """
@@ -50,12 +54,18 @@ class Transaction:
     data: Reply | None = None
     end_of_data: Reply | None = None
     body_sent: bool = False  # the final dot has been handed to the transport
+    # Of LMTP, instead of ``end_of_data``: the final answer about each recipient (RFC 2033 §4.2)
+    endings: list[Reply | None] | None = None
 
     @property
     def accepted(self) -> bool:
         """Whether the server has taken the sender and at least one recipient."""
         mail = self.mail is not None and self.mail.code < 300
-        return mail and any(reply is not None and reply.code < 300 for reply in self.recipients)
+        return mail and any(map(_taken, self.recipients))
+
+
+def _taken(reply: Reply | None) -> bool:
+    return reply is not None and reply.code < 300
 
 
 class Client:
@@ -65,7 +75,9 @@ class Client:
     nothing outstanding: the caller then adds steps, sends the body, or parks the connection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, lmtp: bool = False) -> None:
+        """``lmtp``: the server speaks LMTP, and is greeted with LHLO."""
+        self.lmtp = lmtp
         self.extensions = Extensions()
         self.reply: Reply | None = None  # the last one that answered a step
         self.transaction: Transaction | None = None
@@ -135,6 +147,8 @@ class Client:
         steps.append(Step(Stage.END_OF_DATA) if chunked else Step(Stage.DATA, b"DATA\r\n"))
         self._begin(*steps)
         self.transaction = Transaction([None] * len(recipients))
+        if self.lmtp:
+            self.transaction.endings = [None] * len(recipients)
         self._must_reset = True
         return self.transaction
 
@@ -164,7 +178,10 @@ class Client:
     def body_sent(self) -> None:
         """Note that the message and its final dot have been sent."""
         assert self.body_due and self.transaction is not None  # noqa: PT018
-        self._sent += 1
+        if self.lmtp:
+            takers = [n for n, reply in enumerate(self.transaction.recipients) if _taken(reply)]
+            self._steps[self._sent :] = [Step(Stage.END_OF_DATA, number=n) for n in takers]
+        self._sent = len(self._steps)
         self.transaction.body_sent = True
 
     def chunk_sent(self) -> None:
@@ -177,7 +194,8 @@ class Client:
         """Take octets from the server; tell whether an answer was among them.
 
         Raises ``RemoteProtocolError``.  A 421 is an answer only to the end of data, where it says
-        what becomes of the message; to anything else it is ``ServiceClosing``.
+        what becomes of the message (in LMTP: for one recipient); to anything else it is
+        ``ServiceClosing``.
         """
         self._parser.feed(data)
         answered = False
@@ -216,14 +234,24 @@ class Client:
                 transaction.end_of_data = reply
                 self._forget_unsent()
             case Stage.END_OF_DATA:
-                transaction.end_of_data = reply
                 self._must_reset = False
+                if transaction.endings is None:
+                    transaction.end_of_data = reply
+                else:
+                    transaction.endings[step.number] = reply
 
     def _forget_unsent(self) -> None:
         del self._steps[self._sent :]
 
     def _end_of_data(self, transaction: Transaction) -> None:
-        """Let the body follow; if nobody is to get it, only the dot (RFC 2920 §3.1)."""
+        """Let the body follow; if nobody is to get it, only the dot (RFC 2920 §3.1).
+
+        In LMTP such a 354 must not come (RFC 2033 §4.2), and nothing would answer the dot: all
+        that can be done is to close.
+        """
+        if self.lmtp and not transaction.accepted:
+            self._closing = True
+            return
         line = b"" if transaction.accepted else b".\r\n"
         self._steps.append(Step(Stage.END_OF_DATA, line))
 

@@ -21,6 +21,7 @@ class Stage(Enum):
     GREETING = "greeting"
     EHLO = "EHLO"
     HELO = "HELO"
+    LHLO = "LHLO"
     STARTTLS = "STARTTLS"
     AUTH = "AUTH"
     RSET = "RSET"
@@ -183,12 +184,15 @@ def rcpt_line(recipient: str, *, utf8: bool = False) -> bytes:
     return b"RCPT TO:" + _path(recipient, utf8=utf8) + b"\r\n"
 
 
-def hello(host_name: str, *, extended: bool = True) -> Step:
-    """Return EHLO, or HELO for a server that does not know EHLO (RFC 5321 §3.2)."""
-    verb, stage = ("EHLO", Stage.EHLO) if extended else ("HELO", Stage.HELO)
+def hello(host_name: str, *, extended: bool = True, lmtp: bool = False) -> Step:
+    """Return EHLO, or HELO for a server that does not know EHLO (RFC 5321 §3.2).
+
+    ``lmtp``: LHLO (RFC 2033 §4.1), which has no older form.
+    """
+    stage = Stage.LHLO if lmtp else Stage.EHLO if extended else Stage.HELO
     if not host_name.isascii() or not host_name.isprintable() or " " in host_name:
-        raise ValueError(f"{host_name!a} is not a name for {verb}")
-    return Step(stage, f"{verb} {host_name}\r\n".encode("ascii"))
+        raise ValueError(f"{host_name!a} is not a name for {stage.value}")
+    return Step(stage, f"{stage.value} {host_name}\r\n".encode("ascii"))
 
 
 STARTTLS = Step(Stage.STARTTLS, b"STARTTLS\r\n")

@@ -53,6 +53,7 @@ class TracedAttempt:
     next_attempt_ms: int
     cause: str
     outcome: Outcome
+    site: str = ""  # its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,7 @@ def _attempts(conn: Connection, message_id: str) -> tuple[TracedAttempt, ...]:
             row.next_attempt_ms,
             row.cause,
             _outcome(row),
+            row.site,
         )
         for row in conn.execute(query)
     )

@@ -82,8 +82,11 @@ class Reservation:
 class Handover(Protocol):
     """What the inbound side asks of the queue: mail goes over in memory if there is room."""
 
-    def reserve(self, recipients: int, octets: int) -> Reservation | None:
-        """Keep room for a message; ``octets`` of it are kept in memory.  None: no room."""
+    def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
+        """Keep room for a message; ``octets`` of it are kept in memory.  None: no room.
+
+        ``owner``: ``Origin.owner``.
+        """
 
     def accepted(
         self,

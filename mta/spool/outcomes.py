@@ -54,6 +54,7 @@ class Record:
     ended_ms: int
     settled: tuple[Settled, ...]
     reports: tuple[Intake, ...] = ()
+    site: str = ""  # the name of the site, for the history
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,7 @@ def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:
         settled.state.value,
         settled.next_attempt_ms,
         bulk.storable(settled.cause),
+        bulk.storable(item.site),
         outcome.code,
         bulk.storable(outcome.enhanced),
         bulk.storable(outcome.text),

@@ -173,6 +173,7 @@ attempts = Table(
     _text("state"),  # what became of the recipient
     _ms("next_attempt_ms"),
     _text("cause"),  # our own reason for the state, where the verdict is not all of it
+    _text("site", server_default=""),  # its name: whose hosts were to take the mail
     Column("code", Integer, nullable=False),
     _text("enhanced"),
     _text("text"),
@@ -346,5 +347,5 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0008"
+REVISION = "0009"
 """The revision of the migrations that leads to these tables."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mta.config import ConfigError, Settings, build
-from mta.delivery.routes import Discard, Mx, Refuse, Smarthost
+from mta.delivery.routes import Discard, Lmtp, Maildir, Mx, Refuse, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
 from mta.dkim.sign import SigningSettings
@@ -20,7 +20,7 @@ from mta.inbound.settings import (
     SessionLimits,
     TlsMode,
 )
-from mta.queue.destinations import Limits
+from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
 from mta.smtp.mechanisms import PASSWORDS
@@ -123,6 +123,39 @@ def test_routes(configured: Configured, tmp_path: Path):
     assert routes.destination("x@news.example.org", "example.net") == "smarthost:provider"
 
 
+def test_mailboxes(configured: Configured):
+    """LMTP by socket and by TCP, and Maildirs; each destination is known by where it is."""
+    routes = build.routes(
+        configured(
+            """
+            [[route]]
+            name = "store"
+            recipient_domains = ["a.example"]
+            lmtp = { socket = "/run/dovecot/lmtp" }
+            [[route]]
+            name = "far"
+            recipient_domains = ["b.example"]
+            lmtp = { host = "store.example", port = 24, tls = "starttls" }
+            [[route]]
+            name = "boxes"
+            maildir = { path = "/var/mail/{domain}/{local}/", create = true, delimiter = "+" }
+            """
+        )
+    )
+
+    def target(domain: str) -> object:
+        return routes.choose("", domain).target
+
+    assert target("a.example") == Lmtp("/run/dovecot/lmtp", 0, "none")
+    assert target("b.example") == Lmtp("store.example", 24, "starttls")
+    assert target("c.example") == Maildir("/var/mail/{domain}/{local}", create=True, delimiter="+")
+    assert [routes.destination("", domain) for domain in ("a.example", "b.example", "c")] == [
+        "lmtp:/run/dovecot/lmtp",
+        "lmtp:store.example:24",
+        "maildir:boxes",
+    ]
+
+
 def test_smarthost_ports(configured: Configured):
     """The port follows from the TLS mode unless it is given."""
     for options, port in (
@@ -155,7 +188,7 @@ def test_queue_settings(configured: Configured):
         concurrency = 2
         total_concurrency = 3
         active_recipients = 40
-        active_recipients_per_destination = 4
+        active_recipients_per_site = 4
         active_memory = "1MiB"
         down_after = 6
         down_min = "7s"

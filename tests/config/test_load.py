@@ -247,7 +247,7 @@ def test_plain_listeners_need_no_certificate(tmp_path: Path):
 @pytest.mark.parametrize(
     ("target", "where", "says"),
     [
-        ("", "name", "needs one of mx, smarthost, discard or error"),
+        ("", "name", "needs one of mx, smarthost, lmtp, maildir, discard or error"),
         ("mx = {}\ndiscard = true", "discard", "and mx exclude each other"),
         ("discard = false", "discard", "must be true, or left out"),
         ('error = { enhanced = "4.0.0" }', "error.enhanced", "must match ^5"),
@@ -262,6 +262,17 @@ def test_plain_listeners_need_no_certificate(tmp_path: Path):
          "smarthost.password_credential", "no name of a credential"),
         ("smarthost = {}", "smarthost.host", "is required"),
         ('mx = { port = 0, tls = "maybe" }', "mx.port", "at least 1"),
+        ("lmtp = {}", "lmtp.socket", "or host is needed"),
+        ('lmtp = { socket = "/s", host = "h.example" }', "lmtp.host", "exclude each other"),
+        ('lmtp = { socket = "/s", tls = "starttls" }', "lmtp.tls", "a socket has none"),
+        ('lmtp = { host = "h.example" }', "lmtp.port", "is needed with host"),
+        ('lmtp = { host = "h.example", port = 25 }', "lmtp.port", "LMTP must not be there"),
+        ("maildir = {}", "maildir.path", "is required"),
+        ('maildir = { path = "mail/{local}" }', "maildir.path", "must be an absolute path"),
+        ('maildir = { path = "/mail/../{local}" }', "maildir.path", 'without ".."'),
+        ('maildir = { path = "/mail/{user}" }', "maildir.path", "no other {}"),
+        ('maildir = { path = "/mail/{local" }', "maildir.path", "no other {}"),
+        ('maildir = { path = "/mail/{local.x}" }', "maildir.path", "no other {}"),
     ],
 )  # fmt: skip
 def test_routes_that_contradict(problems: Problems, target: str, where: str, says: str):

@@ -61,12 +61,14 @@ class Host:
         self.messages: list[bytes] = []
         self.transactions: list[tuple[bytes, list[bytes]]] = []
         self.connections: list[Wire] = []
+        self.lmtp = False  # an answer for each recipient after the end of data
         self.strict = True  # about the order of commands
         self.refuses = False  # TCP itself
         self.silent = False  # not even that
 
     def answer(self, stage: str, line: bytes) -> Answer:
-        usual = self.ehlo if stage == "EHLO" else DEFAULTS.get(stage, b"500 5.5.1 What?\r\n")
+        usual = DEFAULTS.get(stage, b"500 5.5.1 What?\r\n")
+        usual = self.ehlo if stage in ("EHLO", "LHLO") else usual
         found = self.script.get(stage, usual)
         if isinstance(found, list):
             found = found.pop(0) if found else usual
@@ -167,13 +169,17 @@ class Wire(StringTransport):
         return True
 
     def _taken(self, message: bytes) -> None:
-        answer = self.host.answer("end of data", b"")
-        if isinstance(answer, bytes) and answer.startswith(b"250"):
+        about = self._rcpts if self.host.lmtp else [b""]
+        answers = [self.host.answer("end of data", line) for line in about]
+        if any(isinstance(one, bytes) and one.startswith(b"250") for one in answers):
             self.host.messages.append(message)
             self.host.transactions.append((self._sender or b"", self._rcpts))
         self._sender = None
         self.commands.append("end of data")
-        self._reply(answer)
+        for answer in answers:
+            self._reply(answer)
+            if answer in (CLOSE, STALL):
+                return
 
     def _command(self, line: bytes) -> None:
         verb = line.split(b" ")[0].decode("latin-1").upper()
@@ -242,6 +248,11 @@ class Reactor(Clock):
         else:
             self._later(0, connector, self._connect, connector, factory, there)
         return connector
+
+    def connectUNIX(
+        self, address: str, factory: Any, timeout: float = 30, checkPID: int = 0
+    ) -> Any:
+        return self.connectTCP(address, 0, factory, timeout)
 
     def listenTCP(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError

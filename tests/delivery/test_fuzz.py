@@ -7,10 +7,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mta.delivery.routes import Lmtp, Route
 from mta.mail.envelope import Job
 from mta.mail.outcome import Verdict
 
-STAGES = ["greeting", "EHLO", "HELO", "RSET", "MAIL", "RCPT", "DATA", "end of data", "QUIT"]
+STAGES = ["greeting", "EHLO", "HELO", "LHLO", "RSET", "MAIL", "RCPT", "DATA", "end of data", "QUIT"]
 FRAGMENTS = [
     b"250 2.0.0 Ok\r\n",
     b"250-PIPELINING\r\n",
@@ -53,18 +54,22 @@ def in_step(script: dict[str, Any]) -> bool:
 
 
 @settings(max_examples=300, deadline=None)
-@given(script=SCRIPTS, recipients=st.integers(1, 3), keywords=st.booleans())
+@given(script=SCRIPTS, recipients=st.integers(1, 3), keywords=st.booleans(), lmtp=st.booleans())
 def test_anything(
     new_world: Callable[[], Any],
     new_job: Callable[..., Job],
     script: dict[str, Any],
     recipients: int,
     keywords: bool,
+    lmtp: bool,
 ) -> None:
     """Two deliveries to an erratic host end, in the clock's time, with nothing left behind."""
     world = new_world()
     host = world.host(keywords=("PIPELINING",) if keywords else ())
     host.strict = False
+    if lmtp:
+        host.lmtp = True
+        world.use(Route("local", Lmtp("mx.test", 24)))
     true = in_step(script)
     host.script.update(script)  # which it uses up
     job = new_job(*[f"r{n}@there.test" for n in range(recipients)])

@@ -40,6 +40,14 @@ def attempted(outcome: Outcome, status: str, next_ms: int | None = None) -> Atte
     return Attempted(ENVELOPE, RECIPIENT, outcome, status, 0.1, 3.12, next_ms)
 
 
+def test_the_site_is_in_the_line_and_in_the_record() -> None:
+    """Whose hosts were to take the mail; a name from the DNS cannot forge a line."""
+    outcome = Outcome(0, Verdict.DEFERRED, 0, "4.4.1", "no", "connect", Blame.SITE)
+    event = replace(attempted(outcome, "deferred", 5), site="mx.example\nforged")
+    assert ", site=mx.example?forged, dsn=4.4.1, " in lines(event)[0][1]
+    assert record(event, 1)["site"] == "mx.example\nforged"
+
+
 def test_accepted_is_three_lines_with_the_id_first() -> None:
     """An accepted message shows its client, its Message-ID and its envelope."""
     assert lines(Accepted(ENVELOPE, (RECIPIENT,))) == (

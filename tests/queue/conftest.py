@@ -17,6 +17,7 @@ from mta.mail.envelope import (
     Job,
     MemoryBody,
     MessageKind,
+    Origin,
     Recipient,
 )
 from mta.mail.outcome import Blame, Outcome, Peer, Verdict
@@ -30,6 +31,7 @@ from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Intake
 from mta.spool.schema import attempts, chunks, messages, nodes, recipients
 
+_NOBODY = Origin()
 EPOCH_MS = 1_750_000_000_000
 BODY = b"From: a@example.org\r\nSubject: lunch\r\nMessage-ID: <1@example.org>\r\n\r\nAt noon?\r\n"
 
@@ -119,6 +121,7 @@ class Stage:
         settings.setdefault("retry", RetrySchedule((300, 600, 3600), 0.0))
         random = settings.pop("random", lambda: 0.5)
         signer = settings.pop("signer", None)
+        names = settings.pop("names", None)
         scheduler = Scheduler(
             self.clock,
             self.database,
@@ -130,6 +133,7 @@ class Stage:
             now_ms=self.now_ms,
             random=random,
             signer=signer,
+            names=names,
         )
         if start:
             results: list[Any] = []
@@ -165,12 +169,15 @@ class Stage:
         body: bytes = BODY,
         asked: Asked = NOTHING,
         notify: Sequence[str] = (),
+        origin: Origin = _NOBODY,
     ) -> QueueId:
         """Do what inbound does with a message; without a scheduler, only commit 1."""
         now_ms = self.now_ms()
         message_id = new_queue_id(now_ms)
         held = asked.release_ms is not None
-        reservation = scheduler.reserve(len(to), len(body)) if scheduler and not held else None
+        reservation = None
+        if scheduler and not held:
+            reservation = scheduler.reserve(len(to), len(body), origin.owner)
         begun = 1 if reservation else 0
         envelope = Envelope(
             message_id,
@@ -179,6 +186,7 @@ class Stage:
             now_ms,
             (asked.release_ms or now_ms) + int(expires_s * 1000),
             kind=kind,
+            origin=origin,
             asked=asked,
         )
         said = (*notify, *[""] * len(to))

@@ -8,7 +8,7 @@ import pytest
 from mta.mail.envelope import Asked, DeliverBy, MessageKind
 from mta.mail.events import Attempted, Reported
 from mta.mail.outcome import Blame, Outcome, Peer, Verdict
-from mta.queue.destinations import Limits
+from mta.queue.limits import Limits
 
 
 def ends(attempt, verdict, extensions=(), code=250, enhanced="2.0.0"):

@@ -231,7 +231,7 @@ class Conversation(RuleBasedStateMachine):
             return
         assert self.core.authenticated is self.authenticated
         assert self.core.secure is self.secure
-        assert not self.core.waiting
+        assert not self.core._asked
         expected = State.CONNECTED
         if self.hello:
             expected = State.READY

@@ -1,0 +1,70 @@
+"""Which site a destination belongs to, by its mail exchangers; remembered for a while.
+
+A destination that is not reached by MX (a smarthost, an address literal) is a site by itself
+and is never looked up.  So is, for half a minute, a domain whose hosts cannot be found: what is
+wrong is found out, and said, by the attempt.
+
+What is remembered is only how mail is gathered, never where it goes: an attempt asks the DNS
+itself.  A domain that has moved is among its former company for five minutes at most.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from mta.dns.answers import DnsTemporary
+from mta.dns.cache import Cache
+from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
+from mta.mail.site import Site, alone, site_of
+
+_KEEP_S = 300.0
+_KEEP_FAILURE_S = 30.0
+_REMEMBERED = 20_000
+_MX = "mx:"  # how ``routes`` begins the key of a destination by MX
+
+
+class Hosts(Protocol):
+    """``mta.dns.mx.MailExchangers``."""
+
+    def hosts(self, domain: str) -> Deferred[tuple[MailHost, ...]]:
+        """Give the hosts of ``domain``."""
+
+
+class SiteFinder:
+    """Implements ``mta.queue.resolving.SiteNames``."""
+
+    def __init__(self, exchangers: Hosts, seconds: Callable[[], float]) -> None:
+        """``seconds`` is a monotonic clock."""
+        self._exchangers = exchangers
+        self._kept: Cache[Site] = Cache(seconds, _REMEMBERED)
+
+    def known(self, destination: str) -> Site | None:
+        """Return the site of ``destination``, if that needs no look-up."""
+        kept = self._kept.get(destination)
+        if kept is not None:
+            return kept[0]
+        if destination.startswith(_MX) and not destination.startswith(_MX + "["):
+            return None
+        return self.alone(destination)
+
+    def alone(self, destination: str) -> Site:
+        """Return ``destination`` as a site by itself; that of "mx:example.org" is "example.org"."""
+        kind, _, name = destination.partition(":")
+        return alone(destination, name if kind == "mx" else destination)
+
+    def find(self, destination: str) -> Deferred[Site]:
+        """Look the site up; fails only when cancelled, or by a fault of the program."""
+        return Deferred.fromCoroutine(self._find(destination))
+
+    async def _find(self, destination: str) -> Site:
+        try:
+            hosts = await self._exchangers.hosts(destination.removeprefix(_MX))
+        except CancelledError:
+            raise
+        except (DnsTemporary, NoSuchDomain, NullMx, MailLoop):
+            site, keep_s = self.alone(destination), _KEEP_FAILURE_S
+        else:
+            site, keep_s = site_of((host.preference, host.name) for host in hosts), _KEEP_S
+        self._kept.put(destination, site, keep_s)
+        return site

@@ -1,0 +1,59 @@
+"""A site: what all domains have in common whose mail goes to the same hosts.
+
+Thousands of domains at one provider are one site: they share its connections, its limits and
+its troubles.  Two domains belong together where the *sets* of their mail exchangers are the
+same, whatever the preferences; or where somebody has said that hosts under some suffix are
+one site (``gathered``), because the provider gives each customer a name of its own.
+
+Trusts nothing: what a name server says can only put a domain into the company of hosts that its
+mail does go to.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site.  ``key`` is the same as long as its hosts are, in every process."""
+
+    key: str
+    name: str  # for people; different sites may have the same one
+    hosts: tuple[str, ...] = ()  # its mail exchangers by name, sorted; none: not found by MX
+    gathered: bool = False  # several sets of hosts that somebody has put together
+
+
+def site_of(hosts: Iterable[tuple[int, str]]) -> Site:
+    """Return the site of mail exchangers, given with their preferences; at least one."""
+    ranked = sorted(hosts)
+    names = tuple(sorted({name for _, name in ranked}))
+    name = _common(names) or ranked[0][1]
+    if len(names) == 1:
+        return Site(f"site:{name}", name, names)
+    digest = sha256(" ".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+    return Site(f"site:{name}/{digest[:8]}", name, names)
+
+
+def alone(key: str, name: str) -> Site:
+    """Return the site of a destination that is one by itself: a smarthost, an address literal."""
+    return Site(key, name)
+
+
+def _common(names: tuple[str, ...]) -> str:
+    """Return what the ends of ``names`` have in common, if that says something; else ""."""
+    first, *others = (name.split(".") for name in names)
+    labels: list[str] = []
+    for depth in range(1, len(first) + 1):
+        label = first[-depth]
+        if any(len(other) < depth or other[-depth] != label for other in others):
+            break
+        labels.insert(0, label)
+    if len(labels) < 2 or (len(labels) == 2 and _registry(*labels)):
+        return ""
+    return ".".join(labels)
+
+
+def _registry(second: str, top: str) -> bool:
+    """Guess whether ``second.top`` is where names are sold ("co.uk"), not one that was."""
+    return len(top) == 2 and len(second) <= 3

@@ -1,0 +1,244 @@
+"""Who may be dialled now: ready queues by site, and which site is next.
+
+Pure: the clock comes in as seconds of a monotonic clock, and nothing here does I/O.
+
+* **Turns.**  Sites take turns, in three lines: those that have answered, those of which nothing is
+  known, and, behind both, those that have shown nothing but faults and further deliveries to
+  those that have not answered yet.  The first two alternate.  The third has a quarter of the
+  places, more where half of them are free: ten thousand domains that are silent for ever
+  hold up nobody who answers.
+* **Fairness.**  Of ``total`` places a site may only have as many as are still free (dynamic
+  threshold): ten slow sites cannot use up all of them, and one that has nothing running
+  always finds a place as long as there is one.  ``places`` says who gives its place away.
+* **Share.**  A site has at most ``share`` recipients in memory, and no more than would still
+  find room: four slow sites with a quarter each would be the whole set.  What comes beyond goes
+  back to the spool (``backlog``), and so does all that is for a dead site.
+* **Urgency** (RFC 6710).  A site with urgent mail is next in turn.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeAlias
+
+from mta.queue.backlog import PUT_OFF_MIN_S
+from mta.queue.health import Health
+from mta.queue.limits import Limits
+from mta.queue.places import Places
+from mta.queue.ready import L
+from mta.queue.site_queue import SiteQueue
+
+_MOST_DOMAINS = 500  # named to the spool as not wanted
+_SCAN = 32  # sites looked at for one place, so that a turn is cheap with thousands waiting
+_IDLE_S = 60.0  # a healthy site begins slowly again after so long
+_FORGET_S = 900.0  # and is forgotten after so long
+_REMEMBERED = 20_000  # sites with nothing to do that are remembered
+
+Line: TypeAlias = OrderedDict[SiteQueue[L], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """Why a delivery cannot wait in memory, and for how long it should not come back."""
+
+    wait_s: float
+    why: str  # the last fault of a dead site; "" for a full one
+
+
+class Sites(Generic[L]):
+    """All sites that have something to do, or that we remember."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Start with nothing known."""
+        self._limits = limits
+        self.relieved = False  # set when a full site has room again; for the owner to reset
+        self._named = 0  # domains that full sites remember
+        self._known: dict[str, SiteQueue[L]] = {}
+        self._answering: Line[L] = OrderedDict()
+        self._new: Line[L] = OrderedDict()
+        self._patient: Line[L] = OrderedDict()
+        self._new_first = False
+        self._places: Places[L] = Places(limits.total)
+
+    @property
+    def limits(self) -> Limits:
+        """How hard to work; may be replaced at any time."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._places.total = limits.total
+        for here in self._known.values():
+            here.window = min(here.window, limits.concurrency)
+            self._line_up(here)
+
+    @property
+    def running(self) -> int:
+        """How many of the ``total`` places are taken."""
+        return self._places.taken
+
+    def __len__(self) -> int:
+        """Count the sites known."""
+        return len(self._known)
+
+    def revive(self) -> None:
+        """Let every dead site be probed at once: somebody has asked for it."""
+        for here in self._known.values():
+            here.dead_until_s = 0.0
+
+    def get(self, key: str) -> SiteQueue[L] | None:
+        """Return what is known of the site ``key``."""
+        return self._known.get(key)
+
+    def admit(self, item: L, now_s: float, domain: str, free: int | None = None) -> PutOff | None:
+        """Let ``item`` wait for its turn, or say why it must go back to the spool.
+
+        ``domain`` is the recipients' domain: a full site remembers what it put off,
+        so that ``saturated`` can name it to the claiming of further mail.  ``free`` is for how
+        many recipients there is room in memory beside ``item``.
+        """
+        here = self._known.get(item.site.key)
+        if here is None:
+            window = min(self._limits.initial, self._limits.concurrency)
+            here = self._known[item.site.key] = SiteQueue(item.site, window)
+        here.used_s = now_s
+        if here.dead(now_s):
+            return PutOff(here.dead_until_s - now_s, here.why)
+        if here.load and here.load + item.weight > here.share(item, self._limits, free):
+            put_off = self._full(here, item, now_s, domain)
+            # Urgent mail is asked for again before the rest: not at once
+            return replace(put_off, wait_s=PUT_OFF_MIN_S) if item.urgency > 0 else put_off
+        here.append(item)
+        self._line_up(here)
+        if item.urgency > 0 and here.line is not None:
+            here.line.move_to_end(here, last=False)
+        return None
+
+    def _full(self, here: SiteQueue[L], item: L, now_s: float, domain: str) -> PutOff:
+        backlog = here.backlog
+        backlog.overflow(now_s, self._limits.share)
+        if domain in backlog.domains:
+            return PutOff(0.0, "")
+        if self._named < _MOST_DOMAINS:
+            self._named += 1
+            backlog.domains.add(domain)
+            return PutOff(0.0, "")
+        return PutOff(backlog.postpone(now_s, item.weight), "")
+
+    def _line_up(self, here: SiteQueue[L]) -> None:
+        """Put ``here`` into the line where it belongs now, or into none."""
+        line: Line[L] | None = None
+        if here.ready and here.running < here.window:
+            if here.answered:
+                line = self._answering
+            else:
+                line = self._patient if here.suspect or here.running else self._new
+        if here.line is line:
+            return
+        if here.line is not None:
+            del here.line[here]
+        here.line = line
+        if line is not None:
+            line[here] = None
+            if here.ready.urgent or (here.answered and not here.running):
+                line.move_to_end(here, last=False)
+
+    def next(self, now_s: float) -> L | None:
+        """Take what is to be dialled next; ``finished`` must follow."""
+        places = self._places
+        places.make_room(now_s)
+        if places.free <= 0:
+            return None
+        item = self._of_first_lines(now_s)
+        if item is None and self._patient and places.free_for_strangers > 0:
+            some = places.strangers < self._limits.total // 4
+            if some or places.free * 2 > self._limits.total:
+                item = self._of_line(self._patient, now_s)
+        return item
+
+    def _of_first_lines(self, now_s: float) -> L | None:
+        new = self._new if self._places.free_for_strangers > 0 else None
+        first, second = (new, self._answering) if self._new_first else (self._answering, new)
+        item = self._of_line(first, now_s) if first else None
+        if item is None and second:
+            item = self._of_line(second, now_s)
+        if item is not None:
+            self._new_first = self._known[item.site.key].answered
+        return item
+
+    def _of_line(self, line: Line[L], now_s: float) -> L | None:
+        free = self._places.free
+        for _ in range(min(len(line), _SCAN)):
+            here = next(iter(line))
+            if here.running >= max(1, free):
+                line.move_to_end(here)
+                continue
+            del line[here]
+            here.line = None
+            item = here.take()
+            self._places.take(item, now_s, stranger=not here.answered)
+            self._line_up(here)
+            return item
+        return None
+
+    def finished(
+        self, item: L, state: Health, now_s: float, why: str = ""
+    ) -> tuple[list[L], PutOff | None]:
+        """Note how a delivery has ended; return what must go back because the site is dead."""
+        here = self._known[item.site.key]
+        self._places.leave(item, now_s, good=state is Health.GOOD)
+        here.ended(item, state, now_s, why, self._limits)
+        self._let_go(here, [item])
+        drained: list[L] = []
+        put_off = None
+        if here.dead(now_s):
+            drained = here.ready.take_out(lambda _item: True)
+            self._let_go(here, drained)
+            put_off = PutOff(here.dead_until_s - now_s, here.why)
+        self._line_up(here)
+        return drained, put_off
+
+    def _let_go(self, here: SiteQueue[L], items: list[L]) -> None:
+        for item in items:
+            released = here.let_go(item)
+            if released is not None:
+                self._named -= released
+                self.relieved = True
+
+    def withdraw(self, wanted: Callable[[L], bool]) -> list[L]:
+        """Take out what waits for its turn and is ``wanted``; nothing that is running."""
+        taken: list[L] = []
+        for here in self._known.values():
+            out = here.ready.take_out(wanted)
+            if out:
+                self._let_go(here, out)
+                self._line_up(here)
+                taken += out
+        return taken
+
+    def saturated(self, *, urgent: bool = False) -> list[str]:
+        """Name the domains whose mail, or urgent mail, is not to be read from the spool now."""
+        share = self._limits.share
+        least = share + share // 4 if urgent else 0
+        return [
+            domain
+            for here in self._known.values()
+            if here.backlog.full_since_s is not None and here.load >= least
+            for domain in here.backlog.domains
+        ]
+
+    def tidy(self, now_s: float) -> None:
+        """Forget sites that have nothing to do, the healthy ones first."""
+        keep_s = max(_FORGET_S, 2 * self._limits.dead_max_s)
+        known = {}
+        for key, here in self._known.items():
+            idle_s = 0.0 if here.load else now_s - here.used_s
+            if idle_s < (keep_s if here.faults else _FORGET_S):
+                known[key] = here
+            if idle_s >= _IDLE_S:
+                here.rest(self._limits)
+        idle = sorted((h.used_s, key) for key, h in known.items() if not h.load)
+        for _, key in idle[: max(0, len(idle) - _REMEMBERED)]:
+            del known[key]
+        self._known = known
