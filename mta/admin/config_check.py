@@ -13,11 +13,10 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from mta.config import ConfigError, Problem, Settings, build
+from mta.config import ConfigError, Problem, Settings, build, build_tls
 from mta.delivery.maildir import base_of
 from mta.dkim.store import KeyUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates, read_certificates
-from mta.tls.level import ClientTls
 
 
 def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str]]:
@@ -25,7 +24,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     problems: list[Problem] = []
     doubts: list[str] = []
     _try(problems, path, "", build.routes, settings)
-    _try(problems, path, "tls.trust", ClientTls, build.trust(settings))
+    _try(problems, path, "tls", build_tls.client_tls, settings)
     _try(problems, path, "dkim.directory", build.signing_rules, settings)
     if settings.tls.client_authorities is not None:
         place = settings.tls.client_authorities

@@ -13,6 +13,7 @@ from typing import Literal
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
 from mta.config.build_mailboxes import mailboxes
+from mta.config.build_tls import security
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -31,6 +32,7 @@ from mta.inbound.settings import (
     ListenerSettings,
     RequestSettings,
     SessionLimits,
+    SubmissionSettings,
     TlsMode,
 )
 from mta.queue.limits import Limits
@@ -51,6 +53,7 @@ def inbound_settings(settings: Settings) -> InboundSettings:
         listeners=listeners(settings),
         limits=session_limits(settings),
         requests=request_settings(settings),
+        submission=submission_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
         postmaster=settings.reports.postmaster,
     )
@@ -94,6 +97,7 @@ def session_limits(settings: Settings) -> SessionLimits:
     return SessionLimits(
         message_size=limits.message_size,
         recipients=limits.recipients,
+        header_size=limits.header_size,
         hops=limits.hops,
         connections=limits.connections,
         connections_per_client=limits.connections_per_client,
@@ -117,6 +121,16 @@ def request_settings(settings: Settings) -> RequestSettings:
         future_release_s=0 if hold is None else int(_s(hold)),
         deliver_by_s=None if by is None else int(_s(by)),
         priority=requests.highest_priority if requests.mt_priority else None,
+    )
+
+
+def submission_settings(settings: Settings) -> SubmissionSettings:
+    """Return what becomes of new mail that is not as it should be."""
+    submission = settings.submission
+    return SubmissionSettings(
+        add_author=submission.missing_from == "add",
+        refuse_repeated=submission.repeated_fields == "refuse",
+        refuse_long_lines=submission.long_lines == "refuse",
     )
 
 
@@ -152,11 +166,6 @@ def tokens(settings: Settings, reactor: Clock) -> Tokens | None:
     return Tokens(rules, KeySet(fetch, reactor.seconds, refresh_s=_s(oauth.refresh)))
 
 
-def trust(settings: Settings) -> Literal["system"] | Path:
-    """Return the authorities that other hosts are verified with."""
-    return _authorities(settings.tls.trust)
-
-
 def _authorities(configured: str | Path) -> Literal["system"] | Path:
     return configured if isinstance(configured, Path) else "system"
 
@@ -175,6 +184,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         idle_connections=delivery.idle_connections,
         messages_per_connection=delivery.messages_per_connection,
         recipients_per_transaction=delivery.recipients_per_transaction,
+        security=security(settings),
         transcripts=settings.spool.transcripts,
     )
 
@@ -214,7 +224,10 @@ def _target(route: RouteSection) -> Target:
 
 def _smarthost(one: SmarthostTarget) -> Smarthost:
     password = one.password.reveal() if one.password is not None else ""
-    return Smarthost(one.host, one.effective_port, one.tls, one.login, password)
+    identity = None
+    if one.client_certificate is not None and one.client_key is not None:
+        identity = CertificateFiles(one.client_certificate, one.client_key)
+    return Smarthost(one.host, one.effective_port, one.tls, one.login, password, identity)
 
 
 def timeouts(settings: Settings) -> Timeouts:

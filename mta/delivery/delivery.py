@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -21,7 +20,14 @@ from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
 from mta.delivery.routes import Discard, Maildir, Mx, Refuse, Route, Smarthost
-from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
+from mta.delivery.securing import (
+    DaneFacts,
+    Securing,
+    is_address,
+    local_of_route,
+    of_smarthost,
+    wishes_of,
+)
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.transcript import Recorder, told
@@ -64,8 +70,11 @@ class Delivery:
         tls: ClientTls,
         emit: Emit,
         *,
+        dane: DaneFacts | None = None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
+        """``dane`` answers for DANE; None: nobody validates DNSSEC here."""
+        self._dane = dane
         self._now_ms = now_ms
         self._reactor = reactor
         self._settings = settings
@@ -127,7 +136,7 @@ class Delivery:
             securing = None
             if isinstance(target, Mx):
                 local = local_of_route(route.name, target)
-                securing = Securing(settings.security, local, wishes_of(job.envelope))
+                securing = Securing(settings.security, local, wishes_of(job.envelope), self._dane)
             walk = _Walk(self, attempt, message, settings, securing, record)
             for host in (await self._hosts(target, domain))[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
@@ -213,7 +222,7 @@ class _Walk:
         if isinstance(site.target, Smarthost):
             return of_smarthost(site.target)
         assert self._securing is not None
-        return await self._securing.requirement(where)
+        return await self._securing.requirement(where, site.port)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
@@ -318,11 +327,6 @@ def literal_address(domain: str) -> str:
     if not is_address(address):
         raise NoSuchDomain(f"{domain} is not an address")
     return address
-
-
-def is_address(text: str) -> bool:
-    """Tell whether ``text`` is an IPv4 or IPv6 address."""
-    return isIPAddress(text) or isIPv6Address(text)
 
 
 def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str, list[Recipient]]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from mta.mail.address import split
+from mta.tls.certificates import CertificateFiles
 
 MxTls: TypeAlias = Literal["dane", "dane-only", "may", "none", "encrypt", "verify"]
 SmarthostTls: TypeAlias = Literal["implicit", "starttls", "none"]
@@ -31,13 +32,17 @@ class Mx:
 
 @dataclass(frozen=True, slots=True)
 class Smarthost:
-    """To one host that takes everything.  Its certificate must verify, unless tls is "none"."""
+    """To one host that takes everything.  Its certificate must verify, unless tls is "none".
+
+    ``identity`` is the certificate that we show there, if it asks for one.
+    """
 
     host: str
     port: int
     tls: SmarthostTls = "implicit"
     login: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    identity: CertificateFiles | None = None
 
     def __post_init__(self) -> None:
         """Refuse to send a password in the clear (RFC 4954 §9)."""

@@ -18,7 +18,7 @@ from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.screen import Ends, Screen, hello
 from mta.inbound.settings import ListenerSettings
-from mta.inbound.stranger import stranger
+from mta.inbound.stranger import Stranger, stranger_of
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
@@ -76,7 +76,7 @@ class Dialogue:
         self._client = client
         self._introduce = introduce
         self._trusted = client.trusted(listener)
-        self._stranger = stranger(reception, listener, client.host, trusted=self._trusted)
+        self._stranger = stranger_of(reception, listener, client.host, trusted=self._trusted)
         self._core = core
         self._transaction: Transaction | None = None
         self._screen = (
@@ -86,7 +86,7 @@ class Dialogue:
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
-            Rcpt: self._rcpt,
+            Rcpt: self._recipient,
             Data: self._data,
             Content: self._content,
             EndOfChunk: self._end_of_chunk,
@@ -163,15 +163,15 @@ class Dialogue:
         )
         if isinstance(asked, Reply):
             return self._refuse("MAIL", asked, "cannot be granted", mail.sender)
-        rulings = Rulings()
-        ruling = self._passage.mail(mail.sender)
+        rulings, sender = Rulings(), mail.sender
+        ruling = self._passage.mail(sender)
         if (refused := rulings.obey(ruling)) is not None:
             return self._refuse("MAIL", *refused, mail.sender)
         if ruling is not None and ruling.rewrite:
             mail = replace(mail, sender=ruling.rewrite)
         origin, verification = self.origin(utf8=mail.utf8), None
         if self._stranger is not None and not self.login:
-            verification = self._stranger.message(origin, mail.sender, rulings)
+            verification = self._stranger.message(origin, sender, rulings)
         submission = self._listener.submission or bool(self.login)
         self._transaction = transaction = Transaction(
             self._reception,
@@ -204,6 +204,21 @@ class Dialogue:
         assert transaction is not None
         return self._refuse("MAIL", *refused, transaction.sender)
 
+    def _recipient(self, rcpt: Rcpt) -> Reply | Later:
+        stranger = self._stranger
+        if stranger is None or self.login or not stranger.listed(rcpt.recipient):
+            return self._rcpt(rcpt)
+        return self._unless_listed(stranger, rcpt)
+
+    async def _unless_listed(self, stranger: Stranger, rcpt: Rcpt) -> Said:
+        """Take a stranger's recipient when lists of clients have had their say."""
+        transaction = self._transaction
+        assert transaction is not None
+        if (refused := await stranger.judge(transaction.rulings)) is not None:
+            return self._refuse("RCPT", *refused, transaction.sender, rcpt.recipient)
+        answer = self._rcpt(rcpt)
+        return answer if isinstance(answer, Reply) else await answer
+
     def _rcpt(self, rcpt: Rcpt) -> Reply | Later:
         transaction = self._transaction
         assert transaction is not None
@@ -218,10 +233,9 @@ class Dialogue:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
-        listed = self._stranger is not None and not self.login and self._stranger.listed(address)
-        if ruling is None and not listed and transaction.filtering is None:
+        if ruling is None and transaction.filtering is None:
             return self._add(transaction, address, rcpt)
-        return self._ruled(transaction, address, rcpt, ruling, listed=listed)
+        return self._ruled(transaction, address, rcpt, ruling)
 
     async def _ruled(
         self,
@@ -229,17 +243,11 @@ class Dialogue:
         address: str,
         rcpt: Rcpt,
         ruling: Ruling | Awaitable[Ruling],
-        *,
-        listed: bool,
     ) -> Reply:
-        """Go on with RCPT when the policy, lists of clients and filters have had their say."""
+        """Go on with RCPT when the policy has had its say, and then the filters."""
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
-        if listed:
-            assert self._stranger is not None
-            if (refused := await self._stranger.judge(transaction.rulings)) is not None:
-                return self._refuse("RCPT", *refused, transaction.sender, address)
         filtering = transaction.filtering
         if filtering is not None and not transaction.full:
             refused = await filtering.recipient(address, rcpt)
@@ -303,7 +311,7 @@ class Dialogue:
         if refusal is None:
             self._passage.end()
             self._client, self._trusted = client, client.trusted(self._listener)
-            self._stranger = stranger(
+            self._stranger = stranger_of(
                 self._reception, self._listener, client.host, trusted=self._trusted
             )
             self.arrive()

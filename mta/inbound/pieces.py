@@ -32,6 +32,11 @@ class Pieces:
         self.held += octets
         self._reception.held += octets
 
+    def joined(self) -> bytes:
+        """Return all of them as one, which they are from now on."""
+        self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0]
+
     def take(self) -> list[bytes]:
         """Return all of them; they are counted until ``release``."""
         pieces, self._pieces = self._pieces, []

@@ -23,6 +23,7 @@ from mta.inbound import leftovers
 from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.head import Head
+from mta.inbound.line_length import LINE_TOO_LONG, Lines
 from mta.inbound.pieces import Pieces
 from mta.inbound.reception import Reception
 from mta.inbound.requests import expires_ms
@@ -30,7 +31,7 @@ from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
 from mta.inbound.verification import Unwelcome, Verification
 from mta.mail.address import domain_of
-from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
+from mta.mail.envelope import NOTHING, Asked, Envelope, Origin, Recipient
 from mta.mail.events import Accepted, Finished, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
 from mta.policy.decision import Decision
@@ -38,7 +39,7 @@ from mta.smtp.commands import Mail
 from mta.smtp.events import EndOfChunk, EndOfData
 from mta.smtp.replies import Reply, reply
 from mta.spool import intake
-from mta.spool.body import StoredBody
+from mta.spool.body import body_of
 from mta.spool.errors import SpoolFull, SpoolUnavailable
 
 _CHUNK = intake.CHUNK_SIZE - 4 * 1024  # our own lines come on top of the first
@@ -91,7 +92,7 @@ class Transaction:
         self._created_ms = reception.now_ms()
         self.id = new_queue_id(self._created_ms)
         self._head = Head(
-            settings, passage, rulings, origin, self.id, self._created_ms,
+            settings, passage, rulings, origin, mail.sender, self.id, self._created_ms,
             submission=submission, highest=highest, verification=verification,
         )  # fmt: skip
         self._pieces = Pieces(reception)
@@ -103,6 +104,8 @@ class Transaction:
         self._verification = verification
         # What makes fields that go on top when all has arrived: never both.
         self._topping = verification or self._begin_signature(submission=submission)
+        lines = submission and settings.submission.refuse_long_lines and not mail.binary
+        self._lines = Lines() if lines else None
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
@@ -129,10 +132,16 @@ class Transaction:
             return None
         short = self._reception.held > self._settings.limits.memory
         full = self._pieces.held + len(data) > (_EARLY_CHUNK if short else _CHUNK)
-        if full and self._pieces:
+        if full and self._pieces and not self._head_awaited():
             return self._store_then_keep(data)
-        self._pieces.keep(data)
+        self._keep(data)
         return None
+
+    def _head_awaited(self) -> bool:
+        """Tell whether the header is still arriving: it is seen to as a whole."""
+        if self._size:
+            return False
+        return self._head.awaited(self._pieces.joined())
 
     async def end_chunk(self, end: EndOfChunk) -> Reply | None:
         """A chunk is complete (RFC 3030 §2); a refusal is the end of the whole message."""
@@ -149,7 +158,7 @@ class Transaction:
     async def finish(self, end: EndOfData) -> Reply:
         """The message is complete: accept it or not."""
         if end.refusal is None and self._failure is None:
-            self._pieces.keep(end.data)
+            self._keep(end.data)
             self._complete = True
             chunk = self._chunk(last=True)
             self._failure = self._failure or await self._judge()
@@ -177,6 +186,11 @@ class Transaction:
             self._touched = False
             await leftovers.remove(self._reception, self.id)
 
+    def _keep(self, data: bytes) -> None:
+        if self._lines is not None and self._lines.too_long(data):
+            self._failure, self._reason = LINE_TOO_LONG, "line length"
+        self._pieces.keep(data)
+
     async def _store_then_keep(self, data: bytes) -> None:
         chunk = self._chunk()
         if self.filtering is not None and self._failure is None:
@@ -191,7 +205,7 @@ class Transaction:
                 self._pieces.hold(self.filtering.held)
             elif self._topping is not None:
                 self._pieces.hold(len(self._topping.head))
-            self._pieces.keep(data)
+            self._keep(data)
 
     async def _store(self, chunk: bytes) -> None:
         held_back = self._topping is not None and self._topping.head
@@ -292,9 +306,8 @@ class Transaction:
 
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
-        whole = self._stored == 0
         handover, count = self._reception.handover, len(self._recipients) - len(self._removed)
-        octets = len(last) if whole else 0
+        octets = 0 if self._stored else len(last)
         release_ms, held = self._asked.release_ms, self.rulings.held
         at_once = release_ms is None and not held and count > 0
         reservation = handover.reserve(count, octets, self._origin.owner) if at_once else None
@@ -303,11 +316,10 @@ class Transaction:
             Recipient(number, address, domain, attempts, False, notify, orcpt)
             for number, (address, (domain, notify, orcpt)) in enumerate(self._recipients.items())
         )
-        chunks = intake.divided(last)
         item = intake.Intake(
             envelope=(envelope := self._envelope(eight_bit)),
             recipients=recipients,
-            chunks=chunks,
+            chunks=intake.divided(last),
             stored=self._stored,
             head=self._top,
             held=held,
@@ -335,7 +347,7 @@ class Transaction:
         elif held:
             self._reception.emit(Ruled(self.id, "hold", held))
         elif at_once:
-            body = self._body(chunks, whole=whole)
+            body = body_of(item, self._reception.database)
             handover.accepted(envelope, item.remaining, body, reservation)
         return None
 
@@ -354,15 +366,6 @@ class Transaction:
             message_id=self._head.message_id,
             origin=self._origin,
             asked=self._asked,
-        )
-
-    def _body(self, chunks: tuple[bytes, ...], *, whole: bool) -> Body:
-        if whole:
-            return MemoryBody(chunks)
-        return StoredBody(
-            self._reception.database,  # type: ignore[arg-type]
-            self.id,
-            bool(self._top) + self._stored + len(chunks),
         )
 
     def _not_accepted(self, error: BaseException) -> Reply:

@@ -102,11 +102,11 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """The policy, or a filter, has done something to a message that was accepted."""
+    """Something was done to a message that was accepted: by the policy, or by a filter."""
 
     id: str
-    verb: str  # "hold", "rewrite"; of a filter "examined", "not examined", "discard"
-    text: str  # the rule, and what it found
+    verb: str  # "hold", "rewrite", "header"; of a filter "examined", "not examined", "discard"
+    text: str  # the rule, and what it found; what was done
     who: str = "policy"  # or "milter" and the filter's name
 
 

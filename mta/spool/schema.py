@@ -264,6 +264,16 @@ nodes = Table(
     _text("about"),  # JSON object: version, process id, host, ...
 )
 
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _text("text"),
+    _ms("since_ms"),
+    sqlite_with_rowid=False,
+)
+
 wakeups = Table(
     "wakeups",
     metadata,
@@ -347,5 +357,5 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0009"
+REVISION = "0010"
 """The revision of the migrations that leads to these tables."""
