@@ -191,7 +191,11 @@ class Story:
         return f"{self._at(due)} ({self._ahead(due)})"
 
     def _prospect(self, one: TracedRecipient) -> str:
-        """What comes next for one recipient, or since when nothing does."""
+        """What comes next for one recipient, by which route, or since when nothing does."""
+        route = f", by route {v(one.recipient.route)}" if one.recipient.route else ""
+        return self._comes_next(one) + route
+
+    def _comes_next(self, one: TracedRecipient) -> str:
         attempts = f"{one.recipient.attempts} attempt{'' if one.recipient.attempts == 1 else 's'}"
         if one.state is State.QUEUED and one.node:
             return f"attempt {one.recipient.attempts} is under way at {v(one.node)}"

@@ -260,6 +260,8 @@ def queue_settings(settings: Settings) -> QueueSettings:
         lease_s=_s(queue.lease),
         retention_s=_s(settings.spool.retention),
         transcript_retention_s=_s(settings.spool.transcript_retention),
+        returned_retention_s=_s(settings.spool.returned_retention),
+        returned_octets=settings.spool.returned_size,
         orphan_age_s=_s(settings.spool.orphan_age),
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),

@@ -19,7 +19,7 @@ from mta.delivery.connection import Connection
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
-from mta.delivery.routes import Discard, Maildir, Mx, Refuse, Route, Smarthost
+from mta.delivery.routes import Discard, Maildir, Missing, Mx, Refuse, Route, Smarthost
 from mta.delivery.securing import (
     DaneFacts,
     Securing,
@@ -89,9 +89,12 @@ class Delivery:
         self._settings = settings
         self._opening.tls = tls
 
-    def destination(self, sender: str, domain: str) -> str:
-        """Return the key under which mail from ``sender`` to ``domain`` is gathered."""
-        return self._settings.routes.destination(sender, domain)
+    def destination(self, sender: str, domain: str, chosen: str = "") -> str:
+        """Return the key under which mail from ``sender`` to ``domain`` is gathered.
+
+        ``chosen``: the route that an operator wants for it.
+        """
+        return self._settings.routes.destination(sender, domain, chosen)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once."""
@@ -110,6 +113,8 @@ class Delivery:
                     outcomes += _discarded(route, recipients)
                 case Refuse():
                     outcomes += _refused(route.target, recipients)
+                case Missing():
+                    outcomes += _missing(route, recipients)
                 case Maildir():
                     there = (route.target, settings.host_name)
                     outcomes += await self._mailboxes.deliver(job, recipients, *there)
@@ -333,7 +338,7 @@ def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str
     """Gather the recipients by where the routes say *now* that they go: as a rule, one group."""
     groups: dict[tuple[str, str], tuple[Route, str, list[Recipient]]] = {}
     for recipient in job.recipients:
-        route = settings.routes.choose(job.envelope.sender, recipient.domain)
+        route = settings.routes.choose(job.envelope.sender, recipient.domain, recipient.route)
         domain = recipient.domain if isinstance(route.target, Mx) else ""
         group = groups.setdefault((route.name, domain), (route, domain, []))
         group[2].append(recipient)
@@ -344,6 +349,14 @@ def _discarded(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
     text = f"discarded by route {route.name}"
     return [
         Outcome(recipient.number, Verdict.DELIVERED, 0, "2.0.0", text, "route")
+        for recipient in recipients
+    ]
+
+
+def _missing(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
+    text = f"route {route.name}, which an operator chose, is not in the configuration"
+    return [
+        Outcome(recipient.number, Verdict.DEFERRED, 0, "4.3.5", text, "route")
         for recipient in recipients
     ]
 

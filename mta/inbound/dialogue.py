@@ -147,6 +147,9 @@ class Dialogue:
     async def abandon(self) -> None:
         """The client has gone: what has not been accepted is forgotten."""
         self._passage.end()
+        await self._break_off()
+
+    async def _break_off(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
             await transaction.abandon()
@@ -286,7 +289,7 @@ class Dialogue:
         return reply(250, "2.0.0", f"Ok: {end.octets} octets so far")
 
     async def _forget(self, forget: Forget) -> Reply:
-        await self.abandon()
+        await self._break_off()
         return forget.reply
 
     async def _end_of_data(self, end: EndOfData) -> Reply:

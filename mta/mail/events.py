@@ -111,6 +111,18 @@ class Ruled:
 
 
 @dataclass(frozen=True, slots=True)
+class Operated:
+    """An operator has changed the queue; several messages may have been meant at once."""
+
+    verb: str  # "hold", "release", "retry", "remove", "bounce", "resurrect", "reroute"
+    who: str
+    recipients: int
+    messages: int
+    id: str  # of the first message
+    text: str = ""  # what was said with it
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """Something that an operator should look at now."""
 
@@ -139,6 +151,7 @@ Event: TypeAlias = (
     | AuthenticationFailed
     | Disconnected
     | Ruled
+    | Operated
     | Alert
     | Note
 )

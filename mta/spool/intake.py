@@ -256,6 +256,7 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             recipient.notify,
             recipient.orcpt,
             urgency,
+            recipient.route,
         )
         for recipient in item.recipients
     ]

@@ -20,6 +20,7 @@ from mta.mail.events import (
     Finished,
     LeaseLost,
     Note,
+    Operated,
     Refused,
     Reported,
 )
@@ -111,6 +112,7 @@ def test_every_member_of_a_record_is_explained() -> None:
         Authenticated(origin, "PLAIN"),
         AuthenticationFailed(origin, "PLAIN", "x", "credentials"),
         Disconnected(origin, "quit", 1, 2, 3.0),
+        Operated("hold", "anna", 2, 1, "A", "text"),
         Note("info", "service", "started"),
     ]
     records = OPERATION[OPERATION.index("\nRecords\n") :]

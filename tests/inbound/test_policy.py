@@ -202,6 +202,16 @@ def test_concurrent_sessions(world):
     assert world.connect().read().startswith(b"220 ")
 
 
+def test_a_reset_is_no_end_of_a_session(world):
+    """Attack: a chunk and RSET again and again do not make room for more sessions."""
+    world.rule(limited(Measure.SESSIONS, 1, window=0))
+    one = world.connect()
+    one.say(b"EHLO me\r\n" + MAIL + TO + b"BDAT 1\r\nxRSET\r\n")
+    assert world.connect().read().startswith(b"421 4.7.0 ")
+    one.leave()
+    assert world.connect().read().startswith(b"220 ")
+
+
 def test_sessions_of_a_login(world):
     """A login has its sessions counted when it is known; the client is told not now."""
     world.rule(limited(Measure.SESSIONS, 1, Per.LOGIN, window=0))
