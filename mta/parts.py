@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from mta.auth.credentials import Accounts
 from mta.config import build as values
 from mta.config import build_tls
+from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
@@ -82,7 +83,7 @@ class Parts:
 
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
-        for listener in values.inbound_settings(self.settings).listeners:
+        for listener in values.listeners(self.settings):
             endpoint = serverFromString(self.reactor, _with_backlog(listener.endpoint))
             result: list[Any] = []
             endpoint.listen(self.inbound.factory(listener)).addBoth(result.append)
@@ -142,8 +143,9 @@ class Parts:
         Whatever can fail is done first: passwords, authorities, certificates and private keys
         are read and logs are opened, and only then does any part see anything new.
         """
-        inbound = values.inbound_settings(settings)
-        delivery = values.delivery_settings(settings)
+        ours = addresses_of(settings)
+        inbound = values.inbound_settings(settings, ours)
+        delivery = values.delivery_settings(settings, ours)
         queue = values.queue_settings(settings)
         policy = policy_of(settings)
         milters = milters_of(settings, self.reactor)
@@ -277,6 +279,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         certificates = ServerCertificates(
             pairs, clients=values.clients(settings), minimum=settings.tls.minimum
         )
+    ours = addresses_of(settings)
     resolver = Resolver(
         reactor,
         values.dns_servers(settings),
@@ -292,7 +295,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
     delivery = Delivery(
         reactor,
-        values.delivery_settings(settings),
+        values.delivery_settings(settings, ours),
         exchangers,
         build_tls.client_tls(settings),
         log,
@@ -315,7 +318,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     verifier = Verifier(reactor, resolver, verify_settings(settings))
     inbound = Inbound(
         reactor,
-        values.inbound_settings(settings),
+        values.inbound_settings(settings, ours),
         database=database,
         handover=scheduler,
         accounts=accounts,

@@ -10,11 +10,12 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 
-from mta.inbound import relaying, requests
+from mta.inbound import addressing, relaying, requests
 from mta.inbound.authentication import Authentication
 from mta.inbound.client import Client
 from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Ruling, Rulings
+from mta.inbound.origin import origin_of
 from mta.inbound.reception import Reception
 from mta.inbound.screen import Ends, Screen, hello
 from mta.inbound.settings import ListenerSettings
@@ -22,7 +23,6 @@ from mta.inbound.stranger import Stranger, stranger_of
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
-from mta.mail.headers import protocol_keyword
 from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.events import (
     Content,
@@ -37,6 +37,7 @@ from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
 from mta.smtp.xclient import XClient
+from mta.spool.intake import Remark
 from mta.tls.clients import ClientCertificate
 
 Said: TypeAlias = Reply | StoredKeys | None  # None: go on
@@ -122,22 +123,8 @@ class Dialogue:
 
     def origin(self, *, utf8: bool = False) -> Origin:
         """Return what is known of the client; ``utf8``: it sends a message with SMTPUTF8."""
-        core, client = self._core, self._client
-        return Origin(
-            listener=self._listener.name,
-            client_address=client.host,
-            client_name=core.client_name,
-            login=self.login,
-            protocol=protocol_keyword(
-                extended=core.extended,
-                secure=core.secure,
-                authenticated=bool(self.login),
-                utf8=utf8,
-            ),
-            tls=self.tls,
-            proxy=client.proxy,
-            host_name=client.host_name,
-        )
+        listener, client, login = self._listener.name, self._client, self.login
+        return origin_of(self._core, client, listener, login=login, tls=self.tls, utf8=utf8)
 
     def leave(self) -> None:
         """The client has gone: nobody waits for a filter any more."""
@@ -175,13 +162,14 @@ class Dialogue:
         origin, verification = self.origin(utf8=mail.utf8), None
         if self._stranger is not None and not self.login:
             verification = self._stranger.message(origin, sender, rulings)
-        submission = self._listener.submission or bool(self.login)
+        if self._settings.addresses is not None:
+            mail = self._canonical(mail, rulings)
         self._transaction = transaction = Transaction(
             self._reception,
             self._settings,
             origin,
             mail,
-            submission=submission,
+            submission=self._submission,
             passage=self._passage,
             rulings=rulings,
             asked=asked,
@@ -190,7 +178,7 @@ class Dialogue:
         )
         ok = requests.accepted(mail.wanted, asked, OK_MAIL)
         if self._screen is not None:
-            filtering = self._screen.begin(transaction, mail, origin, submission=submission)
+            filtering = self._screen.begin(transaction, mail, origin, submission=self._submission)
             if filtering is not None:
                 transaction.filtering = filtering
                 return self._screened(filtering, origin, ok)
@@ -198,14 +186,27 @@ class Dialogue:
 
     async def _screened(self, filtering: Filtering, origin: Origin, ok: Reply) -> Reply:
         """Go on with MAIL when the filters have had their say."""
-        shown, mechanism = self._authentication.certificate, self._authentication.mechanism
-        subject = "" if shown is None else shown.subject
-        refused = await filtering.begin(hello(origin, subject=subject, mechanism=mechanism))
-        if refused is None:
+        if (refused := await filtering.begin(hello(origin, self._authentication))) is None:
             return ok
         transaction, self._transaction = self._transaction, None
         assert transaction is not None
         return self._refuse("MAIL", *refused, transaction.sender)
+
+    @property
+    def _submission(self) -> bool:
+        """Whether what the client sends is new."""
+        return self._listener.submission or bool(self.login)
+
+    def _canonical(self, mail: Mail, rulings: Rulings) -> Mail:
+        """Look the sender up in the tables that rewrite."""
+        addresses, submission = self._settings.addresses, self._submission
+        assert addresses is not None
+        new, tables = addresses.rewritten(mail.sender, sender=True, submission=submission)
+        if not tables:
+            return mail
+        text = f"sender {mail.sender} -> {new} by {', '.join(tables)}"
+        rulings.remarks.append(Remark("rewrite", text, "addresses"))
+        return replace(mail, sender=new)
 
     def _recipient(self, rcpt: Rcpt) -> Reply | Later:
         stranger = self._stranger
@@ -232,6 +233,10 @@ class Dialogue:
         refusal = relaying.may_relay(
             self._listener, login=self.login, trusted=self._trusted, secure=self._core.secure
         )
+        if self._settings.addresses is not None:
+            led = self._led(transaction, address, rcpt, outside=refusal is not None)
+            if led is not None:
+                return led
         if refusal is not None and not postmaster:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
@@ -239,6 +244,45 @@ class Dialogue:
         if ruling is None and transaction.filtering is None:
             return self._add(transaction, address, rcpt)
         return self._ruled(transaction, address, rcpt, ruling)
+
+    def _led(
+        self, transaction: Transaction, address: str, rcpt: Rcpt, *, outside: bool
+    ) -> Reply | Later | None:
+        """Answer for an address of ours, or that a table has; None: it is none of these."""
+        addresses = self._settings.addresses
+        if addresses is None or (outside and not self._listener.incoming):
+            return None
+        client = addressing.Client(outside, self._submission, not transaction.sender)
+        found = addressing.aim(addresses, address, rcpt, client, self._reception.now_ms())
+        if isinstance(found, addressing.Refusal):
+            return self._refuse("RCPT", found.reply, found.reason, transaction.sender, address)
+        return None if found is None else self._aimed(transaction, address, rcpt, found)
+
+    async def _aimed(
+        self, transaction: Transaction, address: str, rcpt: Rcpt, aim: addressing.Aim
+    ) -> Reply:
+        """Go on with RCPT for what an address stands for, as far as the policy lets mail go."""
+        count = transaction.count
+        refused: tuple[Reply, str] | None = None
+        for one in aim.goals:
+            ruling = self._passage.recipient(one.address, count)
+            decision = await ruling if isinstance(ruling, Awaitable) else ruling
+            said = transaction.rulings.obey(decision)
+            if said is None:
+                count += 1
+            elif said[0].code < 500:
+                return self._refuse("RCPT", *said, transaction.sender, address)
+            else:
+                refused = said
+                aim = aim.without(one, said[1])
+        if refused is not None and not aim.goals:
+            return self._refuse("RCPT", *refused, transaction.sender, address)
+        if (no := await self._filtered(transaction, address, rcpt)) is not None:
+            return no
+        answer = transaction.add_aim(aim)
+        if not answer.positive:
+            return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
+        return answer
 
     async def _ruled(
         self,
@@ -251,12 +295,18 @@ class Dialogue:
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
-        filtering = transaction.filtering
-        if filtering is not None and not transaction.full:
-            refused = await filtering.recipient(address, rcpt)
-            if refused is not None:
-                return self._refuse("RCPT", *refused, transaction.sender, address)
+        if (no := await self._filtered(transaction, address, rcpt)) is not None:
+            return no
         return self._add(transaction, address, rcpt)
+
+    async def _filtered(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply | None:
+        """Ask the filters about a recipient as the client has named it."""
+        if transaction.filtering is None or transaction.full:
+            return None
+        refused = await transaction.filtering.recipient(address, rcpt)
+        if refused is None:
+            return None
+        return self._refuse("RCPT", *refused, transaction.sender, address)
 
     def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:
         answer = transaction.add(address, rcpt.notify, rcpt.orcpt)

@@ -5,18 +5,15 @@ left out, and the history of the message says so: it is no reason to refuse the 
 client that has done nothing wrong.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from mta.mail.address import domain_of
+from mta.inbound.addressees import Addressees
 from mta.mail.envelope import Asked
 from mta.milter.answers import AddRecipient, ChangeSender, DeleteRecipient
 from mta.milter.examination import EnvelopeChange
 from mta.smtp.commands import CommandError, parse_mail, parse_rcpt
 from mta.spool.intake import Remark
-
-Recipients = dict[str, tuple[str, str, str]]
-"""Address to domain, NOTIFY and ORCPT."""
 
 _DSN = frozenset({"DSN"})
 
@@ -24,27 +21,19 @@ _DSN = frozenset({"DSN"})
 class Changed:
     """The envelope, before and after."""
 
-    def __init__(
-        self, sender: str, asked: Asked, recipients: Recipients, utf8: bool, most: int
-    ) -> None:
-        """``utf8``: it may have such addresses; ``most``: so many recipients at most."""
+    def __init__(self, sender: str, asked: Asked, addressees: Addressees, *, utf8: bool) -> None:
+        """``addressees`` are changed in place; ``utf8``: it may have such addresses."""
         self.sender = sender
         self.asked = asked
-        self._recipients = recipients  # those that are taken away stay in it
-        self._removed: dict[str, str] = {}  # some of them, with the filter
+        self._addressees = addressees
         self._utf8 = utf8
-        self._most = most
         self._not_done: list[Remark] = []
-
-    @property
-    def removed(self) -> frozenset[int]:
-        """The numbers of the recipients that were taken away."""
-        return frozenset(number for number, _, _ in self._taken_away())
 
     def remarks(self) -> list[Remark]:
         """Return what the history of the message is to say."""
         discarded = [
-            Remark("discard", "", f"milter {who}", number) for number, _, who in self._taken_away()
+            Remark("discard", "", f"milter {who}", number)
+            for number, who in self._addressees.taken_away()
         ]
         return [*self._not_done, *discarded]
 
@@ -59,12 +48,7 @@ class Changed:
 
     def discard(self, who: str) -> None:
         """Nobody gets it."""
-        self._removed = dict.fromkeys(self._recipients, who)
-
-    def _taken_away(self) -> Iterator[tuple[int, str, str]]:
-        for number, address in enumerate(self._recipients):
-            if address in self._removed:
-                yield number, address, self._removed[address]
+        self._addressees.take_all_away(who)
 
     def _apply(self, who: str, change: EnvelopeChange) -> None:
         match change:
@@ -80,19 +64,14 @@ class Changed:
         rcpt = parse_rcpt(text, extended=True, utf8=self._utf8, offered=lambda: _DSN)
         if "@" not in rcpt.recipient:
             raise LookupError("a recipient needs a domain")
-        if rcpt.recipient not in self._recipients and len(self._recipients) >= self._most:
+        if self._addressees.restore(rcpt.recipient):
+            return
+        if not self._addressees.add(rcpt.recipient, rcpt.notify, rcpt.orcpt):
             raise LookupError("the message has too many recipients")
-        self._removed.pop(rcpt.recipient, None)
-        domain = domain_of(rcpt.recipient)
-        self._recipients.setdefault(rcpt.recipient, (domain, rcpt.notify, rcpt.orcpt))
 
     def _remove(self, address: str, who: str) -> None:
-        wanted = address.lower()
-        found = [one for one in self._recipients if one == address]
-        found = found or [one for one in self._recipients if one.lower() == wanted]
-        if not found:
+        if not self._addressees.take_away(address, who):
             raise LookupError("is no recipient")
-        self._removed.update(dict.fromkeys(found, who))
 
     def _change_sender(self, address: str, parameters: str) -> None:
         more = " SMTPUTF8" if self._utf8 and "SMTPUTF8" not in parameters.upper() else ""

@@ -10,7 +10,8 @@ they have left.
 
 from collections.abc import AsyncIterator
 
-from mta.inbound.envelope_changes import Changed, Recipients
+from mta.inbound.addressees import Addressees
+from mta.inbound.envelope_changes import Changed
 from mta.inbound.gate import Rulings
 from mta.inbound.new_body import NewBody
 from mta.inbound.reception import Reception
@@ -60,7 +61,6 @@ class Filtering:
         self._id = id
         self._mail = mail
         self._limit = limits.message_size
-        self._most = limits.recipients
         self._head = b""  # while the header is not complete
         self._separator = b""  # the empty line behind the header
         self._begun = False  # the header is complete
@@ -155,14 +155,14 @@ class Filtering:
         signature.see(b"", last=True)
 
     def changed(
-        self, sender: str, asked: Asked, recipients: Recipients, rulings: Rulings
+        self, sender: str, asked: Asked, addressees: Addressees, rulings: Rulings
     ) -> Changed:
         """Return the envelope as the filters want it, and note what they did."""
         findings = self.examination.findings
         rulings.remarks += [
             Remark(verb, text, f"milter {who}") for who, verb, text in findings.remarks
         ]
-        changed = Changed(sender, asked, recipients, self._mail.utf8, self._most)
+        changed = Changed(sender, asked, addressees, utf8=self._mail.utf8)
         changed.apply(findings.changes)
         if findings.discarded:
             changed.discard(findings.discarded)

@@ -7,6 +7,7 @@ them nothing.
 from collections.abc import Callable
 
 from mta import __version__
+from mta.inbound.authentication import Authentication
 from mta.inbound.filtering import Filtering
 from mta.inbound.reception import Reception
 from mta.inbound.transaction import Transaction
@@ -76,9 +77,8 @@ class Screen:
         )
 
 
-def hello(origin: Origin, *, subject: str, mechanism: str) -> Hello:
-    """Return what the client is at MAIL.
-
-    ``subject`` is that of its certificate, ``mechanism`` the one it has logged in by.
-    """
-    return Hello(origin.client_name, origin.tls, subject, origin.login, mechanism)
+def hello(origin: Origin, authentication: Authentication) -> Hello:
+    """Return what the client is at MAIL."""
+    shown = authentication.certificate
+    subject = "" if shown is None else shown.subject
+    return Hello(origin.client_name, origin.tls, subject, origin.login, authentication.mechanism)

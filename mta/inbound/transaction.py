@@ -20,6 +20,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from mta.inbound import leftovers
+from mta.inbound.addressees import Addressees
+from mta.inbound.addressing import Aim
 from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.head import Head
@@ -30,8 +32,7 @@ from mta.inbound.requests import expires_ms
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
 from mta.inbound.verification import Unwelcome, Verification
-from mta.mail.address import domain_of
-from mta.mail.envelope import NOTHING, Asked, Envelope, Origin, Recipient
+from mta.mail.envelope import NOTHING, Asked, Envelope, Origin
 from mta.mail.events import Accepted, Finished, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
 from mta.policy.decision import Decision
@@ -86,9 +87,7 @@ class Transaction:
         self._passage = passage
         self.rulings = rulings  # of the policy, so far
         self.sender = mail.sender
-        # address -> domain, NOTIFY, ORCPT; a second RCPT is the first
-        self._recipients: dict[str, tuple[str, str, str]] = {}
-        self._removed: frozenset[int] = frozenset()  # numbers of some of them, for a filter
+        self._addressees = Addressees(settings.limits.recipients)
         self._created_ms = reception.now_ms()
         self.id = new_queue_id(self._created_ms)
         self._head = Head(
@@ -112,18 +111,22 @@ class Transaction:
     @property
     def count(self) -> int:
         """How many recipients there are."""
-        return len(self._recipients)
+        return self._addressees.count
 
     @property
     def full(self) -> bool:
         """Whether there can be no more."""
-        return len(self._recipients) >= self._settings.limits.recipients
+        return self._addressees.full
 
     def add(self, address: str, notify: str = "", orcpt: str = "") -> Reply:
         """One more recipient."""
-        if self.full:
+        return OK_RCPT if self._addressees.add(address, notify, orcpt) else TOO_MANY_RECIPIENTS
+
+    def add_aim(self, aim: Aim) -> Reply:
+        """Add what a recipient in a domain of ours has come to."""
+        if not self._addressees.add_all(aim.recipients):
             return TOO_MANY_RECIPIENTS
-        self._recipients.setdefault(address, (domain_of(address), notify, orcpt))
+        self.rulings.remarks += aim.remarks
         return OK_RCPT
 
     def take(self, data: bytes) -> Coroutine[Deferred[Any], Any, None] | None:
@@ -263,8 +266,7 @@ class Transaction:
     def _headed(self, pieces: list[bytes]) -> list[bytes]:
         """Have the head of the message seen to."""
         head = self._head
-        only = next(iter(self._recipients)) if len(self._recipients) == 1 else ""
-        pieces = head.completed(pieces, only, complete=self._complete)
+        pieces = head.completed(pieces, self._addressees.only, complete=self._complete)
         if head.refusal is not None:
             self._failure, self._reason = head.refusal, head.reason
         if head.priority is not None:
@@ -273,7 +275,7 @@ class Transaction:
 
     async def _judge(self) -> Reply | None:
         """Ask the policy about the message as a whole."""
-        domains = [domain for domain, _, _ in self._recipients.values()]
+        domains = self._addressees.domains
         ruling = self._passage.message(self.sender, domains, len(domains), self._size)
         if not (ruling is None or isinstance(ruling, Decision)):
             try:
@@ -296,8 +298,8 @@ class Transaction:
             self._passage.not_accepted()
             self._failure, self._reason = filtering.refusal
             return last
-        changed = filtering.changed(self.sender, self._asked, self._recipients, self.rulings)
-        self.sender, self._asked, self._removed = changed.sender, changed.asked, changed.removed
+        changed = filtering.changed(self.sender, self._asked, self._addressees, self.rulings)
+        self.sender, self._asked = changed.sender, changed.asked
         self._head.reread(filtering.header)
         if filtering.eight_bit is not None:
             end.eight_bit = filtering.eight_bit
@@ -306,16 +308,13 @@ class Transaction:
 
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
-        handover, count = self._reception.handover, len(self._recipients) - len(self._removed)
+        handover, count = self._reception.handover, self._addressees.count
         octets = 0 if self._stored else len(last)
         release_ms, held = self._asked.release_ms, self.rulings.held
         at_once = release_ms is None and not held and count > 0
         reservation = handover.reserve(count, octets, self._origin.owner) if at_once else None
         attempts = 0 if reservation is None else 1
-        recipients = tuple(
-            Recipient(number, address, domain, attempts, False, notify, orcpt)
-            for number, (address, (domain, notify, orcpt)) in enumerate(self._recipients.items())
-        )
+        recipients = self._addressees.recipients(attempts)
         item = intake.Intake(
             envelope=(envelope := self._envelope(eight_bit)),
             recipients=recipients,
@@ -324,7 +323,7 @@ class Transaction:
             head=self._top,
             held=held,
             remarks=tuple(self.rulings.remarks),
-            removed=self._removed,
+            removed=self._addressees.removed,
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
                 release_ms or self._created_ms
@@ -393,6 +392,6 @@ class Transaction:
                 reply=f"{answer.code} {answer.enhanced} {answer.text}",
                 reason=self._reason or "content",
                 sender=self.sender,
-                recipient=next(iter(self._recipients), ""),
+                recipient=self._addressees.first,
             )
         )
