@@ -32,10 +32,12 @@ from mta.dns.validation import State, Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
+from mta.inbound.refusals import KEEP_MS, Refusals
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
+from mta.policy.limits import HOUR_MS
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms
 from mta.spool.database import Database
@@ -267,6 +269,15 @@ def _validation(
     return Validation(reactor, resolver, build_tls.probes(settings), every_s, tell)
 
 
+def _shared(gate: Gate) -> Callable[[str], None]:
+    """Return what adds one to a counter that all processes share."""
+
+    def add(name: str) -> None:
+        gate.shared.counts.add(name, HOUR_MS, 1, gate.now_ms(), KEEP_MS)
+
+    return add
+
+
 def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     """Build every part; opens no file but certificates and secrets, starts no thread."""
     log = MailLog(reactor)
@@ -323,7 +334,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         handover=scheduler,
         accounts=accounts,
         certificates=certificates,
-        emit=log,
+        emit=Refusals(log, _shared(gate)),
         signer=signer,
         gate=gate,
         lists=lists,
