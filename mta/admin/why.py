@@ -101,7 +101,11 @@ def _tell_all(traces: Sequence[Trace], around: Surroundings, what: str) -> None:
 
 def _groups(trace: Trace, around: Surroundings, only: str = "") -> list[Group]:
     """Gather recipients about whom the same is to be said, those that wait first."""
-    wanted = [one for one in trace.recipients if one.recipient.address.lower() == only.lower()]
+    wanted = [
+        one
+        for one in trace.recipients
+        if only.lower() in (one.recipient.address.lower(), one.recipient.given.lower())
+    ]
     groups: dict[tuple[Any, ...], Group] = {}
     for one in wanted or trace.recipients:
         found = reason(trace, one, around)

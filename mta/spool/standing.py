@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, text
 
 from mta.mail.queue_id import QueueId
 from mta.spool.filters import Filter, conditions
@@ -142,9 +142,11 @@ def _newest(condition: ColumnElement[bool] | Any) -> Select[Any]:
 
 
 def to_address(conn: Connection, address: str, limit: int) -> list[QueueId]:
-    """Return the newest messages to ``address``, newest first."""
+    """Return the newest messages to ``address``, newest first; it may be an alias."""
     columns = recipients.c
-    query = select(columns.message_id).where(func.lower(columns.address) == func.lower(address))
+    given = and_(text("given <> ''"), func.lower(columns.given) == func.lower(address))
+    meant = or_(func.lower(columns.address) == func.lower(address), given)
+    query = select(columns.message_id).where(meant)
     query = query.distinct().order_by(columns.message_id.desc()).limit(limit)
     return [QueueId(one) for one in conn.execute(query).scalars()]
 
