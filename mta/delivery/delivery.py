@@ -30,14 +30,7 @@ from mta.delivery.routes import (
     Route,
     Smarthost,
 )
-from mta.delivery.securing import (
-    DaneFacts,
-    Securing,
-    is_address,
-    local_of_route,
-    of_smarthost,
-    wishes_of,
-)
+from mta.delivery.securing import DaneFacts, Securing, is_address, secured_by
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.transcript import Recorder, told
@@ -184,16 +177,12 @@ class Delivery:
         assert isinstance(target, Mx | Smarthost)
         try:
             message = prepare(attempt, job.envelope, job.body)
-            securing = None
-            if isinstance(target, Mx):
-                local = local_of_route(route.name, target)
-                securing = Securing(settings.security, local, wishes_of(job.envelope), self._dane)
-            walk = _Walk(self, attempt, message, settings, securing, record)
+            secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
+            walk = _Walk(self, attempt, message, settings, secured, record)
             for host in (await self._hosts(target, domain))[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
-                where = Where(domain, host.name, host.signed, host.expanded)
-                await walk.visit(Site(host.name, target), where)
+                await walk.visit(Site(host.name, target), host, domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
@@ -234,10 +223,10 @@ class _Walk:
         attempt: Attempt,
         message: Message,
         settings: DeliverySettings,
-        securing: Securing | None,
+        secured: Requirement | Securing,
         record: Recorder | None,
     ) -> None:
-        """``securing`` says how private sessions must be; None: the smarthost's route does."""
+        """``secured`` is how private sessions must be, or says it of each host."""
         self.sessions = 0  # how many hosts have heard about the message
         self._record = record
         self._pool = delivery._pool
@@ -249,31 +238,29 @@ class _Walk:
         self._attempt = attempt
         self._message = message
         self._settings = settings
-        self._securing = securing
+        self._secured = secured
         self._requirement = ANYTHING
         self._those: list[Recipient] | None = None  # whom it is about now, if not about all
         self._not_asked: list[Recipient] = []  # there was no room for them on a connection
 
-    async def visit(self, site: Site, where: Where) -> None:
+    async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        required = await self._required(site, where)
-        if isinstance(required, Skip):
-            self._attempt.not_tried(site.host, required)
-            if self._record is not None:
-                self._record.fails(f"{site.host} is not dialled: {required.why}")
-            return
+        required = self._secured
+        if not isinstance(required, Requirement):
+            where = Where(domain, host.name, host.signed, host.expanded)
+            found = await required.requirement(where, site.port)
+            if isinstance(found, Skip):
+                self._attempt.not_tried(site.host, found)
+                if self._record is not None:
+                    self._record.fails(f"{site.host} is not dialled: {found.why}")
+                return
+            required = found
         self._requirement = required
         self._those, self._not_asked = None, []
         await self._connect(site)
         while self._not_asked and self._seconds() <= self._until:
             self._those, self._not_asked = self._not_asked, []
             await self._connect(site)
-
-    async def _required(self, site: Site, where: Where) -> Requirement | Skip:
-        if isinstance(site.target, Smarthost):
-            return of_smarthost(site.target)
-        assert self._securing is not None
-        return await self._securing.requirement(where, site.port)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
@@ -304,7 +291,8 @@ class _Walk:
             except Trouble as trouble:
                 if self._record is not None:
                     self._record.fails(f"no session: {trouble}")
-                tls = fallen_short(requirement, str(trouble) if trouble.result else "")
+                why = str(trouble) if trouble.result else ""
+                tls = trouble.tls or fallen_short(requirement, why)
                 peer = Peer(site.host, address, site.port, tls)
                 contact = Contact(peer, Timing(self._since(began)))
                 self._attempt.site_fails(trouble, contact)
