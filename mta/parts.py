@@ -64,6 +64,7 @@ class Parts:
     accounts: Accounts
     certificates: ServerCertificates | None
     delivery: Delivery
+    names: SiteFinder
     scheduler: Scheduler
     inbound: Inbound
     signer: Signer
@@ -141,6 +142,7 @@ class Parts:
         self.settings = settings
         self.inbound.use(inbound)
         self.delivery.use(delivery, tls)
+        self.names.use(delivery.shaping)
         self.scheduler.use(queue)
         self.signer.rules = rules
         self.gate.use(policy)
@@ -249,6 +251,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         reactor, values.delivery_settings(settings), exchangers, client_tls(settings), log
     )
     signer = Signer(reactor, values.signing_rules(settings))
+    names = SiteFinder(exchangers, reactor.seconds, delivery.shaping)
     scheduler = Scheduler(
         reactor,
         database,
@@ -258,7 +261,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         values.node_name(settings),
         log,
         signer=signer,
-        names=SiteFinder(exchangers, reactor.seconds),
+        names=names,
     )
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     inbound = Inbound(
@@ -273,6 +276,6 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         gate=gate,
     )
     return Parts(
-        reactor, settings, foreground, log, database, accounts, certificates, delivery,
+        reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from mta.config import ConfigError, Problem, Settings, build
+from mta.config.build_shaping import shaping
 from mta.dkim.store import KeyUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates, read_certificates
 from mta.tls.level import ClientTls
@@ -24,6 +25,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     problems: list[Problem] = []
     doubts: list[str] = []
     _try(problems, path, "", build.routes, settings)
+    _try(problems, path, "delivery.shaping_file", shaping, settings)
     _try(problems, path, "tls.trust", ClientTls, build.trust(settings))
     _try(problems, path, "dkim.directory", build.signing_rules, settings)
     if settings.tls.client_authorities is not None:

@@ -13,6 +13,7 @@ from typing import Literal
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
 from mta.config.build_mailboxes import mailboxes
+from mta.config.build_shaping import shaping
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -166,6 +167,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
     delivery = settings.delivery
     return DeliverySettings(
         host_name=settings.host_name,
+        shaping=shaping(settings),
         routes=routes(settings),
         timeouts=timeouts(settings),
         max_hosts=delivery.max_hosts,

@@ -47,6 +47,15 @@ _EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"name": "logins", "per": "login", "recipients_per_day": 5000, "action": "hold"},
         {"name": "clients", "per": "client", "connections_per_hour": 2000, "sessions": 50},
     ),
+    "shaping": (
+        {
+            "name": "partner",
+            "domains": ["example.net"],
+            "connections": 2,
+            "messages_per_minute": 30,
+        },
+        {"name": "big", "mx": [".mx.example.com"], "connections": 50, "idle": "30s"},
+    ),
     "hold": ({"name": "huge", "min_size": "25MiB", "recipient_domains": ["example.com"]},),
     "route": (
         {"name": "test-domains", "recipient_domains": ["*.test"], "discard": True},

@@ -15,6 +15,7 @@ from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
 from mta.config.sections import Certificate, Dns, Listener, Log, Spool, Tls
 from mta.config.sending_sections import Delivery, Queue, Reports, Retry
+from mta.config.shaping_sections import ShapingEntry
 from mta.config.values import FullName, NetworkValue
 
 DEFAULT_LISTENERS = (
@@ -44,6 +45,7 @@ class Settings(Section):
     certificate: tuple[Certificate, ...] = Field((), description=Certificate.__doc__)
     spool: Spool = table()
     route: tuple[Route, ...] = Field((), description=Route.__doc__)
+    shaping: tuple[ShapingEntry, ...] = Field((), description=ShapingEntry.__doc__)
     retry: Retry = table()
     queue: Queue = table()
     delivery: Delivery = table()
@@ -77,6 +79,7 @@ class Settings(Section):
         yield from _doubles("route", "name", [one.name for one in self.route])
         for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
             yield from _doubles(table_name, "name", [one.name for one in rules])
+        yield from _doubles("shaping", "name", [one.name for one in self.shaping])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
         yield from self._certificates()
         yield from self._listeners_of_rules()

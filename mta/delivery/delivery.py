@@ -24,6 +24,7 @@ from mta.delivery.routes import Discard, Maildir, Mx, Refuse, Route, Smarthost
 from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
+from mta.delivery.shaped import at_least, shape_of, with_shape
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
@@ -32,8 +33,10 @@ from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
 from mta.mail.security import ANYTHING, Requirement, Skip
+from mta.mail.shape import Shape
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
+from mta.shaping.rules import Shaping
 from mta.tls.level import ClientTls
 
 
@@ -71,6 +74,7 @@ class Delivery:
         self._settings = settings
         self._exchangers = exchangers
         self._emit = emit
+        self._shaped: dict[Shape, DeliverySettings] = {}
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
         self._mailboxes = Mailboxes(reactor)
@@ -78,7 +82,13 @@ class Delivery:
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
+        self._shaped = {}
         self._opening.tls = tls
+
+    @property
+    def shaping(self) -> Shaping:
+        """What is said about sites."""
+        return self._settings.shaping
 
     def destination(self, sender: str, domain: str) -> str:
         """Return the key under which mail from ``sender`` to ``domain`` is gathered."""
@@ -128,8 +138,11 @@ class Delivery:
             if isinstance(target, Mx):
                 local = local_of_route(route.name, target)
                 securing = Securing(settings.security, local, wishes_of(job.envelope))
-            walk = _Walk(self, attempt, message, settings, securing, record)
-            for host in (await self._hosts(target, domain))[: settings.max_hosts]:
+            hosts = await self._hosts(target, domain)
+            shape = shape_of(settings, hosts, domain, route)
+            settings = self._with_shape(settings, shape)
+            walk = _Walk(self, attempt, message, (settings, shape), securing, record)
+            for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
                 where = Where(domain, host.name, host.signed, host.expanded)
@@ -147,6 +160,17 @@ class Delivery:
             attempt.our_fault(error)
             if record is not None:
                 record.fails(f"a fault of ours: {type(error).__name__}: {error}")
+
+    def _with_shape(self, settings: DeliverySettings, shape: Shape) -> DeliverySettings:
+        """Return the settings of one attempt; made once for each shape."""
+        if not shape.names:
+            return settings
+        if settings is not self._settings:
+            return with_shape(settings, shape)
+        found = self._shaped.get(shape)
+        if found is None:
+            found = self._shaped[shape] = with_shape(settings, shape)
+        return found
 
     async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""
@@ -173,11 +197,12 @@ class _Walk:
         delivery: Delivery,
         attempt: Attempt,
         message: Message,
-        settings: DeliverySettings,
+        how: tuple[DeliverySettings, Shape],
         securing: Securing | None,
         record: Recorder | None,
     ) -> None:
         """``securing`` says how private sessions must be; None: the smarthost's route does."""
+        settings, self._shape = how
         self.sessions = 0  # how many hosts have heard about the message
         self._record = record
         self._pool = delivery._pool
@@ -213,7 +238,10 @@ class _Walk:
         if isinstance(site.target, Smarthost):
             return of_smarthost(site.target)
         assert self._securing is not None
-        return await self._securing.requirement(where)
+        required = await self._securing.requirement(where)
+        if not self._shape.tls_minimum or isinstance(required, Skip):
+            return required
+        return at_least(required, self._shape)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""

@@ -136,17 +136,21 @@ class Routes:
 
     def destination(self, sender: str, domain: str) -> str:
         """Return the key under which the queue gathers such mail: what one session can serve."""
-        route = self.choose(sender, domain)
-        match route.target:
-            case Mx():
-                return f"mx:{domain}"
-            case Lmtp(host, port):
-                return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
-            case Maildir():
-                return f"maildir:{route.name}"
-            case Smarthost():
-                return f"smarthost:{route.name}"
-            case Discard():
-                return f"discard:{route.name}"
-            case Refuse():
-                return f"refuse:{route.name}"
+        return destination_of(self.choose(sender, domain), domain)
+
+
+def destination_of(route: Route, domain: str) -> str:
+    """Return the key of the destination to which ``route`` leads mail for ``domain``."""
+    match route.target:
+        case Mx():
+            return f"mx:{domain}"
+        case Lmtp(host, port):
+            return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
+        case Maildir():
+            return f"maildir:{route.name}"
+        case Smarthost():
+            return f"smarthost:{route.name}"
+        case Discard():
+            return f"discard:{route.name}"
+        case Refuse():
+            return f"refuse:{route.name}"

@@ -262,6 +262,8 @@ nodes = Table(
     _ms("started_ms"),
     _ms("lease_until_ms"),
     _text("about"),  # JSON object: version, process id, host, ...
+    _text("sites", server_default="[]"),  # JSON: ``mta.spool.site_states``
+    _ms("sites_ms", nullable=True),  # when it was written
 )
 
 wakeups = Table(
