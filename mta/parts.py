@@ -16,13 +16,18 @@ from twisted.python.failure import Failure
 
 from mta.auth.credentials import Accounts
 from mta.config import build as values
+from mta.config import build_tls
+from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
 from mta.dkim.signer import Signer
+from mta.dns.dane import DaneLookup
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
+from mta.dns.validation import State, Validation
+from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
 from mta.log.mail_log import MailLog, Stamp
@@ -30,11 +35,12 @@ from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
 from mta.queue.scheduler import Scheduler
+from mta.spool import alarms
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
-from mta.tls.level import ClientTls
+from mta.verify.message import Verifier
 
 EX_UNAVAILABLE = 69  # sysexits.h
 EX_CANTCREAT = 73
@@ -69,6 +75,9 @@ class Parts:
     inbound: Inbound
     signer: Signer
     gate: Gate
+    lists: Lists
+    verifier: Verifier
+    validation: Validation | None
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -99,7 +108,17 @@ class Parts:
         self.gate.shared.start()
         self.accounts.start()
         self.signer.start()
+        if self.validation is not None:
+            self._old_alarms_end()
+            self.validation.start()
+        self.verifier.start()
+        self.lists.start()
         self.scheduler.start()
+
+    def _old_alarms_end(self) -> None:
+        """What this process's last run knew of the resolver is found out anew."""
+        ended = self.database.write(alarms.put, values.node_name(self.settings), "dns", "", 0)
+        ended.addErrback(lambda failure: self.log(Note("warning", "dns", str(failure.value))))
 
     def _open_log(self) -> None:
         self.log.use(*self._sinks(self.settings))
@@ -127,7 +146,7 @@ class Parts:
         delivery = values.delivery_settings(settings)
         queue = values.queue_settings(settings)
         policy = policy_of(settings)
-        tls = client_tls(settings)
+        tls = build_tls.client_tls(settings)
         rules = values.signing_rules(settings)
         tokens = values.tokens(settings, self.reactor)
         sinks = self._sinks(settings) if settings.log != self.settings.log else None
@@ -146,6 +165,8 @@ class Parts:
         self.scheduler.use(queue)
         self.signer.rules = rules
         self.gate.use(policy)
+        self.verifier.settings = verify_settings(settings)
+        self.lists.use(blocklists(settings), dnsbl_test_s(settings))
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
@@ -169,10 +190,14 @@ class Parts:
             await maybeDeferred(port.stopListening)
         await self.inbound.shutdown(SESSION_GRACE_S)
         await self.scheduler.stop(DELIVERY_GRACE_S)
+        if self.validation is not None:
+            self.validation.stop()
         await self.delivery.stop()
         await self.gate.shared.stop()
         self.accounts.stop()
         self.signer.stop()
+        self.lists.stop()
+        self.verifier.stop()
         await self.database.stop()
         self.log(Note("info", "service", "stopped"))
         self.log.close()
@@ -221,9 +246,22 @@ def _place(address: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def client_tls(settings: Settings) -> ClientTls:
-    """Build what outbound TLS is verified with; raises ``CertificateUnusable``."""
-    return ClientTls(values.trust(settings))
+def _validation(
+    reactor: Any, settings: Settings, resolver: Resolver, database: Database, log: MailLog
+) -> Validation | None:
+    """Return what tests the resolver, if that is said to validate."""
+    if not settings.dns.validating:
+        return None
+    node = values.node_name(settings)
+
+    def tell(state: State) -> None:
+        log(Note(state.level, "dns", state.alarm or "the resolver validates DNSSEC again"))
+        now_ms = round(reactor.seconds() * 1000)
+        said = database.write(alarms.put, node, "dns", state.alarm, now_ms)
+        said.addErrback(lambda failure: log(Note("warning", "dns", failure.getErrorMessage())))
+
+    every_s = settings.dns.test_every.total_seconds()
+    return Validation(reactor, resolver, build_tls.probes(settings), every_s, tell)
 
 
 def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
@@ -247,8 +285,17 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         cache_size=settings.dns.cache_size,
     )
     exchangers = MailExchangers(resolver, frozenset({settings.host_name}))
+    validation = _validation(reactor, settings, resolver, database, log)
+    dane = None
+    if validation is not None:
+        dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
     delivery = Delivery(
-        reactor, values.delivery_settings(settings), exchangers, client_tls(settings), log
+        reactor,
+        values.delivery_settings(settings),
+        exchangers,
+        build_tls.client_tls(settings),
+        log,
+        dane=dane,
     )
     signer = Signer(reactor, values.signing_rules(settings))
     names = SiteFinder(exchangers, reactor.seconds, delivery.shaping)
@@ -264,6 +311,8 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         names=names,
     )
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
+    lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
+    verifier = Verifier(reactor, resolver, verify_settings(settings))
     inbound = Inbound(
         reactor,
         values.inbound_settings(settings),
@@ -274,8 +323,10 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         emit=log,
         signer=signer,
         gate=gate,
+        lists=lists,
+        verifier=verifier,
     )
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
-        scheduler, inbound, signer, gate,
+        scheduler, inbound, signer, gate, lists, verifier, validation,
     )  # fmt: skip

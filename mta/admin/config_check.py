@@ -13,11 +13,11 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from mta.config import ConfigError, Problem, Settings, build
+from mta.config import ConfigError, Problem, Settings, build, build_tls
 from mta.config.build_shaping import shaping
+from mta.delivery.maildir import base_of
 from mta.dkim.store import KeyUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates, read_certificates
-from mta.tls.level import ClientTls
 
 
 def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str]]:
@@ -26,7 +26,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     doubts: list[str] = []
     _try(problems, path, "", build.routes, settings)
     _try(problems, path, "delivery.shaping_file", shaping, settings)
-    _try(problems, path, "tls.trust", ClientTls, build.trust(settings))
+    _try(problems, path, "tls", build_tls.client_tls, settings)
     _try(problems, path, "dkim.directory", build.signing_rules, settings)
     if settings.tls.client_authorities is not None:
         place = settings.tls.client_authorities
@@ -37,6 +37,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
         if served is not None:
             doubts += served.warnings
     problems += _nowhere(settings, path)
+    doubts += _mailboxes(settings)
     return problems, doubts
 
 
@@ -49,6 +50,17 @@ def _nowhere(settings: Settings, path: Path) -> Iterator[Problem]:
     for key, file in written.items():
         if isinstance(file, Path) and not file.parent.is_dir():
             yield Problem(path, key, f"there is no directory {file.parent}")
+
+
+def _mailboxes(settings: Settings) -> Iterator[str]:
+    """Yield what routes to mailboxes need and is not there: mail for them would wait."""
+    for route in settings.route:
+        if route.maildir is not None and not base_of(route.maildir.path).is_dir():
+            where = base_of(route.maildir.path)
+            yield f'route["{route.name}"].maildir.path: there is no directory {where}'
+        socket = route.lmtp.socket if route.lmtp is not None else None
+        if socket is not None and not socket.is_socket():
+            yield f'route["{route.name}"].lmtp.socket: there is no socket {socket}'
 
 
 def _try(

@@ -15,7 +15,7 @@ from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_commands import totals
 from mta.admin.render import Column, json_line, moment, say, span, table, visible
-from mta.spool import accounts, leases, listing
+from mta.spool import accounts, alarms, leases, listing
 from mta.spool.filters import Filter
 from mta.spool.leases import Node
 from mta.spool.schema import State
@@ -45,8 +45,11 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
         due = listing.count(conn, Filter(state=State.QUEUED, max_next_ms=0), now_ms)
         active = listing.in_hand(conn)
         everyone = accounts.everyone(conn)
+        raised = alarms.everybodys(conn)
     disabled = sum(one.disabled for one in everyone)
-    running = any(alive(node, now_ms) for node in nodes)
+    there = {node.name for node in nodes if alive(node, now_ms)}
+    raised = [one for one in raised if one.node in there]
+    running = bool(there)
     ended = Exit.DONE if running else Exit.UNAVAILABLE
     if as_json:
         summary = {k: v for k, v in records.summary(found).items() if k != "domains"}
@@ -61,6 +64,10 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
                     "active": active,
                     "due": due,
                 },
+                "alarms": [
+                    {"node": a.node, "name": a.name, "text": a.text, "since_ms": a.since_ms}
+                    for a in raised
+                ],
                 "accounts": {"enabled": len(everyone) - disabled, "disabled": disabled},
             }
         )
@@ -69,6 +76,9 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
         table(_COLUMNS, [_cells(node, invocation) for node in nodes])
     if not running:
         say("no service is running")
+    for alarm in raised:
+        since = moment(alarm.since_ms, invocation.zone)
+        say(f"alarm since {since}: {visible(alarm.node)}: {visible(alarm.text)}")
     say()
     say(f"{totals(found, now_ms)}; {active} active, {due} due")
     say(f"accounts: {len(everyone) - disabled} enabled, {disabled} disabled")

@@ -191,7 +191,11 @@ class Story:
         return f"{self._at(due)} ({self._ahead(due)})"
 
     def _prospect(self, one: TracedRecipient) -> str:
-        """What comes next for one recipient, or since when nothing does."""
+        """What comes next for one recipient, by which route, or since when nothing does."""
+        route = f", by route {v(one.recipient.route)}" if one.recipient.route else ""
+        return self._comes_next(one) + route
+
+    def _comes_next(self, one: TracedRecipient) -> str:
         attempts = f"{one.recipient.attempts} attempt{'' if one.recipient.attempts == 1 else 's'}"
         if one.state is State.QUEUED and one.node:
             return f"attempt {one.recipient.attempts} is under way at {v(one.node)}"
@@ -238,7 +242,7 @@ def _reply(outcome: Outcome) -> str:
 def _peer(peer: Peer) -> str:
     """Say who was talked to, and how privately."""
     where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "")
-    where += f":{peer.port}" if peer.port else ""
+    where += "" if peer.is_path else f":{peer.port}"
     tls = peer.tls
     if tls.level is TlsLevel.NONE:
         private = f"in the clear: {v(tls.why)}" if tls.why else "in the clear"
@@ -247,7 +251,7 @@ def _peer(peer: Peer) -> str:
         why = f", not verified: {v(tls.why)}" if tls.why else ""
         private = f"TLS {tls.level.value} ({how}){why}"
     use = f", transaction {peer.use} of the connection" if peer.use > 1 else ""
-    return f"{where}, {private}{use}"
+    return f"{where}{use}" if peer.is_path else f"{where}, {private}{use}"
 
 
 def _required(tls: Tls) -> Iterator[str]:

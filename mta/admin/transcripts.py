@@ -64,7 +64,7 @@ def _summary(trace: Trace, one: TracedAttempt) -> str:
     peer = outcome.peer
     use = f", transaction {peer.use} of the connection" if peer.use > 1 else ""
     return (
-        f"{outcome.verdict.value}, {peer.host}[{peer.address}]:{peer.port}{use}, {size} octets,"
+        f"{outcome.verdict.value}, {peer.where}{use}, {size} octets,"
         f" connect {seconds(outcome.timing.connect)}, transmit {seconds(outcome.timing.transmit)},"
         f" {outcome.reply} (no transcript is kept)"
     )

@@ -139,6 +139,8 @@ def _answer(
     tried = f", {attempts} attempt{'' if attempts == 1 else 's'}"
     yield f"  {names(trace, [one.recipient.number for one in those])}: {found.state}{tried}"
     yield f"    why:     {found.text}"
+    if first.recipient.route:
+        yield f"    route:   {visible(first.recipient.route)}, chosen by an operator"
     last = last_attempt(trace, first.recipient.number)
     if last is not None:
         cause = f"; {visible(last.cause)}" if last.cause else ""

@@ -14,6 +14,7 @@ from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, pa
 from mta.auth.tokens import TokenRules, Tokens
 from mta.config.build_mailboxes import mailboxes
 from mta.config.build_shaping import shaping
+from mta.config.build_tls import security
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
@@ -32,6 +33,7 @@ from mta.inbound.settings import (
     ListenerSettings,
     RequestSettings,
     SessionLimits,
+    SubmissionSettings,
     TlsMode,
 )
 from mta.queue.limits import Limits
@@ -52,6 +54,7 @@ def inbound_settings(settings: Settings) -> InboundSettings:
         listeners=listeners(settings),
         limits=session_limits(settings),
         requests=request_settings(settings),
+        submission=submission_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
         postmaster=settings.reports.postmaster,
     )
@@ -95,6 +98,7 @@ def session_limits(settings: Settings) -> SessionLimits:
     return SessionLimits(
         message_size=limits.message_size,
         recipients=limits.recipients,
+        header_size=limits.header_size,
         hops=limits.hops,
         connections=limits.connections,
         connections_per_client=limits.connections_per_client,
@@ -118,6 +122,16 @@ def request_settings(settings: Settings) -> RequestSettings:
         future_release_s=0 if hold is None else int(_s(hold)),
         deliver_by_s=None if by is None else int(_s(by)),
         priority=requests.highest_priority if requests.mt_priority else None,
+    )
+
+
+def submission_settings(settings: Settings) -> SubmissionSettings:
+    """Return what becomes of new mail that is not as it should be."""
+    submission = settings.submission
+    return SubmissionSettings(
+        add_author=submission.missing_from == "add",
+        refuse_repeated=submission.repeated_fields == "refuse",
+        refuse_long_lines=submission.long_lines == "refuse",
     )
 
 
@@ -153,11 +167,6 @@ def tokens(settings: Settings, reactor: Clock) -> Tokens | None:
     return Tokens(rules, KeySet(fetch, reactor.seconds, refresh_s=_s(oauth.refresh)))
 
 
-def trust(settings: Settings) -> Literal["system"] | Path:
-    """Return the authorities that other hosts are verified with."""
-    return _authorities(settings.tls.trust)
-
-
 def _authorities(configured: str | Path) -> Literal["system"] | Path:
     return configured if isinstance(configured, Path) else "system"
 
@@ -177,6 +186,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         idle_connections=delivery.idle_connections,
         messages_per_connection=delivery.messages_per_connection,
         recipients_per_transaction=delivery.recipients_per_transaction,
+        security=security(settings),
         transcripts=settings.spool.transcripts,
     )
 
@@ -216,7 +226,10 @@ def _target(route: RouteSection) -> Target:
 
 def _smarthost(one: SmarthostTarget) -> Smarthost:
     password = one.password.reveal() if one.password is not None else ""
-    return Smarthost(one.host, one.effective_port, one.tls, one.login, password)
+    identity = None
+    if one.client_certificate is not None and one.client_key is not None:
+        identity = CertificateFiles(one.client_certificate, one.client_key)
+    return Smarthost(one.host, one.effective_port, one.tls, one.login, password, identity)
 
 
 def timeouts(settings: Settings) -> Timeouts:
@@ -249,6 +262,8 @@ def queue_settings(settings: Settings) -> QueueSettings:
         lease_s=_s(queue.lease),
         retention_s=_s(settings.spool.retention),
         transcript_retention_s=_s(settings.spool.transcript_retention),
+        returned_retention_s=_s(settings.spool.returned_retention),
+        returned_octets=settings.spool.returned_size,
         orphan_age_s=_s(settings.spool.orphan_age),
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),

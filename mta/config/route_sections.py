@@ -12,7 +12,7 @@ from mta.config.fields import one_secret, set_one
 from mta.config.mailbox_sections import LmtpTarget, MaildirTarget
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
-from mta.config.values import DomainPattern, Host, Name, SecretCredential, SecretFile
+from mta.config.values import DomainPattern, FilePath, Host, Name, SecretCredential, SecretFile
 
 _PORTS = {"implicit": 465, "starttls": 587, "none": 25}
 
@@ -57,8 +57,23 @@ class SmarthostTarget(Section):
         None, description="Or: name of the file in $CREDENTIALS_DIRECTORY that has it."
     )
 
+    client_certificate: FilePath | None = Field(
+        None,
+        description="PEM file: the certificate that we show there, then its intermediates.",
+        examples=["/etc/mta/relay.pem"],
+    )
+    client_key: FilePath | None = Field(
+        None, description="PEM file: its private key.", examples=["/etc/mta/relay.key"]
+    )
+
     def conflicts(self) -> Iterator[Conflict]:
         """Yield credentials that are incomplete, double, or would go in the clear."""
+        if (self.client_certificate is None) != (self.client_key is None):
+            missing = "client_key" if self.client_key is None else "client_certificate"
+            given = "client_certificate" if self.client_key is None else "client_key"
+            yield Conflict((given,), f"needs {missing}", (missing,))
+        if self.client_certificate is not None and self.tls == "none":
+            yield Conflict(("client_certificate",), "needs TLS", ("tls",))
         yield from one_secret(self, "password")
         if self.login and self.password is None:
             yield Conflict(

@@ -57,6 +57,10 @@ _EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"name": "big", "mx": [".mx.example.com"], "connections": 50, "idle": "30s"},
     ),
     "hold": ({"name": "huge", "min_size": "25MiB", "recipient_domains": ["example.com"]},),
+    "dnsbl": (
+        {"zone": "zen.dnsbl.example", "codes": ["127.0.0.2-127.0.0.11"]},
+        {"zone": "strict.dnsbl.example", "action": "record"},
+    ),
     "route": (
         {"name": "test-domains", "recipient_domains": ["*.test"], "discard": True},
         {

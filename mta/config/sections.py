@@ -16,8 +16,8 @@ from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
 from mta.config.spool_url import Url, with_password
 from mta.config.units import parse_duration as _d
+from mta.config.units import parse_size as _s
 from mta.config.values import (
-    Authorities,
     DnsServer,
     Duration,
     Endpoint,
@@ -26,8 +26,10 @@ from mta.config.values import (
     Mechanism,
     Name,
     NetworkValue,
+    Probe,
     SecretCredential,
     SecretFile,
+    Size,
 )
 
 
@@ -53,7 +55,7 @@ class Spool(Section):
         examples=["database-password"],
     )
     retention: Duration = setting(
-        "How long finished mail can be traced.  Its content goes as soon as it is finished.",
+        "How long finished mail can be traced.  The content of what was delivered goes at once.",
         _d("7d"),
     )
     transcripts: Literal["failures", "all", "none"] = Field(
@@ -64,6 +66,14 @@ class Spool(Section):
     )
     transcript_retention: Duration = setting(
         "For how long that is kept, at most until the message is forgotten.", _d("3d")
+    )
+    returned_retention: Duration = setting(
+        "How long the content of bounced and expired mail is kept, so that it can be sent after all"
+        " (mta queue resurrect).  0s: about a minute.",
+        _d("3d"),
+    )
+    returned_size: Size = setting(
+        "How much of such content is kept at most; the oldest goes first.", _s("256MiB")
     )
     orphan_age: Duration = setting(
         "Content without a message, left over by a connection that died in the middle, is removed"
@@ -209,25 +219,23 @@ class Dns(Section):
         " loopback interface: only then is it believed when they say that an answer is authentic.",
     )
     cache_size: StrictInt = setting("How many answers are remembered.", 10_000, ge=0)
-
-
-class Tls(Section):
-    """TLS, in and out."""
-
-    trust: Authorities = Field(
-        "system",
-        description='Certificate authorities that other hosts are verified with: "system", or a'
-        " PEM file.",
+    test_signed: Probe = Field(
+        ".",
+        description="With validating: a name that is signed.  The servers are tested with it at"
+        " start and then every test_every: if they do not say that it is authentic, DANE is off and"
+        ' the log and "mta status" say so.  "." is the root zone.',
     )
-    minimum: Literal["TLSv1.2", "TLSv1.3"] = Field(
-        "TLSv1.2", description="The oldest version that listeners speak."
-    )
-    client_authorities: FilePath | None = Field(
+    test_unsigned: Probe | None = Field(
         None,
-        description="PEM file of the certificate authorities that issue clients' certificates."
-        "  Without it a client is known only by the fingerprint of its certificate.",
-        examples=["/etc/mta/clients.pem"],
+        description="A name that is there and not signed: not everything must be authentic.",
+        examples=["unsigned.example.org"],
     )
+    test_bogus: Probe | None = Field(
+        None,
+        description="A name whose signatures are wrong on purpose: no answer must come.",
+        examples=["bogus.example.org"],
+    )
+    test_every: Duration = setting("How often.", _d("10m"))
 
 
 class Log(Section):

@@ -8,14 +8,16 @@ from pydantic import Field, PrivateAttr
 
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
-from mta.config.limit_sections import Limits, Requests, Timeouts
+from mta.config.incoming_sections import Dnsbl, Incoming
+from mta.config.limit_sections import Limits, Requests, Submission, Timeouts
 from mta.config.oauth_section import Oauth
 from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
 from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
-from mta.config.sections import Certificate, Dns, Listener, Log, Spool, Tls
+from mta.config.sections import Certificate, Dns, Listener, Log, Spool
 from mta.config.sending_sections import Delivery, Queue, Reports, Retry
 from mta.config.shaping_sections import ShapingEntry
+from mta.config.tls_sections import Tls, TlsPolicy
 from mta.config.values import FullName, NetworkValue
 
 DEFAULT_LISTENERS = (
@@ -53,13 +55,17 @@ class Settings(Section):
     dkim: Dkim = table()
     dns: Dns = table()
     tls: Tls = table()
+    tls_policy: tuple[TlsPolicy, ...] = Field((), description=TlsPolicy.__doc__)
     oauth: Oauth = table()
     limits: Limits = table()
     requests: Requests = table()
+    submission: Submission = table()
     sender: tuple[Sender, ...] = Field((), description=Sender.__doc__)
     limit: tuple[Limit, ...] = Field((), description=Limit.__doc__)
     hold: tuple[Hold, ...] = Field((), description=Hold.__doc__)
     recipients: Recipients = table()
+    incoming: Incoming = table()
+    dnsbl: tuple[Dnsbl, ...] = Field((), description=Dnsbl.__doc__)
     guard: Guard = table()
     brake: Brake = table()
     timeouts: Timeouts = table()
@@ -77,10 +83,12 @@ class Settings(Section):
         yield from _doubles("listener", "name", [one.name for one in self.listener])
         yield from _doubles("listener", "endpoint", [one.endpoint for one in self.listener])
         yield from _doubles("route", "name", [one.name for one in self.route])
+        yield from _doubles("tls_policy", "name", [one.name for one in self.tls_policy])
         for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
             yield from _doubles(table_name, "name", [one.name for one in rules])
         yield from _doubles("shaping", "name", [one.name for one in self.shaping])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
+        yield from _doubles("dnsbl", "zone", [one.zone for one in self.dnsbl])
         yield from self._certificates()
         yield from self._listeners_of_rules()
         yield from self._nobody()

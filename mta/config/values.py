@@ -231,6 +231,27 @@ def providers_path(value: object, info: ValidationInfo) -> str | Path:
     return value if value in ("shipped", "none") else file_path(value, info)
 
 
+def trusted(value: object, info: ValidationInfo) -> str | Path:
+    """Return "system", "certifi", or the path of a file of certificates."""
+    return "certifi" if value == "certifi" else authorities(value, info)
+
+
+def fingerprint(value: object) -> str:
+    """Return a SHA-256 fingerprint as 64 hexadecimal digits; colons may divide them."""
+    text = _text(value, "5e:0f:...").replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError(
+            f'"{value}" must be a SHA-256 fingerprint: 64 hexadecimal digits, with colons or'
+            " without"
+        )
+    return text
+
+
+def probe(value: object) -> str:
+    """Return a name to test the resolver with; "." is the root."""
+    return "." if value == "." else domain(value)
+
+
 def file_or_url(value: object, info: ValidationInfo) -> str | Path:
     """Return an HTTPS URL, or the path of a file."""
     if isinstance(value, str) and "://" in value:
@@ -315,6 +336,9 @@ Endpoint = Annotated[
 FilePath = Annotated[Path, PlainValidator(file_path), _PLAIN_TEXT, _TEXT]
 LogTarget = Annotated[str | Path, PlainValidator(log_target), _PLAIN_TEXT, _TEXT]
 FileOrUrl = Annotated[str | Path, PlainValidator(file_or_url), _PLAIN_TEXT, _TEXT]
+Trusted = Annotated[str | Path, PlainValidator(trusted), _PLAIN_TEXT, _TEXT]
+Fingerprint = Annotated[str, BeforeValidator(fingerprint)]
+Probe = Annotated[str, BeforeValidator(probe)]
 MailboxPath = Annotated[str, BeforeValidator(mailbox_path)]
 SitePattern = Annotated[str, PlainValidator(site_pattern), _TEXT]
 ProvidersPath = Annotated[str | Path, PlainValidator(providers_path), _PLAIN_TEXT, _TEXT]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -20,11 +19,18 @@ from mta.delivery.connection import Connection
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
-from mta.delivery.routes import Discard, Maildir, Mx, Refuse, Route, Smarthost
-from mta.delivery.securing import Securing, local_of_route, of_smarthost, wishes_of
+from mta.delivery.routes import Discard, Maildir, Missing, Mx, Refuse, Route, Smarthost
+from mta.delivery.securing import (
+    DaneFacts,
+    Securing,
+    is_address,
+    local_of_route,
+    of_smarthost,
+    wishes_of,
+)
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
-from mta.delivery.shaped import at_least, shape_of, with_shape
+from mta.delivery.shaped import Shapes, at_least, shape_of
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
@@ -67,14 +73,17 @@ class Delivery:
         tls: ClientTls,
         emit: Emit,
         *,
+        dane: DaneFacts | None = None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
+        """``dane`` answers for DANE; None: nobody validates DNSSEC here."""
+        self._dane = dane
         self._now_ms = now_ms
         self._reactor = reactor
         self._settings = settings
         self._exchangers = exchangers
         self._emit = emit
-        self._shaped: dict[Shape, DeliverySettings] = {}
+        self._shapes = Shapes()
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
         self._mailboxes = Mailboxes(reactor)
@@ -82,7 +91,7 @@ class Delivery:
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
-        self._shaped = {}
+        self._shapes = Shapes()
         self._opening.tls = tls
 
     @property
@@ -90,9 +99,12 @@ class Delivery:
         """What is said about sites."""
         return self._settings.shaping
 
-    def destination(self, sender: str, domain: str) -> str:
-        """Return the key under which mail from ``sender`` to ``domain`` is gathered."""
-        return self._settings.routes.destination(sender, domain)
+    def destination(self, sender: str, domain: str, chosen: str = "") -> str:
+        """Return the key under which mail from ``sender`` to ``domain`` is gathered.
+
+        ``chosen``: the route that an operator wants for it.
+        """
+        return self._settings.routes.destination(sender, domain, chosen)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once."""
@@ -111,6 +123,8 @@ class Delivery:
                     outcomes += _discarded(route, recipients)
                 case Refuse():
                     outcomes += _refused(route.target, recipients)
+                case Missing():
+                    outcomes += _missing(route, recipients)
                 case Maildir():
                     there = (route.target, settings.host_name)
                     outcomes += await self._mailboxes.deliver(job, recipients, *there)
@@ -137,11 +151,11 @@ class Delivery:
             securing = None
             if isinstance(target, Mx):
                 local = local_of_route(route.name, target)
-                securing = Securing(settings.security, local, wishes_of(job.envelope))
+                securing = Securing(settings.security, local, wishes_of(job.envelope), self._dane)
             hosts = await self._hosts(target, domain)
             shape = shape_of(settings, hosts, domain, route)
-            settings = self._with_shape(settings, shape)
-            walk = _Walk(self, attempt, message, (settings, shape), securing, record)
+            shaped = (self._shapes.settings(settings, shape), shape)
+            walk = _Walk(self, attempt, message, shaped, securing, record)
             for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
@@ -160,17 +174,6 @@ class Delivery:
             attempt.our_fault(error)
             if record is not None:
                 record.fails(f"a fault of ours: {type(error).__name__}: {error}")
-
-    def _with_shape(self, settings: DeliverySettings, shape: Shape) -> DeliverySettings:
-        """Return the settings of one attempt; made once for each shape."""
-        if not shape.names:
-            return settings
-        if settings is not self._settings:
-            return with_shape(settings, shape)
-        found = self._shaped.get(shape)
-        if found is None:
-            found = self._shaped[shape] = with_shape(settings, shape)
-        return found
 
     async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""
@@ -238,10 +241,7 @@ class _Walk:
         if isinstance(site.target, Smarthost):
             return of_smarthost(site.target)
         assert self._securing is not None
-        required = await self._securing.requirement(where)
-        if not self._shape.tls_minimum or isinstance(required, Skip):
-            return required
-        return at_least(required, self._shape)
+        return at_least(await self._securing.requirement(where, site.port), self._shape)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
@@ -317,8 +317,9 @@ def _go_on(record: Recorder, connection: Connection, site: Site) -> None:
     connection.record = record
     if connection.secrets is not None:
         record.beware(connection.secrets)
+    where = site.socket or f"{site.host}[{connection.address}]:{site.port}"
     record.note(
-        f"connection to {site.host}[{connection.address}]:{site.port} used again,"
+        f"connection to {where} used again,"
         f" for the message after {connection.uses}; {told(connection.tls)}"
     )
 
@@ -347,16 +348,11 @@ def literal_address(domain: str) -> str:
     return address
 
 
-def is_address(text: str) -> bool:
-    """Tell whether ``text`` is an IPv4 or IPv6 address."""
-    return isIPAddress(text) or isIPv6Address(text)
-
-
 def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str, list[Recipient]]]:
     """Gather the recipients by where the routes say *now* that they go: as a rule, one group."""
     groups: dict[tuple[str, str], tuple[Route, str, list[Recipient]]] = {}
     for recipient in job.recipients:
-        route = settings.routes.choose(job.envelope.sender, recipient.domain)
+        route = settings.routes.choose(job.envelope.sender, recipient.domain, recipient.route)
         domain = recipient.domain if isinstance(route.target, Mx) else ""
         group = groups.setdefault((route.name, domain), (route, domain, []))
         group[2].append(recipient)
@@ -367,6 +363,14 @@ def _discarded(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
     text = f"discarded by route {route.name}"
     return [
         Outcome(recipient.number, Verdict.DELIVERED, 0, "2.0.0", text, "route")
+        for recipient in recipients
+    ]
+
+
+def _missing(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
+    text = f"route {route.name}, which an operator chose, is not in the configuration"
+    return [
+        Outcome(recipient.number, Verdict.DEFERRED, 0, "4.3.5", text, "route")
         for recipient in recipients
     ]
 

@@ -16,7 +16,7 @@ from errno import EACCES, EDQUOT, ENOSPC, EPERM
 from time import monotonic
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -40,9 +40,12 @@ class Mailboxes:
     def __init__(self, reactor: Any, run: Run | None = None) -> None:
         self._reactor = reactor
         self._pool: ThreadPool | None = None
+        self._stopped = False
         self._run = run or self._in_thread
 
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
+        if self._stopped:
+            return fail(RuntimeError("the service is stopping"))
         if self._pool is None:
             self._pool = ThreadPool(0, _THREADS, name="mta-maildir")
             self._pool.start()
@@ -50,6 +53,7 @@ class Mailboxes:
 
     def stop(self) -> None:
         """End the threads.  Blocks for what they are writing."""
+        self._stopped = True
         if self._pool is not None:
             self._pool.stop()
             self._pool = None

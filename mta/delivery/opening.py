@@ -194,7 +194,8 @@ class Opening:
     async def _shake_hands(self, connection: Connection, site: Site) -> None:
         host = site.host.strip("[]").removeprefix("ipv6:")
         requirement = connection.requirement
-        shown = await connection.start_tls(self.tls.creator(host, requirement))
+        identity = site.target.identity if isinstance(site.target, Smarthost) else None
+        shown = await connection.start_tls(self.tls.creator(host, requirement, identity))
         connection.tls, flaw = judge(requirement, shown)
         if connection.record is not None:
             connection.record.note(told(connection.tls))

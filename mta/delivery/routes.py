@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from mta.mail.address import split
+from mta.tls.certificates import CertificateFiles
 
 MxTls: TypeAlias = Literal["dane", "dane-only", "may", "none", "encrypt", "verify"]
 SmarthostTls: TypeAlias = Literal["implicit", "starttls", "none"]
@@ -31,13 +32,17 @@ class Mx:
 
 @dataclass(frozen=True, slots=True)
 class Smarthost:
-    """To one host that takes everything.  Its certificate must verify, unless tls is "none"."""
+    """To one host that takes everything.  Its certificate must verify, unless tls is "none".
+
+    ``identity`` is the certificate that we show there, if it asks for one.
+    """
 
     host: str
     port: int
     tls: SmarthostTls = "implicit"
     login: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    identity: CertificateFiles | None = None
 
     def __post_init__(self) -> None:
         """Refuse to send a password in the clear (RFC 4954 §9)."""
@@ -82,7 +87,12 @@ class Refuse:
     text: str = "Mail to this address is not accepted here"
 
 
-Target: TypeAlias = Mx | Smarthost | Maildir | Discard | Refuse
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Nowhere for now: an operator chose a route that the configuration does not have."""
+
+
+Target: TypeAlias = Mx | Smarthost | Maildir | Discard | Refuse | Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +135,20 @@ class Routes:
     def __init__(self, routes: tuple[Route, ...] = ()) -> None:
         self._routes = routes
 
-    def choose(self, sender: str, domain: str) -> Route:
-        """Return the route of mail from the address ``sender`` to ``domain``."""
+    def named(self, name: str) -> Route:
+        """Return the route with this name, or one that leads nowhere."""
+        for route in (*self._routes, DEFAULT_ROUTE):
+            if route.name == name:
+                return route
+        return Route(name, Missing())
+
+    def choose(self, sender: str, domain: str, chosen: str = "") -> Route:
+        """Return the route of mail from the address ``sender`` to ``domain``.
+
+        ``chosen`` is the name of the one that an operator wants instead.
+        """
+        if chosen:
+            return self.named(chosen)
         if self._routes:
             sender_domain = split(sender)[1].lower()
             for route in self._routes:
@@ -134,9 +156,9 @@ class Routes:
                     return route
         return DEFAULT_ROUTE
 
-    def destination(self, sender: str, domain: str) -> str:
+    def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which the queue gathers such mail: what one session can serve."""
-        return destination_of(self.choose(sender, domain), domain)
+        return destination_of(self.choose(sender, domain, chosen), domain)
 
 
 def destination_of(route: Route, domain: str) -> str:
@@ -146,11 +168,5 @@ def destination_of(route: Route, domain: str) -> str:
             return f"mx:{domain}"
         case Lmtp(host, port):
             return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
-        case Maildir():
-            return f"maildir:{route.name}"
-        case Smarthost():
-            return f"smarthost:{route.name}"
-        case Discard():
-            return f"discard:{route.name}"
-        case Refuse():
-            return f"refuse:{route.name}"
+        case target:
+            return f"{type(target).__name__.lower()}:{route.name}"

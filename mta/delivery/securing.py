@@ -4,11 +4,14 @@ Where nothing but a route has to say something, nothing is looked up and nothing
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from mta.delivery.routes import Lmtp, Mx, Smarthost
 from mta.mail.envelope import Envelope
-from mta.mail.security import Level, Requirement, Skip, Source
-from mta.security.decide import NO_WISHES, Wishes, decide
+from mta.mail.security import NOT_LOOKED_FOR, Dane, Level, Requirement, Skip, Source
+from mta.security.decide import NO_WISHES, UnsignedMx, Wishes, decide, looks_at_published
 from mta.security.facts import Where
 from mta.security.policies import Local, TlsPolicy, local_of
 
@@ -24,6 +27,18 @@ class SecuritySettings:
     """What we ask for, beside the routes."""
 
     policies: tuple[TlsPolicy, ...] = ()
+    unsigned_mx: UnsignedMx = "dane"
+
+
+class DaneFacts(Protocol):
+    """What is asked about DANE; ``mta.dns.dane.DaneLookup`` answers."""
+
+    @property
+    def off(self) -> str:
+        """Why nothing is known now; "" if it is."""
+
+    async def facts(self, host: str, port: int) -> Dane:
+        """Return DANE's facts about a host."""
 
 
 def wishes_of(envelope: Envelope) -> Wishes:
@@ -42,20 +57,39 @@ def local_of_route(name: str, target: Mx) -> Local:
 class Securing:
     """Says for one message on one route what each host has to come to."""
 
-    def __init__(self, settings: SecuritySettings, local: Local, wishes: Wishes) -> None:
+    def __init__(
+        self, settings: SecuritySettings, local: Local, wishes: Wishes, dane: DaneFacts | None
+    ) -> None:
+        """``local`` is what the route asks for; without ``dane`` nobody validates DNSSEC here."""
         self._settings = settings
         self._local = local
         self._wishes = wishes
+        self._dane = dane
 
-    async def requirement(self, where: Where) -> Requirement | Skip:
+    async def requirement(self, where: Where, port: int) -> Requirement | Skip:
         """Return what a session with a mail exchanger has to come to, or why there is none."""
-        local = local_of(self._settings.policies, where.domain, where.host, self._local)
-        return decide(where, local, self._wishes)
+        settings, wishes = self._settings, self._wishes
+        local = self._local
+        if settings.policies:
+            local = local_of(settings.policies, where.domain, where.host, local)
+        dane = NOT_LOOKED_FOR
+        if self._dane is not None and looks_at_published(local, wishes):
+            if self._dane.off:
+                where = replace(where, signed=None)
+            if not is_address(where.host.strip("[]").removeprefix("ipv6:")):
+                dane = await self._dane.facts(where.host, port)
+        return decide(where, local, wishes, dane, unsigned_mx=settings.unsigned_mx)
+
+
+def is_address(text: str) -> bool:
+    """Tell whether ``text`` is an IPv4 or IPv6 address."""
+    return isIPAddress(text) or isIPv6Address(text)
 
 
 def of_smarthost(target: Smarthost) -> Requirement:
     """Return what a session with a smarthost, or by LMTP, has to come to."""
     requirement = _SMARTHOST[target.tls]
     if isinstance(target, Lmtp):
-        return replace(requirement, why="the route to the mailboxes")
+        # A unix socket goes without saying
+        return replace(requirement, why="the route to the mailboxes" if target.port else "")
     return requirement

@@ -11,7 +11,7 @@ from dataclasses import replace
 from mta.delivery.routes import Route, destination_of
 from mta.delivery.settings import DeliverySettings
 from mta.dns.mx import MailHost
-from mta.mail.security import Level, Requirement, Source
+from mta.mail.security import Level, Requirement, Skip, Source
 from mta.mail.shape import ANY_SHAPE, Shape
 from mta.mail.site import alone, site_of
 
@@ -33,8 +33,24 @@ def shape_of(
     return settings.shaping.site(site, domain).shape
 
 
-def with_shape(settings: DeliverySettings, shape: Shape) -> DeliverySettings:
-    """Return ``settings`` with what ``shape`` says."""
+class Shapes:
+    """What shapes have made of settings, once for each."""
+
+    def __init__(self) -> None:
+        self._made: dict[Shape, tuple[DeliverySettings, DeliverySettings]] = {}
+
+    def settings(self, settings: DeliverySettings, shape: Shape) -> DeliverySettings:
+        """Return ``settings`` with what ``shape`` says."""
+        if not shape.names:
+            return settings
+        of, made = self._made.get(shape, (None, settings))
+        if of is not settings:
+            made = _with_shape(settings, shape)
+            self._made[shape] = (settings, made)
+        return made
+
+
+def _with_shape(settings: DeliverySettings, shape: Shape) -> DeliverySettings:
     said = {
         "messages_per_connection": shape.messages_per_connection,
         "recipients_per_transaction": shape.recipients_per_transaction,
@@ -44,14 +60,16 @@ def with_shape(settings: DeliverySettings, shape: Shape) -> DeliverySettings:
     return replace(settings, **changes)  # type: ignore[arg-type]  # each has its own type
 
 
-def at_least(required: Requirement, shape: Shape) -> Requirement:
+def at_least(required: Requirement | Skip, shape: Shape) -> Requirement | Skip:
     """Return ``required`` with TLS of the shape's version insisted on.
 
     A route that says "never TLS" means it, and so does a message that says TLS-Required: No.
     """
     minimum = shape.tls_minimum
+    if not minimum or isinstance(required, Skip):
+        return required
     exempt = required.level is Level.NONE or required.source is Source.MESSAGE
-    if not minimum or (exempt and required.level in (Level.NONE, Level.MAY)):
+    if exempt and required.level in (Level.NONE, Level.MAY):
         return required
     if required.level is Level.MAY:
         return replace(

@@ -21,14 +21,30 @@ def author_domain(value: bytes) -> str:
 
     In lower case, with A-labels, as the keys have it.
     """
+    bare = _without_asides(value)
+    return _domain(_ANGLE.search(bare) or _BARE.search(bare))
+
+
+def author_domains(value: bytes) -> tuple[str, ...]:
+    """Return the domain of each address in a From field's value, each once; "" for none."""
+    parts = _without_asides(value).split(b",")
+    found = [_domain(_ANGLE.search(part) or _BARE.search(part)) for part in parts if part.strip()]
+    return tuple(dict.fromkeys(found))
+
+
+def _without_asides(value: bytes) -> bytes:
+    """Return the value without quoted strings and comments."""
     if len(value) > _LONGEST:
-        return ""
+        return b""
     bare = _QUOTED.sub(b"", value)
     for _ in range(_DEEPEST):
         bare, found = _INNERMOST_COMMENT.subn(b"", bare)
         if not found:
             break
-    at = _ANGLE.search(bare) or _BARE.search(bare)
+    return bare
+
+
+def _domain(at: re.Match[bytes] | None) -> str:
     if at is None:
         return ""
     try:

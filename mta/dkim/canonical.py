@@ -5,8 +5,9 @@ replaced, there is no loop over lines.  Of a body nothing is kept but the hash, 
 one CR and a count of the empty lines that may turn out to be the last ones; a message
 of any size is hashed in the memory of one block.
 
-CR and LF that stand alone are octets like any other here.  Does not do: ``l=`` (a signature
-over a part of the body lets anybody append to it).
+CR and LF that stand alone are octets like any other here.  Does not do: the hash of a part of
+the body, ``l=`` (a signature over a part lets anybody append to it); ``octets`` tells a verifier
+whether such a signature covers all.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ class BodyHash:
         self._carry = b""  # what the next piece may change: a space, a CR
         self._ends = 0  # CRLFs held back: they may be empty lines at the end
         self._empty = True  # nothing but line ends so far
+        self.octets = 0  # that were hashed
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
@@ -47,6 +49,7 @@ class BodyHash:
             self._emit(self._carry)
         if not self._relaxed or not self._empty:
             self._hash.update(b"\r\n")  # §3.4.3, §3.4.4: one line end, whatever was there
+            self.octets += 2
         return self._hash.digest()
 
     def _take(self, text: bytes) -> None:
@@ -61,7 +64,9 @@ class BodyHash:
             some = min(self._ends, _BLANK_LINES)
             self._hash.update(b"\r\n" * some)
             self._ends -= some
+            self.octets += 2 * some
         self._hash.update(text)
+        self.octets += len(text)
         self._empty = False
 
 

@@ -85,6 +85,13 @@ class Resolver:
         shared = self._going.join((name, rdtype), lambda: self._find(name, rdtype))
         return shared.addCallback(_exists, name)
 
+    def lookup_anew(self, name: str, rdtype: str) -> Deferred[Answer]:
+        """Look up as ``lookup`` does, but nothing that was kept.  "." is the root."""
+        name = name.lower()
+        name = name if name == "." else name.removesuffix(".")
+        found = Deferred.fromCoroutine(self._find(name, rdtype.upper()))
+        return found.addCallback(_exists, name)
+
     async def _find(self, name: str, rdtype: str) -> Answer | Absent:
         """Follow aliases over several answers until there is something, or nothing."""
         asked, target, ttl, authenticated = {name}, name, None, True

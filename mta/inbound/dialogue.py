@@ -16,6 +16,7 @@ from mta.inbound.client import Client
 from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import ListenerSettings
+from mta.inbound.stranger import Stranger, stranger_of
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
@@ -72,13 +73,14 @@ class Dialogue:
         self._client = client
         self._introduce = introduce
         self._trusted = client.trusted(listener)
+        self._stranger = stranger_of(reception, listener, client.host, trusted=self._trusted)
         self._core = core
         self._transaction: Transaction | None = None
         self._passage = reception.gate.arrive(listener.name, client.host)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
-            Rcpt: self._rcpt,
+            Rcpt: self._recipient,
             Data: self._data,
             Content: self._content,
             EndOfChunk: self._end_of_chunk,
@@ -102,6 +104,11 @@ class Dialogue:
     def unwelcome(self) -> Ruling:
         """What the policy says of the connection as such."""
         return self._passage.refusal
+
+    def arrive(self) -> None:
+        """The client is about to be greeted."""
+        if self._stranger is not None:
+            self._stranger.arrive()
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
@@ -129,6 +136,9 @@ class Dialogue:
     async def abandon(self) -> None:
         """The client has gone: what has not been accepted is forgotten."""
         self._passage.end()
+        await self._break_off()
+
+    async def _break_off(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
             await transaction.abandon()
@@ -145,24 +155,43 @@ class Dialogue:
         )
         if isinstance(asked, Reply):
             return self._refuse("MAIL", asked, "cannot be granted", mail.sender)
-        rulings = Rulings()
-        ruling = self._passage.mail(mail.sender)
+        rulings, sender = Rulings(), mail.sender
+        ruling = self._passage.mail(sender)
         if (refused := rulings.obey(ruling)) is not None:
             return self._refuse("MAIL", *refused, mail.sender)
         if ruling is not None and ruling.rewrite:
             mail = replace(mail, sender=ruling.rewrite)
+        origin, verification = self.origin(utf8=mail.utf8), None
+        if self._stranger is not None and not self.login:
+            verification = self._stranger.message(origin, sender, rulings)
         self._transaction = Transaction(
             self._reception,
             self._settings,
-            self.origin(utf8=mail.utf8),
+            origin,
             mail,
             submission=self._listener.submission or bool(self.login),
             passage=self._passage,
             rulings=rulings,
             asked=asked,
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
+            verification=verification,
         )
         return requests.accepted(mail.wanted, asked, OK_MAIL)
+
+    def _recipient(self, rcpt: Rcpt) -> Reply | Later:
+        stranger = self._stranger
+        if stranger is None or self.login or not stranger.listed(rcpt.recipient):
+            return self._rcpt(rcpt)
+        return self._unless_listed(stranger, rcpt)
+
+    async def _unless_listed(self, stranger: Stranger, rcpt: Rcpt) -> Said:
+        """Take a stranger's recipient when lists of clients have had their say."""
+        transaction = self._transaction
+        assert transaction is not None
+        if (refused := await stranger.judge(transaction.rulings)) is not None:
+            return self._refuse("RCPT", *refused, transaction.sender, rcpt.recipient)
+        answer = self._rcpt(rcpt)
+        return answer if isinstance(answer, Reply) else await answer
 
     def _rcpt(self, rcpt: Rcpt) -> Reply | Later:
         transaction = self._transaction
@@ -219,7 +248,7 @@ class Dialogue:
         return reply(250, "2.0.0", f"Ok: {end.octets} octets so far")
 
     async def _forget(self, forget: Forget) -> Reply:
-        await self.abandon()
+        await self._break_off()
         return forget.reply
 
     async def _end_of_data(self, end: EndOfData) -> Reply:
@@ -244,6 +273,10 @@ class Dialogue:
         if refusal is None:
             self._passage.end()
             self._client, self._trusted = client, client.trusted(self._listener)
+            self._stranger = stranger_of(
+                self._reception, self._listener, client.host, trusted=self._trusted
+            )
+            self.arrive()
             self._passage = self._reception.gate.arrive(self._listener.name, client.host)
             ruling = self._authentication.begin_anew(self._passage, login)
             if ruling is not None:

@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from mta.dkim.signer import Signer
+from mta.dnsbl.lists import Lists
 from mta.inbound.behind_proxy import Door
 from mta.inbound.client import Client, client_of
 from mta.inbound.gate import Gate, Open
@@ -34,6 +35,7 @@ from mta.smtp.replies import Reply, reply
 from mta.smtp.requests import Offer
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
+from mta.verify.message import Verifier
 
 TOO_MANY = reply(421, "4.7.0", "Too many connections; try again later")
 TOO_MANY_OF_YOURS = reply(421, "4.7.0", "Too many connections from your address; try again later")
@@ -147,6 +149,8 @@ class Inbound:
         now_ms: Callable[[], int] = wall_ms,
         signer: Signer | None = None,
         gate: Gate | None = None,
+        lists: Lists | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
@@ -160,6 +164,8 @@ class Inbound:
             now_ms,
             signer,
             gate or Open(),
+            lists,
+            verifier,
         )
         self._factories: list[SessionFactory] = []
         self._doors: list[Door] = []

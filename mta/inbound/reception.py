@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from mta.dkim.signer import Signer
+from mta.dnsbl.lists import Lists
 from mta.inbound.gate import Gate, Open
 from mta.inbound.settings import InboundSettings
 from mta.mail.events import Emit
@@ -16,6 +17,7 @@ from mta.smtp.sasl import StoredKeys
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
 from mta.tls.clients import ClientCertificate
+from mta.verify.message import Verifier
 
 
 class Writes(Protocol):
@@ -71,5 +73,7 @@ class Reception:
     now_ms: Callable[[], int] = wall_ms  # for what is written down; waits go by ``clock``
     signer: Signer | None = None
     gate: Gate = field(default_factory=Open)  # the policy
+    lists: Lists | None = None  # that strangers are looked up in
+    verifier: Verifier | None = None  # of the mail that they bring
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping

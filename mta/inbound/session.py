@@ -179,6 +179,7 @@ class Session(Protocol):
         elif self._reception.closing:
             self._core.close(SHUTDOWN, "shutdown")
         else:
+            self._dialogue.arrive()
             self._core.greet()
         self._work()
 

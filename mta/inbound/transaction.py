@@ -21,9 +21,11 @@ from twisted.logger import Logger
 
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.head import Head
+from mta.inbound.line_length import LINE_TOO_LONG, Lines
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
+from mta.inbound.verification import Unwelcome, Verification
 from mta.mail.address import domain_of
 from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
 from mta.mail.events import Accepted, Note, Refused, Ruled
@@ -65,10 +67,12 @@ class Transaction:
         rulings: Rulings,
         asked: Asked = NOTHING,
         highest: int | None = None,
+        verification: Verification | None = None,
     ) -> None:
         """``submission``: the message is new and what its header lacks is added (RFC 6409 §8).
 
         ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
+        ``verification``: it comes from outside, and is verified.
         """
         self._asked = asked
         self._reception = reception
@@ -83,8 +87,8 @@ class Transaction:
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
         self._head = Head(
-            settings, passage, rulings, origin, self._id, self._created_ms,
-            submission=submission, highest=highest,
+            settings, passage, rulings, origin, mail.sender, self._id, self._created_ms,
+            submission=submission, highest=highest, verification=verification,
         )  # fmt: skip
         self._pieces: list[bytes] = []
         self._held = 0  # octets in ``_pieces``, and in the head of a message being signed
@@ -93,7 +97,11 @@ class Transaction:
         self._complete = False  # all of it has arrived
         self._touched = False  # there may be chunks in the spool
         self._top = b""  # chunk 0, if it could not be stored before all others
-        self._signature = self._begin_signature(submission=submission)
+        self._verification = verification
+        # What makes fields that go on top when all has arrived: never both.
+        self._topping = verification or self._begin_signature(submission=submission)
+        lines = submission and settings.submission.refuse_long_lines and not mail.binary
+        self._lines = Lines() if lines else None
         self._failure: Reply | None = None
         self._reason = ""  # what the client is not told
 
@@ -115,10 +123,17 @@ class Transaction:
             return None
         short = self._reception.held > self._settings.limits.memory
         full = self._held + len(data) > (_EARLY_CHUNK if short else _CHUNK)
-        if full and self._pieces:
+        if full and self._pieces and not self._head_awaited():
             return self._store_then_keep(data)
         self._keep(data)
         return None
+
+    def _head_awaited(self) -> bool:
+        """Tell whether the header is still arriving: it is seen to as a whole."""
+        if self._size:
+            return False
+        self._pieces = [b"".join(self._pieces)]
+        return self._head.awaited(self._pieces[0])
 
     async def end_chunk(self, end: EndOfChunk) -> Reply | None:
         """A chunk is complete (RFC 3030 §2); a refusal is the end of the whole message."""
@@ -139,8 +154,8 @@ class Transaction:
             self._complete = True
             chunk = self._chunk(last=True)
             self._failure = self._failure or await self._judge()
-            if self._signature is not None and self._failure is None:
-                chunk = await self._sign(self._signature, chunk)
+            if self._topping is not None and self._failure is None:
+                chunk = await self._put_on_top(self._topping, chunk)
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
         refusal = end.refusal or self._failure
         self._release()
@@ -153,6 +168,8 @@ class Transaction:
     async def abandon(self) -> None:
         """Forget it all; nothing stays in the spool."""
         self._release()
+        if self._verification is not None:
+            self._verification.cancel()
         if not self._touched:
             return
         self._touched = False
@@ -165,6 +182,8 @@ class Transaction:
             self._reception.emit(Note("warning", "inbound", text))
 
     def _keep(self, data: bytes) -> None:
+        if self._lines is not None and self._lines.too_long(data):
+            self._failure, self._reason = LINE_TOO_LONG, "line length"
         # A client that sends an octet or two in each TLS record would else hold thirty times
         # the memory that is counted.
         if self._pieces and len(self._pieces[-1]) < _SMALL:
@@ -188,12 +207,12 @@ class Transaction:
             await self._store(chunk)
         self._release()
         if self._failure is None:
-            if self._signature is not None:
-                self._hold(len(self._signature.head))
+            if self._topping is not None:
+                self._hold(len(self._topping.head))
             self._keep(data)
 
     async def _store(self, chunk: bytes) -> None:
-        first = 1 if self._signature is not None and self._signature.head else 0
+        first = 1 if self._topping is not None and self._topping.head else 0
         number = first + self._stored
         self._touched = True
         try:
@@ -211,15 +230,19 @@ class Transaction:
             return None
         return Signature(signer, self._id, self._created_ms, emit)
 
-    async def _sign(self, signature: Signature, last: bytes) -> bytes:
-        """Put the signature on top; return the last chunk, which is all if nothing was stored."""
+    async def _put_on_top(self, topping: Signature | Verification, last: bytes) -> bytes:
+        """Put its fields on top; return the last chunk, which is all if nothing was stored."""
         try:
-            fields = await signature.make()
+            fields = await topping.make()
+        except Unwelcome as refused:
+            self._passage.not_accepted()
+            self._failure, self._reason = refused.reply, str(refused)
+            return last
         except BaseException as error:
             self._failure = self._not_accepted(error)
             return last
         self._size += len(fields)
-        head = fields + signature.head
+        head = fields + topping.head
         if not self._stored:
             return head + last if head else last
         self._top = head
@@ -232,9 +255,9 @@ class Transaction:
             pieces = self._headed(pieces)
         chunk = b"".join(pieces)
         self._size += len(chunk)
-        if self._signature is None or self._failure is not None:
+        if self._topping is None or self._failure is not None:
             return chunk
-        return self._signature.see(chunk, last=last)
+        return self._topping.see(chunk, last=last)
 
     def _headed(self, pieces: list[bytes]) -> list[bytes]:
         """Have the head of the message seen to."""

@@ -19,6 +19,7 @@ from mta.mail.events import (
     Finished,
     LeaseLost,
     Note,
+    Operated,
     Refused,
     Reported,
     Ruled,
@@ -193,6 +194,18 @@ def _ruled(event: Ruled) -> Record:
     return {"type": "Ruling", "id": event.id, "verb": event.verb, "text": event.text}
 
 
+def _operated(event: Operated) -> Record:
+    return {
+        "type": "Operation",
+        "verb": event.verb,
+        "who": event.who,
+        "recipients": event.recipients,
+        "messages": event.messages,
+        "id": event.id,
+        "text": event.text,
+    }
+
+
 def _alert(event: Alert) -> Record:
     return {"type": "Alert", "what": event.what, "subject": event.subject, "text": event.text}
 
@@ -212,6 +225,7 @@ _RENDER: dict[type, Callable[..., Record]] = {
     AuthenticationFailed: _authentication_failed,
     Disconnected: _disconnected,
     Ruled: _ruled,
+    Operated: _operated,
     Alert: _alert,
     Note: _note,
 }

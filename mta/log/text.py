@@ -28,6 +28,7 @@ from mta.mail.events import (
     Finished,
     LeaseLost,
     Note,
+    Operated,
     Refused,
     Reported,
     Ruled,
@@ -209,6 +210,15 @@ def _ruled(event: Ruled) -> tuple[Line, ...]:
     return (("policy", f"{event.id}: {event.verb}: {clean(event.text)}"),)
 
 
+def _operated(event: Operated) -> tuple[Line, ...]:
+    recipients = f"{event.recipients} recipient{'' if event.recipients == 1 else 's'}"
+    said = f": {clean(event.text)}" if event.text else ""
+    if event.messages == 1:
+        return (("qmgr", f"{event.id}: {event.verb} by {clean(event.who)}: {recipients}{said}"),)
+    of = f"of {event.messages} messages, {event.id} the first"
+    return (("qmgr", f"{event.verb} by {clean(event.who)}: {recipients} {of}{said}"),)
+
+
 def _alert(event: Alert) -> tuple[Line, ...]:
     text = f"alert: {event.what}: login {clean(event.subject)}: {clean(event.text)}"
     return (("policy", text),)
@@ -230,6 +240,7 @@ _RENDER: dict[type, Callable[..., tuple[Line, ...]]] = {
     AuthenticationFailed: _authentication_failed,
     Disconnected: _disconnected,
     Ruled: _ruled,
+    Operated: _operated,
     Alert: _alert,
     Note: _note,
 }

@@ -153,11 +153,13 @@ def _human_lines(report: Report) -> Iterator[str]:
             72,
         )
     elif report.success:
-        yield from wrap(
-            "You asked to be told. A server that a message was passed on to may not send reports "
-            "of its own: what it does with the message is not known here.",
-            72,
-        )
+        said = "You asked to be told."
+        if not all(one.arrived for one in report.notices):
+            said += (
+                " A server that a message was passed on to may not send reports of its own:"
+                " what it does with the message is not known here."
+            )
+        yield from wrap(said, 72)
     else:
         yield "Nothing more will be tried for these recipients."
     yield ""

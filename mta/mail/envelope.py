@@ -114,6 +114,7 @@ class Recipient:
     warned: bool = False  # a delay warning has been sent
     notify: str = ""  # "NEVER", or some of "SUCCESS,FAILURE,DELAY"; "": not said (RFC 3461 §4.1)
     orcpt: str = ""  # type and address in xtext that the sender first wrote to (RFC 3461 §4.2)
+    route: str = ""  # the one that an operator chose for it; "": what the configuration says
 
     def wants(self, what: str) -> bool:
         """Tell whether its sender is to hear of "SUCCESS", "FAILURE" or "DELAY".

@@ -73,6 +73,11 @@ class Peer:
         """Whether it is a Maildir or a socket here, and its name a path that is ours alone."""
         return self.host.startswith("/")
 
+    @property
+    def where(self) -> str:
+        """Name, address and port; of a path, that alone."""
+        return self.host if self.is_path else f"{self.host}[{self.address}]:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:

@@ -67,6 +67,30 @@ class Tlsa:
         return f"{self.usage} {self.selector} {self.matching} {shown}"
 
 
+class DaneState(StrEnum):
+    """What the DNS says about a host (RFC 7672 §2.2)."""
+
+    OFF = "off"  # nobody looked: no resolver that validates, or nobody asked
+    INSECURE = "insecure"  # the host's addresses are not signed: no TLSA is looked for
+    ABSENT = "absent"  # no TLSA records, or none that are signed
+    UNUSABLE = "unusable"  # there are, and none of a kind that SMTP can use
+    USABLE = "usable"
+    FAILED = "failed"  # bogus, SERVFAIL, no answer: whatever is there cannot be known
+
+
+@dataclass(frozen=True, slots=True)
+class Dane:
+    """DANE's facts about one host and port."""
+
+    state: DaneState = DaneState.OFF
+    records: tuple[Tlsa, ...] = ()  # usable ones
+    base: str = ""  # the TLSA base domain: where the records were found (RFC 7672 §2.2.2)
+    text: str = ""  # in words, for OFF, UNUSABLE and FAILED
+
+
+NOT_LOOKED_FOR = Dane()
+
+
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """What one session with one host has to come to before mail is sent on it."""

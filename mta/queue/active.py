@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mta.mail.envelope import Body, Envelope, Recipient
 from mta.queue.blocks import Blocked
-from mta.queue.entry import Entry, entries
+from mta.queue.entry import Destination, Entry, entries
 from mta.queue.health import Health
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
@@ -94,7 +94,7 @@ class ActiveSet:
         lease: Lease,
         ledger: Ledger,
         *,
-        destination: Callable[[str, str], str],
+        destination: Destination,
         names: SiteNames,
         soon: Callable[[], None],
     ) -> None:

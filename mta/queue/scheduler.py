@@ -32,11 +32,12 @@ from mta.mail.outcome import Outcome
 from mta.queue.active import ActiveSet
 from mta.queue.blocks import Blocked
 from mta.queue.claims import Claims
-from mta.queue.entry import Entry
+from mta.queue.entry import Destination, Entry
 from mta.queue.health import Health, health
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
+from mta.queue.operators import Operators
 from mta.queue.publishing import Publishing
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
@@ -78,7 +79,7 @@ class Scheduler:
         clock: IReactorTime,
         database: Database,
         attempt: Attempt,
-        destination: Callable[[str, str], str],
+        destination: Destination,
         settings: QueueSettings,
         node: str,
         emit: Emit,
@@ -120,6 +121,7 @@ class Scheduler:
         self._publishing = Publishing(
             clock, now_ms, database, self._lease, self._active.sites, emit
         )
+        self._operators = Operators(database, emit)
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
         self._polling = Periodic(clock, emit, "polling", lambda: _POLL_S, self._poll)
         self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
@@ -208,9 +210,9 @@ class Scheduler:
         """When a claimed recipient is due again, should this process die."""
         return self._now_ms() + self._settings.retry.step_ms(1)
 
-    def _destination(self, sender: str, domain: str) -> str:
+    def _destination(self, sender: str, domain: str, *chosen: str) -> str:
         try:
-            return self._destination_of(sender, domain)
+            return self._destination_of(sender, domain, *chosen)
         except Exception:
             # The message is ours already; let the attempt find out what is wrong.
             self._fault(Failure(), f"looking for the route to {domain}")
@@ -306,7 +308,8 @@ class Scheduler:
     async def _poll(self) -> None:
         if not self._lease.token:
             await self._lease.register(self._settings.lease_s)
-        await self._claims.poll()
+        if await self._claims.poll() or self._operators.unaware:
+            await self._operators.look()
         self._soon()
 
     def _third(self) -> float:

@@ -1,37 +1,15 @@
 """What is known about a domain and a host before it is dialled: facts, no opinion.
 
-``mta.dns.dane`` finds out the facts of DANE.  Those of MTA-STS come from its own package and
-stand beside them.
+Those of DANE are words of ``mta.mail.security``, as ``mta.dns.dane`` finds them out; those of
+MTA-STS come from its own package and stand beside them.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mta.mail.security import Tlsa
+from mta.mail.security import NOT_LOOKED_FOR, Dane, DaneState
 
-
-class DaneState(StrEnum):
-    """What the DNS says about a host (RFC 7672 §2.2)."""
-
-    OFF = "off"  # nobody looked: no resolver that validates, or nobody asked
-    INSECURE = "insecure"  # the host's addresses are not signed: no TLSA is looked for
-    ABSENT = "absent"  # no TLSA records, or none that are signed
-    UNUSABLE = "unusable"  # there are, and none of a kind that SMTP can use
-    USABLE = "usable"
-    FAILED = "failed"  # bogus, SERVFAIL, no answer: whatever is there cannot be known
-
-
-@dataclass(frozen=True, slots=True)
-class Dane:
-    """DANE's facts about one host and port."""
-
-    state: DaneState = DaneState.OFF
-    records: tuple[Tlsa, ...] = ()  # usable ones
-    base: str = ""  # the TLSA base domain: where the records were found (RFC 7672 §2.2.2)
-    text: str = ""  # in words, for OFF, UNUSABLE and FAILED
-
-
-NOT_LOOKED_FOR = Dane()
+__all__ = ["NOT_LOOKED_FOR", "Dane", "DaneState", "Sts", "StsMode", "Where"]
 
 
 class StsMode(StrEnum):

@@ -21,6 +21,7 @@ from mta.spool.schema import (
     attempts,
     chunks,
     events,
+    kept,
     messages,
     nodes,
     recipients,
@@ -164,9 +165,10 @@ def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
         .where(messages.c.finished_ms < now_ms - keep_ms)
         .order_by(messages.c.finished_ms)
         .limit(limit)
+        .with_for_update(skip_locked=True)  # not what an operator is bringing back just now
     )
     ids = list(conn.execute(query).scalars())
-    for table in (attempts, transcripts, events, recipients, chunks):
+    for table in (attempts, transcripts, events, recipients, chunks, kept):
         _delete(conn, table, ids)
     conn.execute(delete(messages).where(messages.c.id.in_(ids)))
     return len(ids)

@@ -220,6 +220,7 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             recipient.notify,
             recipient.orcpt,
             urgency,
+            recipient.route,
         )
         for recipient in item.recipients
     ]

@@ -202,6 +202,15 @@ def withdrawn(conn: Connection, token: str) -> list[Key]:
     return sorted((QueueId(row[0]), row[1], row[2]) for row in found)
 
 
+def rerouted(conn: Connection, token: str) -> dict[Key, str]:
+    """Return the claims of this run for which an operator has chosen a route, and which."""
+    query = select(
+        recipients.c.message_id, recipients.c.number, recipients.c.attempts, recipients.c.route
+    )
+    found = conn.execute(query.where(recipients.c.claim == token, recipients.c.route != ""))
+    return {(QueueId(row[0]), row[1], row[2]): row[3] for row in found}
+
+
 def overdue(conn: Connection, token: str, now_ms: int) -> list[Key]:
     """Return the claims of this run that would be due again by now, had it died.
 

@@ -53,6 +53,7 @@ RECIPIENT = [
     recipients.c.warned,
     recipients.c.notify,
     recipients.c.orcpt,
+    recipients.c.route,
 ]
 """Columns that ``recipient`` reads."""
 
@@ -103,4 +104,5 @@ def recipient(row: Row[Any], more_attempts: int = 0) -> Recipient:
         warned=bool(row.warned),
         notify=row.notify,
         orcpt=row.orcpt,
+        route=row.route,
     )

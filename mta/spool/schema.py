@@ -41,6 +41,7 @@ class State(StrEnum):
     queued -> delivered | bounced | expired: what came of an attempt
     queued <-> held: an operator's ``hold`` and ``release``; the policy's ``hold``
     queued, held -> removed | bounced: an operator's ``remove`` and ``bounce``
+    bounced, expired -> queued: an operator's ``resurrect``, while the octets are kept
     any -> delivered: an attempt already under way succeeded in spite of an operator's verb
     """
 
@@ -138,6 +139,7 @@ recipients = Table(
     Column(
         "urgency", Integer, nullable=False, server_default="0"
     ),  # 1, 0, -1: claimed in this order
+    _text("route", server_default=""),  # chosen by an operator; "": by the configuration
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -150,6 +152,15 @@ chunks = Table(
     Column("message_id", Text, primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+kept = Table(  # finished messages whose octets stay for a while: not everybody got them
+    "kept",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    _ms("finished_ms", index=True),
+    Column("octets", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -266,6 +277,16 @@ nodes = Table(
     _ms("sites_ms", nullable=True),  # when it was written
 )
 
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _text("text"),
+    _ms("since_ms"),
+    sqlite_with_rowid=False,
+)
+
 wakeups = Table(
     "wakeups",
     metadata,
@@ -349,5 +370,5 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0009"
+REVISION = "0013"
 """The revision of the migrations that leads to these tables."""

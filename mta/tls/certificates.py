@@ -217,6 +217,12 @@ def _context(
     # Tickets hold the state (RFC 5077); nothing of it stays in our memory.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"mta")
+    show(context, pair, chain)
+    return context
+
+
+def show(context: SSL.Context, pair: CertificateFiles, chain: Sequence[x509.Certificate]) -> None:
+    """Have ``context`` show a certificate with its chain.  Raises ``CertificateUnusable``."""
     try:
         context.use_certificate(chain[0])
         for issuer in chain[1:]:
@@ -224,7 +230,6 @@ def _context(
     except SSL.Error as error:
         raise CertificateUnusable(f"{pair.certificate}: {tls_reason(error)}") from error
     _use_key(context, pair)
-    return context
 
 
 def _use_key(context: SSL.Context, pair: CertificateFiles) -> None:

@@ -2,23 +2,24 @@
 
 Chain and name are judged as OpenSSL asks about them, and always, for the record.  Where a
 certificate of a known authority is required, the handshake ends there, before anything is
-sent.  Other proofs (a fingerprint) need the whole of what the peer has shown, and are looked
-at as the handshake ends: nothing but the handshake has been sent by then.
+sent.  Other proofs (a fingerprint, TLSA records) need the whole of what the peer has shown, and
+are looked at as the handshake ends: nothing but the handshake has been sent by then.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
 from mta.mail.security import Flaw, Level, Requirement, Result
+from mta.tls import dane
 from mta.tls.identity import chain_error, chain_result, mismatch
 from mta.tls.reasons import VerificationFailed
 from mta.tls.sessions import Remembered, SessionCache
+from mta.tls.spki import public_key_info
 
 _UNSEEN = Flaw(Result.NOT_TRUSTED, "the peer showed no certificate")
 
@@ -72,20 +73,22 @@ class Finding:
         if wrong:
             self.complaints.append(Flaw(Result.HOST_MISMATCH, wrong))
 
-    def ended(self, certificate: x509.Certificate | None) -> None:
-        """The handshake is complete: look for the proof that was required."""
+    def ended(self, chain: Callable[[], Sequence[x509.Certificate]]) -> None:
+        """The handshake is complete: look for the proof that was required.
+
+        ``chain`` gives what the peer has shown, its own certificate first.
+        """
         self.done = True
         if self.requirement.verifies:
             self.proof = self.pkix
         elif self.requirement.level in _PROOFS:
-            self.proof = self._proof(certificate)
+            self.proof = self._proof(chain)
 
-    def _proof(self, certificate: x509.Certificate | None) -> Flaw | None:
+    def _proof(self, chain: Callable[[], Sequence[x509.Certificate]]) -> Flaw | None:
         if not self.full and self.offered is not None:
             return self.offered.proof
-        if certificate is None:
-            return _UNSEEN
-        return _PROOFS[self.requirement.level](certificate, self.requirement)
+        shown = chain()
+        return _PROOFS[self.requirement.level](shown, self.requirement) if shown else _UNSEEN
 
 
 def misnamed(certificate: x509.Certificate, names: tuple[str, ...]) -> str:
@@ -96,23 +99,27 @@ def misnamed(certificate: x509.Certificate, names: tuple[str, ...]) -> str:
 
 def fingerprints(certificate: x509.Certificate) -> frozenset[str]:
     """Return the SHA-256 of the certificate, and of its public key, in hexadecimal."""
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     digest = Hash(SHA256())
-    digest.update(key)
+    digest.update(public_key_info(certificate))
     return frozenset({certificate.fingerprint(SHA256()).hex(), digest.finalize().hex()})
 
 
-def _unknown(certificate: x509.Certificate, requirement: Requirement) -> Flaw | None:
+def _unknown(chain: Sequence[x509.Certificate], requirement: Requirement) -> Flaw | None:
     try:
-        if requirement.fingerprints & fingerprints(certificate):
+        if requirement.fingerprints & fingerprints(chain[0]):
             return None
     except Exception as error:  # whatever a hostile certificate makes a parser say
         return Flaw(Result.VALIDATION_FAILURE, f"certificate is unreadable ({error})")
     return Flaw(Result.NOT_TRUSTED, "certificate is none of those whose fingerprints are known")
 
 
-_PROOFS: dict[Level, Callable[[x509.Certificate, Requirement], Flaw | None]] = {
-    Level.FINGERPRINT: _unknown
+def _no_tlsa(chain: Sequence[x509.Certificate], requirement: Requirement) -> Flaw | None:
+    return dane.flaw(chain, requirement.tlsa, requirement.names)
+
+
+_PROOFS: dict[Level, Callable[[Sequence[x509.Certificate], Requirement], Flaw | None]] = {
+    Level.FINGERPRINT: _unknown,
+    Level.DANE: _no_tlsa,
 }
 
 
@@ -125,7 +132,7 @@ class ClientConnection(SSL.Connection):
     def do_handshake(self) -> None:
         super().do_handshake()
         finding = self.finding
-        finding.ended(self.get_peer_certificate(as_cryptography=True))
+        finding.ended(lambda: self.get_peer_cert_chain(as_cryptography=True) or ())
         # The callback has broken off any such handshake already: this is the bolt behind
         # the lock, should OpenSSL ever finish one without asking it.
         if finding.mandatory and finding.pkix is not None:

@@ -25,7 +25,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from mta.mail.security import ANYTHING, Requirement, Shown
-from mta.tls.certificates import CertificateUnusable, read_certificates
+from mta.tls.certificates import CertificateFiles, CertificateUnusable, read_certificates, show
 from mta.tls.connections import connection_of
 from mta.tls.finding import ClientConnection, Finding, verify
 from mta.tls.identity import host_key, is_address
@@ -96,38 +96,49 @@ class ClientTls:
         trust: Trust = "system",
         *,
         others: Iterable[str] = (),
+        identities: Iterable[CertificateFiles] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read all certificates.
 
         ``trust`` is ``"system"`` (OpenSSL's default places), a file of PEM certificates
         or such certificates themselves; ``others`` are files that a ``Requirement.ca`` may
-        name.  Raises ``CertificateUnusable``.
+        name, ``identities`` are certificates of ours.  Raises ``CertificateUnusable``.
         """
         self._clock = clock
         self._authorities = {"": _authorities(trust)}
         self._authorities |= {path: read_certificates(Path(path)) for path in others}
-        self._ways: dict[tuple[str, bool], _Way] = {}
+        self._ways: dict[tuple[str, bool, CertificateFiles | None], _Way] = {}
         for path in self._authorities:
             self._way(path, strict=True)
         self._way("", strict=False)
+        for identity in identities:
+            self._way("", strict=True, identity=identity)
 
-    def creator(self, host_name: str, requirement: Requirement = ANYTHING) -> ClientHandshake:
+    def creator(
+        self,
+        host_name: str,
+        requirement: Requirement = ANYTHING,
+        identity: CertificateFiles | None = None,
+    ) -> ClientHandshake:
         """Return the TLS side of a connection to ``host_name`` (a name or an IP address).
 
         Where the requirement verifies, and is not only observed, the handshake fails with
         ``VerificationFailed`` unless the peer proves to be who it has to be; otherwise
-        ``ClientHandshake.shown`` says what was found.
+        ``ClientHandshake.shown`` says what was found.  ``identity`` is shown to a peer that asks.
         """
         strict = requirement.verifies and not requirement.observe
-        way = self._way(requirement.ca, strict=strict)
+        way = self._way(requirement.ca, strict=strict, identity=identity)
         return ClientHandshake(way, host_key(host_name), requirement)
 
-    def _way(self, ca: str, *, strict: bool) -> _Way:
-        way = self._ways.get((ca, strict))
+    def _way(self, ca: str, *, strict: bool, identity: CertificateFiles | None = None) -> _Way:
+        key = (ca, strict, identity)
+        way = self._ways.get(key)
         if way is None:
             context = _context(self._authorities[ca], strict=strict)
-            way = self._ways[ca, strict] = _Way(context, SessionCache(self._clock))
+            if identity is not None:
+                show(context, identity, read_certificates(identity.certificate))
+            way = self._ways[key] = _Way(context, SessionCache(self._clock))
         return way
 
 

@@ -36,6 +36,20 @@ def test_check_files(local):
     }
 
 
+def test_check_mailboxes(local):
+    """A directory or socket that routes need and that is not there is doubtful, no mistake."""
+    with local.config.open("a") as config:
+        config.write(
+            '\n[[route]]\nname = "boxes"\nrecipient_domains = ["a.test"]\n'
+            'maildir = { path = "/no/mail/{local}" }\n'
+            '[[route]]\nname = "store"\nlmtp = { socket = "/no/lmtp" }\n'
+        )
+    result = local.run("config", "check")
+    assert result.exit_code == 0
+    assert 'route["boxes"].maildir.path: there is no directory /no/mail\n' in result.stderr
+    assert 'route["store"].lmtp.socket: there is no socket /no/lmtp\n' in result.stderr
+
+
 def test_check_files_of_authentication(local):
     """Client authorities, a file of keys and the authorities of an URL are tried; no URL is."""
     oauth = '[oauth]\nissuer = "i"\naudience = "a"\njwks = "{}"\nauthorities = "absent.pem"\n'

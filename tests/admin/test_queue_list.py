@@ -90,6 +90,7 @@ def test_list_json(relay):
         "domain": "example.com",
         "notify": "",
         "orcpt": "",
+        "route": "",
         "state": "queued",
         "active": False,
         "attempts": 1,

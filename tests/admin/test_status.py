@@ -81,3 +81,20 @@ def test_killed(local):
     local.register(pid=str(pid), host=socket.gethostname())
     assert "dead" in local.run("status").output
     assert told(local)["running"] is False
+
+
+def test_alarms(relay):
+    """What a running process has to say is shown until it takes it back, or ends."""
+    from mta.spool import alarms
+
+    relay.register(pid=str(os.getpid()), host=socket.gethostname())
+    relay.write(alarms.put, "node1", "dns", "DANE is off: no AD bit", relay.now)
+    relay.write(alarms.put, "gone", "dns", "x", relay.now)
+    lines = relay.run("status").stdout.splitlines()
+    assert [line for line in lines if "alarm" in line] == [
+        "alarm since 2027-01-15 08:00:00Z: node1: DANE is off: no AD bit"
+    ]
+    (status,) = relay.json("status")
+    assert [(one["name"], one["text"]) for one in status["alarms"]] == [
+        ("dns", "DANE is off: no AD bit")
+    ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mta.config import ConfigError, Settings, build
+from mta.config import ConfigError, Settings, build, build_tls
 from mta.delivery.routes import Discard, Lmtp, Maildir, Mx, Refuse, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
@@ -48,7 +48,7 @@ def test_defaults_are_those_of_the_packages(configured: Configured):
     assert build.signing_settings(settings) == SigningSettings()
     assert not build.signing_rules(settings)
     assert build.node_name(settings) == NAME
-    assert build.trust(settings) == "system"
+    assert build_tls.trust(settings) == "system"
 
 
 def test_listeners(configured: Configured):
@@ -265,7 +265,7 @@ def test_certificates(configured: Configured, tmp_path: Path):
         CertificateFiles(tmp_path / "c.pem", tmp_path / "k.pem"),
         CertificateFiles(Path("/x/c.pem"), tmp_path / "k" / "2.pem"),
     )
-    assert build.trust(settings) == tmp_path / "ca.pem"
+    assert build_tls.trust(settings) == tmp_path / "ca.pem"
 
 
 def test_name_servers(configured: Configured, tmp_path: Path):

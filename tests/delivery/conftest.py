@@ -26,6 +26,7 @@ from mta.dns.mx import MailHost, NoUsableHost
 from mta.mail.envelope import Body, Envelope, Job, MemoryBody, Recipient
 from mta.mail.outcome import Outcome
 from mta.mail.queue_id import new_queue_id
+from mta.mail.security import NOT_LOOKED_FOR, Dane
 
 CLOSE, STALL = "close", "stall"  # instead of an answer
 Answer = bytes | str
@@ -292,6 +293,9 @@ class World:
         self.events: list[Any] = []
         self.settings = DeliverySettings("relay.test")
         self.tls: Any = None
+        self.dane: dict[str, Dane] = {}  # host name: what is known of it
+        self.off = ""  # why nothing is
+        self.signed = False  # the MX records
         self.wall_ms = 0  # what a clock on the wall shows; the reactor's begins anywhere
         self.delivery = Delivery(
             self.reactor,
@@ -299,6 +303,7 @@ class World:
             self,
             self.tls,
             self.events.append,
+            dane=self,
             now_ms=lambda: self.wall_ms,
         )
 
@@ -306,7 +311,10 @@ class World:
         found = self.mx.get(domain, ["mx.test"])
         if isinstance(found, Exception):
             return fail(found)
-        return succeed(tuple(MailHost(name, n * 10) for n, name in enumerate(found)))
+        return succeed(tuple(MailHost(name, n * 10, self.signed) for n, name in enumerate(found)))
+
+    async def facts(self, host: str, port: int) -> Dane:
+        return self.dane.get(host, NOT_LOOKED_FOR)
 
     def addresses(self, host: str) -> Deferred[Any]:
         found = self.a.get(host, NoUsableHost(f"{host} has no address"))

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from mta.delivery.routes import Lmtp, Route
+from mta.delivery.securing import of_smarthost
+from mta.mail import dsn
 from mta.mail.envelope import Asked, DeliverBy, Job
 from mta.mail.outcome import Blame, Verdict
 from mta.queue.settling import arrival
@@ -215,3 +217,23 @@ def test_binarymime(world: Any, job: Callable[..., Job]) -> None:
     outcomes = world.deliver(job("a@l.test", "full@l.test", content=content, binary=True))
     assert [one.code for one in outcomes] == [250, 552]
     assert host.messages == [content]
+
+
+def test_report_names_no_path(world: Any, job: Callable[..., Job]) -> None:
+    """What a server behind a socket said is reported to the sender; where the socket is, is not."""
+    lmtp_host(world, end_of_data=b"552 5.2.2 full\r\n")
+    sent = job("b@l.test")
+    (outcome,) = world.deliver(sent)
+    assert outcome.peer.where == SOCKET
+    notice = dsn.Notice(sent.recipients[0], outcome)
+    envelope = sent.envelope
+    text = dsn.compose(dsn.Report(envelope.id, "a@x.test", "relay.test", 1, envelope, (notice,)))
+    assert b"Diagnostic-Code: smtp; 552 5.2.2 full\r\n" in text
+    assert b"Remote-MTA" not in text
+    assert SOCKET.encode() not in text
+
+
+def test_requirement_of_a_socket() -> None:
+    """TLS is demanded by TCP where the route says so, and of a socket nothing is said."""
+    assert of_smarthost(Lmtp("lmtp.test", 24, "starttls")).why == "the route to the mailboxes"
+    assert of_smarthost(Lmtp(SOCKET, 0)).why == ""

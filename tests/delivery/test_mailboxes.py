@@ -191,6 +191,9 @@ def test_the_reactor_does_not_wait(world: Any, tmp_path: Path, job: Callable[...
     world.reactor.settle()
     assert results[0][0].verdict is Verdict.DELIVERED
     assert threading.active_count() == before
+    (late,) = world.deliver(job("anna@l.test"))
+    assert (late.verdict, late.enhanced) == (Verdict.DEFERRED, "4.3.0")
+    assert threading.active_count() == before, "nothing starts threads after the stop"
 
 
 def test_what_is_said_of_it(deliver: Any, job: Callable[..., Job]) -> None:

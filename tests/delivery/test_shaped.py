@@ -87,6 +87,7 @@ def test_what_a_version_adds(
     """It never makes a requirement weaker, and a route or message that waives TLS is obeyed."""
     required = Requirement(level, minimum=minimum, source=source)
     found = at_least(required, Shape(tls_minimum="TLSv1.2", names=("entry",)))
+    assert isinstance(found, Requirement)
     assert (found.level, found.minimum) == then
 
 

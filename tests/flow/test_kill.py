@@ -10,6 +10,7 @@ import smtplib
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from receiver import Receiver
@@ -120,3 +121,42 @@ def test_sigkill_under_load_loses_nothing(
     assert wanted > KILLS * 5
     assert duplicates <= KILLS * CLIENTS * 2 * 20
     assert relay.stop() == 0
+
+
+def test_sigkill_leaves_each_message_once_in_its_maildir(
+    tmp_path: Path, relays: Callable[..., Relay]
+) -> None:
+    """Into Maildirs even duplicates are none: a later attempt finds what an earlier one left."""
+    mail, port = tmp_path / "mail", free_port()
+    mail.mkdir()
+    relay = relays(free_port(), extra=plain_listener(port))
+    route = (
+        f'\n[[route]]\nname = "boxes"\nmaildir = {{ path = "{mail}/{{domain}}", create = true }}\n'
+    )
+    text = relay.config.read_text()
+    relay.config.write_text(text.replace("\n[[route]]", route + "\n[[route]]", 1))
+    dice = random.Random(20261125)
+    relay.start()
+    load = Load(port)
+    try:
+        for _ in range(KILLS):
+            before = len(load.accepted)
+            eventually(lambda before=before: len(load.accepted) > before + 5)  # type: ignore[misc]
+            time.sleep(dice.random() * 0.5)
+            relay.stop(signal.SIGKILL)
+            relay.start()
+    finally:
+        load.stop()
+    wanted = {f"{one}@{domain}.test" for one in load.accepted for domain in ("there", "home")}
+
+    def arrived() -> list[str]:
+        files = [
+            file for box in ("there.test", "home.test") for file in (mail / box / "new").iterdir()
+        ]
+        return [file.read_text().split("\n")[1].removeprefix("Delivered-To: ") for file in files]
+
+    eventually(lambda: wanted <= set(arrived()), timeout_s=120, step_s=1)
+    assert relay.stop() == 0
+    found = arrived()
+    print(f"\n{KILLS} kills, {len(wanted)} recipients answered 250, {len(found)} files")
+    assert len(found) == len(set(found))

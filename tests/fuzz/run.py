@@ -6,10 +6,14 @@ ends the run with status 1.  Needs the package ``atheris``.
 """
 
 import argparse
+import hashlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 HERE = Path(__file__).parent
 COMMITTED = HERE / "corpus"
@@ -56,24 +60,59 @@ def run(name: str, options: argparse.Namespace) -> int:
         grown = (options.corpus or Path(scratch)) / name
         grown.mkdir(parents=True, exist_ok=True)
         print(f"== {name}", flush=True)
-        command = [sys.executable, __file__, "--one", name]
-        bounds = ["-max_len=4096", "-timeout=10", "-rss_limit_mb=2048"]
-        if not options.minimise:
-            return subprocess.call(
-                [*command, str(grown), str(COMMITTED / name),
-                 f"-max_total_time={options.seconds}", "-print_final_stats=1", *bounds]
-            )  # fmt: skip
-        small = Path(scratch) / "small"
-        small.mkdir()
-        status = subprocess.call(
-            [*command, "-merge=1", *bounds, str(small), str(grown), str(COMMITTED / name)]
-        )
-        if status == 0:
-            for path in (COMMITTED / name).iterdir():
-                path.unlink()
-            for path in small.iterdir():
-                path.rename(COMMITTED / name / path.name)
-        return status
+        if options.minimise:
+            return minimise(name, COMMITTED / name, grown)
+        return subprocess.call(
+            [sys.executable, __file__, "--one", name, str(grown), str(COMMITTED / name),
+             f"-max_total_time={options.seconds}", "-print_final_stats=1", "-max_len=4096",
+             "-timeout=10", "-rss_limit_mb=2048"]
+        )  # fmt: skip
+
+
+def minimise(name: str, committed: Path, grown: Path) -> int:
+    """Keep of both what leads through the code in some new way, the shortest first."""
+    import properties
+
+    found = {path.read_bytes() for place in (committed, grown) for path in place.iterdir()}
+    seen: set[tuple[str, int, int]] = set()
+    kept = []
+    for data in sorted(found, key=lambda one: (len(one), one)):
+        ways = steps(properties.PROPERTIES[name], data)
+        if not ways <= seen:
+            seen |= ways
+            kept.append(data)
+    for path in committed.iterdir():
+        path.unlink()
+    for data in kept:
+        (committed / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
+    print(f"{len(kept)} of {len(found)} kept")
+    return 0
+
+
+def steps(target: Callable[[bytes], None], data: bytes) -> set[tuple[str, int, int]]:
+    """Return which lines of ours followed which when ``target`` took ``data``."""
+    ways: set[tuple[str, int, int]] = set()
+
+    def enter(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        name = frame.f_code.co_filename
+        if "/mta/" not in name:
+            return None
+        last = 0
+
+        def step(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+            nonlocal last
+            ways.add((name, last, frame.f_lineno))
+            last = frame.f_lineno
+            return step
+
+        return step
+
+    sys.settrace(enter)
+    try:
+        target(data)
+    finally:
+        sys.settrace(None)
+    return ways
 
 
 if __name__ == "__main__":

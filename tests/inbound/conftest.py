@@ -236,6 +236,8 @@ class World:
         self.events = []
         self.settings = InboundSettings("relay.example.net", tuple(LISTENERS.values()))
         self.gate = None
+        self.lists = None
+        self.verifier = None
         self.inbound = self.build()
         self._factories = {}
 
@@ -246,6 +248,12 @@ class World:
             self.events.append, lambda: self.wall_ms + int(self.clock.seconds() * 1000),
         )  # fmt: skip
         self.gate.shared.suppressing = store is not None
+        self.inbound = self.build()
+        self._factories = {}
+
+    def strangers(self, lists=None, verifier=None):
+        """Look at the mail of strangers from now on."""
+        self.lists, self.verifier = lists, verifier
         self.inbound = self.build()
         self._factories = {}
 
@@ -260,6 +268,8 @@ class World:
             emit=self.events.append,
             now_ms=lambda: self.wall_ms + int(self.clock.seconds() * 1000),
             gate=self.gate,
+            lists=self.lists,
+            verifier=self.verifier,
         )
 
     def limit(self, **limits):

@@ -16,6 +16,7 @@ from mta.mail.events import (
     AuthenticationFailed,
     Disconnected,
     Note,
+    Operated,
     Refused,
     Reported,
 )
@@ -230,3 +231,26 @@ def test_what_the_sender_asked_for_is_on_record() -> None:
     assert (found["release_ms"], found["deliver_by_ms"]) == (1_790_000_060_000, 1_790_000_090_000)
     assert (found["deliver_by_mode"], found["notify"]) == ("R", ["NEVER"])
     assert "envid" not in record(Accepted(ENVELOPE, (RECIPIENT,)), 0)
+
+
+def test_an_operator_at_work() -> None:
+    """A verb on one message stands under its id, one on many says how many; none forges a line."""
+    one = Operated("bounce", "anna\n", 2, 1, "1M87Z6Z57AF2TMW2", "no\x1b such project")
+    assert lines(one) == (
+        ("qmgr", "1M87Z6Z57AF2TMW2: bounce by anna?: 2 recipients: no? such project"),
+    )
+    many = Operated("hold", "anna", 1200, 900, "1M87Z6Z57AF2TMW2")
+    assert lines(many) == (
+        ("qmgr", "hold by anna: 1200 recipients of 900 messages, 1M87Z6Z57AF2TMW2 the first"),
+    )
+    assert record(many, 5) == {
+        "schema": 1,
+        "type": "Operation",
+        "event_time_ms": 5,
+        "verb": "hold",
+        "who": "anna",
+        "recipients": 1200,
+        "messages": 900,
+        "id": "1M87Z6Z57AF2TMW2",
+        "text": "",
+    }

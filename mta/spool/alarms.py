@@ -1,0 +1,37 @@
+"""What an operator should know about a running process, while it lasts.
+
+Each alarm is a row of the process that raised it, by name; it is taken back when what it is
+about is over.  ``mta status`` shows them beside the processes.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from mta.spool.schema import alarms
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One of a process's."""
+
+    node: str
+    name: str
+    text: str
+    since_ms: int
+
+
+def put(conn: Connection, node: str, name: str, text: str, now_ms: int) -> None:
+    """Raise an alarm, say it anew, or with an empty text take it back."""
+    known = (alarms.c.node == node, alarms.c.name == name)
+    since_ms = conn.execute(select(alarms.c.since_ms).where(*known)).scalar()
+    conn.execute(delete(alarms).where(*known))
+    if text:
+        values = {"node": node, "name": name, "text": text, "since_ms": since_ms or now_ms}
+        conn.execute(insert(alarms).values(**values))
+
+
+def everybodys(conn: Connection) -> list[Alarm]:
+    """Return all alarms, by process and name."""
+    query = select(alarms).order_by(alarms.c.node, alarms.c.name)
+    return [Alarm(row.node, row.name, row.text, row.since_ms) for row in conn.execute(query)]

@@ -1,0 +1,1 @@
+"""Is it from whom it says: SPF, DKIM and DMARC of mail that strangers bring."""
