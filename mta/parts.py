@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from mta.auth.credentials import Accounts
 from mta.config import build as values
 from mta.config import build_tls
+from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
@@ -30,10 +31,12 @@ from mta.dns.validation import State, Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
+from mta.inbound.refusals import KEEP_MS, Refusals
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
+from mta.policy.limits import HOUR_MS
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms
 from mta.spool.database import Database
@@ -82,7 +85,7 @@ class Parts:
 
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
-        for listener in values.inbound_settings(self.settings).listeners:
+        for listener in values.listeners(self.settings):
             endpoint = serverFromString(self.reactor, _with_backlog(listener.endpoint))
             result: list[Any] = []
             endpoint.listen(self.inbound.factory(listener)).addBoth(result.append)
@@ -142,8 +145,9 @@ class Parts:
         Whatever can fail is done first: passwords, authorities, certificates and private keys
         are read and logs are opened, and only then does any part see anything new.
         """
-        inbound = values.inbound_settings(settings)
-        delivery = values.delivery_settings(settings)
+        ours = addresses_of(settings)
+        inbound = values.inbound_settings(settings, ours)
+        delivery = values.delivery_settings(settings, ours)
         queue = values.queue_settings(settings)
         policy = policy_of(settings)
         tls = build_tls.client_tls(settings)
@@ -264,6 +268,15 @@ def _validation(
     return Validation(reactor, resolver, build_tls.probes(settings), every_s, tell)
 
 
+def _shared(gate: Gate) -> Callable[[str], None]:
+    """Return what adds one to a counter that all processes share."""
+
+    def add(name: str) -> None:
+        gate.shared.counts.add(name, HOUR_MS, 1, gate.now_ms(), KEEP_MS)
+
+    return add
+
+
 def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     """Build every part; opens no file but certificates and secrets, starts no thread."""
     log = MailLog(reactor)
@@ -276,6 +289,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         certificates = ServerCertificates(
             pairs, clients=values.clients(settings), minimum=settings.tls.minimum
         )
+    ours = addresses_of(settings)
     resolver = Resolver(
         reactor,
         values.dns_servers(settings),
@@ -291,7 +305,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
     delivery = Delivery(
         reactor,
-        values.delivery_settings(settings),
+        values.delivery_settings(settings, ours),
         exchangers,
         build_tls.client_tls(settings),
         log,
@@ -315,12 +329,12 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     verifier = Verifier(reactor, resolver, verify_settings(settings))
     inbound = Inbound(
         reactor,
-        values.inbound_settings(settings),
+        values.inbound_settings(settings, ours),
         database=database,
         handover=scheduler,
         accounts=accounts,
         certificates=certificates,
-        emit=log,
+        emit=Refusals(log, _shared(gate)),
         signer=signer,
         gate=gate,
         lists=lists,

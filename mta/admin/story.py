@@ -151,6 +151,8 @@ class Story:
         if outcome.peer is not None:
             yield _peer(outcome.peer)
             yield from _required(outcome.peer.tls)
+        if outcome.sender:
+            yield f"sent with the sender {v(outcome.sender)}"
         yield (
             f"took {seconds((attempt.ended_ms - attempt.started_ms) / 1000)}:"
             f" connect {seconds(outcome.timing.connect)},"

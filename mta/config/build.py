@@ -36,6 +36,9 @@ from mta.inbound.settings import (
     SubmissionSettings,
     TlsMode,
 )
+from mta.policy.addresses import Addresses
+from mta.policy.matching import AddressPattern
+from mta.policy.rewriting import Rewrites
 from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
@@ -47,8 +50,8 @@ from mta.tls.level import ClientTls
 RESOLV_CONF = Path("/etc/resolv.conf")
 
 
-def inbound_settings(settings: Settings) -> InboundSettings:
-    """Return what ``mta.inbound`` takes."""
+def inbound_settings(settings: Settings, addresses: Addresses | None = None) -> InboundSettings:
+    """Return what ``mta.inbound`` takes; ``addresses``: the tables, if there are any."""
     return InboundSettings(
         host_name=settings.host_name,
         listeners=listeners(settings),
@@ -57,6 +60,7 @@ def inbound_settings(settings: Settings) -> InboundSettings:
         submission=submission_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
         postmaster=settings.reports.postmaster,
+        addresses=addresses,
     )
 
 
@@ -73,6 +77,7 @@ def _listener(settings: Settings, one: Listener) -> ListenerSettings:
         tls=TlsMode(one.tls),
         auth=AuthMode(one.auth),
         trusted=settings.trusted_networks if trusted is None else trusted,
+        incoming=one.takes_incoming,
         mechanisms=mechanisms(settings, one),
         client_certificates=ClientCertificates(one.client_certificate),
         submission=one.auth == "required" if one.submission is None else one.submission,
@@ -171,13 +176,14 @@ def _authorities(configured: str | Path) -> Literal["system"] | Path:
     return configured if isinstance(configured, Path) else "system"
 
 
-def delivery_settings(settings: Settings) -> DeliverySettings:
+def delivery_settings(settings: Settings, addresses: Addresses | None = None) -> DeliverySettings:
     """Return what ``mta.delivery`` takes; ``ConfigError`` if a password cannot be had."""
     delivery = settings.delivery
     return DeliverySettings(
         host_name=settings.host_name,
         shaping=shaping(settings),
         routes=routes(settings),
+        addresses=addresses,
         timeouts=timeouts(settings),
         max_hosts=delivery.max_hosts,
         max_addresses=delivery.max_addresses,
@@ -198,7 +204,15 @@ def routes(settings: Settings) -> Routes:
         raise ConfigError(problems)
     return Routes(
         tuple(
-            Route(one.name, _target(one), one.recipient_domains, one.sender_domains)
+            Route(
+                one.name,
+                _target(one),
+                one.recipient_domains,
+                one.sender_domains,
+                Rewrites.of(one.rewrite_sender.items()) if one.rewrite_sender else None,
+                one.verp_delimiters if one.verp else "",
+                tuple(map(AddressPattern.of, one.verp_senders)),
+            )
             for one in settings.route
         )
     )

@@ -61,6 +61,18 @@ _EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"zone": "zen.dnsbl.example", "codes": ["127.0.0.2-127.0.0.11"]},
         {"zone": "strict.dnsbl.example", "action": "record"},
     ),
+    "domain": (
+        {"name": "example.org", "recipients": ["ann", "bob"], "aliases": {"staff": ["ann", "bob"]}},
+        {"name": "example.com", "catch_all": ["ann@example.org"]},
+    ),
+    "rewrite": (
+        {
+            "name": "hosts",
+            "recipients": False,
+            "mail": "all",
+            "addresses": {".internal.example.org": "@example.org"},
+        },
+    ),
     "route": (
         {"name": "test-domains", "recipient_domains": ["*.test"], "discard": True},
         {

@@ -143,6 +143,12 @@ class Listener(Section):
         "  Default: true where auth is required.",
         examples=[True],
     )
+    incoming: StrictBool | None = Field(
+        None,
+        description="Whether mail for a [[domain]] of ours is taken here from everybody, without a"
+        " login.  Default: true where auth is not required.",
+        examples=[False],
+    )
     trusted_networks: tuple[NetworkValue, ...] | None = Field(
         None,
         description="For this listener, instead of those at the top.",
@@ -175,6 +181,9 @@ class Listener(Section):
                 " a password is never asked for in the clear",
                 ("tls",),
             )
+        if self.incoming and self.auth == "required":
+            text = 'needs auth = "optional" or "none": other servers do not log in'
+            yield Conflict(("incoming",), text, ("auth",))
         if self.mechanisms is not None and self.auth == "none":
             yield Conflict(("mechanisms",), 'mean nothing with auth = "none"', ("auth",))
         if self.mechanisms == ():
@@ -190,6 +199,11 @@ class Listener(Section):
         if "EXTERNAL" in (self.mechanisms or ()) and self.client_certificate == "none":
             text = 'EXTERNAL needs client_certificate = "requested" or "required"'
             yield Conflict(("mechanisms",), text, ("client_certificate",))
+
+    @property
+    def takes_incoming(self) -> bool:
+        """Whether mail for domains of ours is taken without a login."""
+        return self.auth != "required" if self.incoming is None else self.incoming
 
 
 class Certificate(Section):

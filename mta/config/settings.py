@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr
 
+from mta.config.address_sections import Addresses, Domain, Rewrite, Srs
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
 from mta.config.incoming_sections import Dnsbl, Incoming
@@ -46,6 +47,10 @@ class Settings(Section):
     )
     certificate: tuple[Certificate, ...] = Field((), description=Certificate.__doc__)
     spool: Spool = table()
+    domain: tuple[Domain, ...] = Field((), description=Domain.__doc__)
+    addresses: Addresses = table()
+    rewrite: tuple[Rewrite, ...] = Field((), description=Rewrite.__doc__)
+    srs: Srs = table()
     route: tuple[Route, ...] = Field((), description=Route.__doc__)
     shaping: tuple[ShapingEntry, ...] = Field((), description=ShapingEntry.__doc__)
     retry: Retry = table()
@@ -89,6 +94,9 @@ class Settings(Section):
         yield from _doubles("shaping", "name", [one.name for one in self.shaping])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
         yield from _doubles("dnsbl", "zone", [one.zone for one in self.dnsbl])
+        yield from _doubles("domain", "name", [one.name for one in self.domain])
+        yield from _doubles("rewrite", "name", [one.name for one in self.rewrite])
+        yield from self._domains()
         yield from self._certificates()
         yield from self._listeners_of_rules()
         yield from self._nobody()
@@ -109,6 +117,14 @@ class Settings(Section):
                 ' [[certificate]], or let "mta init" make a first one',
                 ("listener",),
             )
+
+    def _domains(self) -> Iterator[Conflict]:
+        names = {one.name for one in self.domain}
+        if self.srs.domain is not None and self.srs.domain not in names:
+            text = f"{self.srs.domain} is no [[domain]]: bounces would not be taken"
+            yield Conflict(("srs", "domain"), text, ("domain",))
+        if (self.addresses.aliases or self.addresses.alias_files) and not names:
+            yield Conflict(("addresses",), "aliases need a [[domain]]", ("domain",))
 
     def _clients(self) -> Iterator[Conflict]:
         for index, one in enumerate(self.listener):
@@ -134,6 +150,8 @@ class Settings(Section):
     def _nobody(self) -> Iterator[Conflict]:
         for index, one in enumerate(self.listener):
             trusted = one.trusted_networks
+            if self.domain and one.takes_incoming:
+                continue
             if one.auth == "none" and not (self.trusted_networks if trusted is None else trusted):
                 yield Conflict(
                     ("listener", index, "auth"),

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from mta.mail.address import split
+from mta.policy.matching import AddressPattern
+from mta.policy.rewriting import Rewrites
 from mta.tls.certificates import CertificateFiles
 
 MxTls: TypeAlias = Literal["dane", "dane-only", "may", "none", "encrypt", "verify"]
@@ -105,6 +107,9 @@ class Route:
     target: Target
     recipient_domains: tuple[str, ...] = ()
     sender_domains: tuple[str, ...] = ()
+    rewrite_sender: Rewrites | None = None  # envelope senders, on the way out
+    verp: str = ""  # the two delimiters, such as "+="; "": no VERP
+    verp_senders: tuple[AddressPattern, ...] = ()  # only theirs; none: all
 
     def matches(self, sender_domain: str, domain: str) -> bool:
         """Tell whether mail between the domains is meant; the null sender's is ""."""

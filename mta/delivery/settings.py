@@ -6,6 +6,7 @@ from mta.delivery.routes import Routes
 from mta.delivery.securing import SecuritySettings
 from mta.delivery.timeouts import Timeouts
 from mta.delivery.transcript import Keep
+from mta.policy.addresses import Addresses
 from mta.shaping.rules import NO_SHAPING, Shaping
 
 
@@ -25,4 +26,5 @@ class DeliverySettings:
     recipients_per_transaction: int = 100  # what any server must take (RFC 5321 §4.5.3.1.8)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     shaping: Shaping = NO_SHAPING
+    addresses: Addresses | None = None  # domains of ours, and SRS for what is forwarded
     transcripts: Keep = "failures"  # of which attempts what was said is kept

@@ -35,6 +35,23 @@ CANNOT_SAY = reply(454, "4.7.0", "Authentication is not possible at the moment; 
 _Answer = TypeVar("_Answer")
 
 _PASSWORDS = (Claim, Proved, Disproved)
+# What is wrong with tokens and certificates that are no forgeries, and with a proxy's word
+_HONEST = frozenset(
+    {
+        "disabled",
+        "token expired",
+        "token not valid yet",
+        "certificate of several accounts",
+        "no such account",
+    }
+)
+
+
+def is_guess(attempt: Attempt | KeysWanted, reason: str) -> bool:
+    """Tell whether an attempt that failed for ``reason`` may have been a guess or a forgery."""
+    if isinstance(attempt, Bearer | External):
+        return reason not in _HONEST
+    return reason == "credentials"
 
 
 class Authentication:
@@ -132,7 +149,7 @@ class Authentication:
         except CancelledError:
             raise
         except AuthenticationFailed as error:
-            if error.reason == "credentials":
+            if is_guess(attempt, error.reason):
                 self._passage.login_failed(attempt.login)
             self._failed(attempt, error.reason)
             return WRONG if isinstance(attempt, _PASSWORDS) else NOT_ACCEPTED

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 
-from mta.inbound import relaying, requests
+from mta.inbound import addressing, relaying, requests
 from mta.inbound.authentication import Authentication
 from mta.inbound.client import Client
 from mta.inbound.gate import Ruling, Rulings
@@ -35,6 +35,7 @@ from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
 from mta.smtp.xclient import XClient
+from mta.spool.intake import Remark
 from mta.tls.clients import ClientCertificate
 
 Said: TypeAlias = Reply | StoredKeys | None  # None: go on
@@ -164,12 +165,14 @@ class Dialogue:
         origin, verification = self.origin(utf8=mail.utf8), None
         if self._stranger is not None and not self.login:
             verification = self._stranger.message(origin, sender, rulings)
+        if self._settings.addresses is not None:
+            mail = self._canonical(mail, rulings)
         self._transaction = Transaction(
             self._reception,
             self._settings,
             origin,
             mail,
-            submission=self._listener.submission or bool(self.login),
+            submission=self._submission,
             passage=self._passage,
             rulings=rulings,
             asked=asked,
@@ -177,6 +180,22 @@ class Dialogue:
             verification=verification,
         )
         return requests.accepted(mail.wanted, asked, OK_MAIL)
+
+    @property
+    def _submission(self) -> bool:
+        """Whether what the client sends is new."""
+        return self._listener.submission or bool(self.login)
+
+    def _canonical(self, mail: Mail, rulings: Rulings) -> Mail:
+        """Look the sender up in the tables that rewrite."""
+        addresses, submission = self._settings.addresses, self._submission
+        assert addresses is not None
+        new, tables = addresses.rewritten(mail.sender, sender=True, submission=submission)
+        if not tables:
+            return mail
+        text = f"sender {mail.sender} -> {new} by {', '.join(tables)}"
+        rulings.remarks.append(Remark("rewrite", text, "addresses"))
+        return replace(mail, sender=new)
 
     def _recipient(self, rcpt: Rcpt) -> Reply | Later:
         stranger = self._stranger
@@ -203,6 +222,10 @@ class Dialogue:
         refusal = relaying.may_relay(
             self._listener, login=self.login, trusted=self._trusted, secure=self._core.secure
         )
+        if self._settings.addresses is not None:
+            led = self._led(transaction, address, rcpt, outside=refusal is not None)
+            if led is not None:
+                return led
         if refusal is not None and not postmaster:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
@@ -210,6 +233,41 @@ class Dialogue:
         if ruling is None:
             return self._add(transaction, address, rcpt)
         return self._ruled(transaction, address, rcpt, ruling)
+
+    def _led(
+        self, transaction: Transaction, address: str, rcpt: Rcpt, *, outside: bool
+    ) -> Reply | Later | None:
+        """Answer for an address of ours, or that a table has; None: it is none of these."""
+        addresses = self._settings.addresses
+        if addresses is None or (outside and not self._listener.incoming):
+            return None
+        client = addressing.Client(outside, self._submission, not transaction.sender)
+        found = addressing.aim(addresses, address, rcpt, client, self._reception.now_ms())
+        if isinstance(found, addressing.Refusal):
+            return self._refuse("RCPT", found.reply, found.reason, transaction.sender, address)
+        return None if found is None else self._aimed(transaction, address, found)
+
+    async def _aimed(self, transaction: Transaction, address: str, aim: addressing.Aim) -> Reply:
+        """Go on with RCPT for what an address stands for, as far as the policy lets mail go."""
+        count = transaction.count
+        refused: tuple[Reply, str] | None = None
+        for one in aim.goals:
+            ruling = self._passage.recipient(one.address, count)
+            decision = await ruling if isinstance(ruling, Awaitable) else ruling
+            said = transaction.rulings.obey(decision)
+            if said is None:
+                count += 1
+            elif said[0].code < 500:
+                return self._refuse("RCPT", *said, transaction.sender, address)
+            else:
+                refused = said
+                aim = aim.without(one, said[1])
+        if refused is not None and not aim.goals:
+            return self._refuse("RCPT", *refused, transaction.sender, address)
+        answer = transaction.add_aim(aim)
+        if not answer.positive:
+            return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
+        return answer
 
     async def _ruled(
         self,

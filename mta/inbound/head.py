@@ -122,7 +122,7 @@ class Head:
             block = completion.without_hidden(block, headers.end_of(block))
             done.append("Bcc removed")
         if done:
-            self._rulings.remarks.append(Remark("header", ", ".join(done)))
+            self._rulings.remarks.append(Remark("header", ", ".join(done), "submission"))
         return block
 
     def _verified(

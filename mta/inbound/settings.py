@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from mta.policy.addresses import Addresses
 from mta.policy.matching import ip_of
 from mta.smtp.mechanisms import PASSWORDS
 from mta.tls.clients import ClientCertificates
@@ -53,6 +54,7 @@ class ListenerSettings:
     submission: bool = False  # all mail here is new: Date and Message-ID are added (RFC 6409 §8)
     mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, in the order in which they are offered
     client_certificates: ClientCertificates = ClientCertificates.NONE
+    incoming: bool = False  # mail for domains of ours is taken from everybody
     proxy: tuple[Network, ...] = ()  # peers that say with a PROXY header whose connection it is
     xclient: tuple[Network, ...] = ()  # peers that may say so with XCLIENT
     xclient_login: bool = False  # its LOGIN too
@@ -112,3 +114,4 @@ class InboundSettings:
     submission: SubmissionSettings = SubmissionSettings()
     expiry_ms: int = 5 * 24 * 3600 * 1000  # from acceptance to the last attempt
     postmaster: str = ""  # whom mail for <postmaster> (RFC 5321 §4.5.1) goes to; "": see relaying
+    addresses: Addresses | None = None  # domains of ours, aliases, rewriting; None: nothing of it

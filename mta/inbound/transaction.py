@@ -19,6 +19,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from mta.inbound.addressees import Addressees
+from mta.inbound.addressing import Aim
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.head import Head
 from mta.inbound.line_length import LINE_TOO_LONG, Lines
@@ -26,8 +28,7 @@ from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
 from mta.inbound.verification import Unwelcome, Verification
-from mta.mail.address import domain_of
-from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin, Recipient
+from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin
 from mta.mail.events import Accepted, Note, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
 from mta.policy.decision import Decision
@@ -82,8 +83,7 @@ class Transaction:
         self._passage = passage
         self.rulings = rulings  # of the policy, so far
         self.sender = mail.sender
-        # address -> domain, NOTIFY, ORCPT; a second RCPT is the first
-        self._recipients: dict[str, tuple[str, str, str]] = {}
+        self._addressees = Addressees(settings.limits.recipients)
         self._created_ms = reception.now_ms()
         self._id = new_queue_id(self._created_ms)
         self._head = Head(
@@ -108,13 +108,17 @@ class Transaction:
     @property
     def count(self) -> int:
         """How many recipients there are."""
-        return len(self._recipients)
+        return self._addressees.count
 
     def add(self, address: str, notify: str = "", orcpt: str = "") -> Reply:
         """One more recipient."""
-        if len(self._recipients) >= self._settings.limits.recipients:
+        return OK_RCPT if self._addressees.add(address, notify, orcpt) else TOO_MANY_RECIPIENTS
+
+    def add_aim(self, aim: Aim) -> Reply:
+        """Add what a recipient in a domain of ours has come to."""
+        if not self._addressees.add_all(aim.recipients):
             return TOO_MANY_RECIPIENTS
-        self._recipients.setdefault(address, (domain_of(address), notify, orcpt))
+        self.rulings.remarks += aim.remarks
         return OK_RCPT
 
     def take(self, data: bytes) -> Coroutine[Deferred[Any], Any, None] | None:
@@ -262,8 +266,7 @@ class Transaction:
     def _headed(self, pieces: list[bytes]) -> list[bytes]:
         """Have the head of the message seen to."""
         head = self._head
-        only = next(iter(self._recipients)) if len(self._recipients) == 1 else ""
-        pieces = head.completed(pieces, only, complete=self._complete)
+        pieces = head.completed(pieces, self._addressees.only, complete=self._complete)
         if head.refusal is not None:
             self._failure, self._reason = head.refusal, head.reason
         if head.priority is not None:
@@ -272,7 +275,7 @@ class Transaction:
 
     async def _judge(self) -> Reply | None:
         """Ask the policy about the message as a whole."""
-        domains = [domain for domain, _, _ in self._recipients.values()]
+        domains = self._addressees.domains
         ruling = self._passage.message(self.sender, domains, len(domains), self._size)
         if not (ruling is None or isinstance(ruling, Decision)):
             try:
@@ -287,16 +290,13 @@ class Transaction:
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
         whole = self._stored == 0
-        handover, count = self._reception.handover, len(self._recipients)
+        handover, count = self._reception.handover, self._addressees.count
         octets = len(last) if whole else 0
         release_ms, held = self._asked.release_ms, self.rulings.held
         at_once = release_ms is None and not held
         reservation = handover.reserve(count, octets, self._origin.owner) if at_once else None
         attempts = 0 if reservation is None else 1
-        recipients = tuple(
-            Recipient(number, address, domain, attempts, False, notify, orcpt)
-            for number, (address, (domain, notify, orcpt)) in enumerate(self._recipients.items())
-        )
+        recipients = self._addressees.recipients(attempts)
         envelope = self._envelope(eight_bit)
         chunks = (last,) if last else ()
         item = intake.Intake(
@@ -388,6 +388,6 @@ class Transaction:
                 reply=f"{answer.code} {answer.enhanced} {answer.text}",
                 reason=self._reason or "content",
                 sender=self.sender,
-                recipient=next(iter(self._recipients), ""),
+                recipient=self._addressees.first,
             )
         )

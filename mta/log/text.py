@@ -16,7 +16,7 @@ Knowingly not done: looking up names of clients; like Postfix without them, ``cl
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from mta.mail.envelope import Envelope, MessageKind, Origin
+from mta.mail.envelope import Envelope, MessageKind, Origin, Recipient
 from mta.mail.events import (
     Accepted,
     Alert,
@@ -128,6 +128,11 @@ def _tls(outcome: Outcome) -> str:
     return text
 
 
+def _given(recipient: Recipient) -> str:
+    """Return what the client named, where an alias has changed it: as Postfix does."""
+    return f"orig_to=<{clean(recipient.given)}>, " if recipient.given else ""
+
+
 def _attempted(event: Attempted) -> tuple[Line, ...]:
     outcome = event.outcome
     peer = outcome.peer
@@ -136,7 +141,8 @@ def _attempted(event: Attempted) -> tuple[Line, ...]:
     site = f", site={clean(event.site)}" if event.site else ""
     waited = max(event.total_s - event.queued_s - timing.connect - timing.transmit, 0.0)
     text = (
-        f"{event.envelope.id}: to=<{clean(event.recipient.address)}>, relay={_relay(peer)}{use}, "
+        f"{event.envelope.id}: to=<{clean(event.recipient.address)}>, {_given(event.recipient)}"
+        f"relay={_relay(peer)}{use}, "
         f"delay={_duration(event.total_s)}, delays={_duration(event.queued_s)}/"
         f"{_duration(waited)}/{_duration(timing.connect)}/{_duration(timing.transmit)}"
         f"{_tls(outcome)}{site}, dsn={outcome.enhanced}, status={event.status} ({_said(outcome)})"

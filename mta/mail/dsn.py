@@ -25,7 +25,7 @@ from textwrap import wrap
 
 from mta.mail import xtext
 from mta.mail.address import ascii_domain, split
-from mta.mail.envelope import Envelope, Recipient
+from mta.mail.envelope import Envelope, Recipient, Role
 from mta.mail.outcome import Outcome
 from mta.mail.queue_id import QueueId
 from mta.mail.status import advice, of_class, words
@@ -198,6 +198,8 @@ def _about_message(report: Report) -> Iterator[str]:
 def _about_recipient(report: Report, notice: Notice) -> Iterator[str]:
     outcome = notice.outcome
     yield f"    {_printable(notice.recipient.address, 320)}"
+    if notice.recipient.given:
+        yield from _indented(f"(you wrote to {_printable(notice.recipient.given, 320)})")
     said = words(outcome.enhanced)
     if notice.expired:
         said = f"{words('4.4.7')} {said}" if outcome.enhanced != "4.4.7" else words("4.4.7")
@@ -293,6 +295,8 @@ def _recipient_fields(report: Report, notice: Notice) -> Iterator[tuple[str, str
 
 def _action(report: Report, notice: Notice) -> str:
     if report.success:
+        if notice.recipient.role is Role.EXPANDED:
+            return "expanded"  # RFC 3464 §2.3.3
         return "delivered" if notice.arrived else "relayed"
     return "delayed" if report.delayed else "failed"
 

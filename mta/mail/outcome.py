@@ -104,6 +104,7 @@ class Outcome:
     maybe_delivered: bool = False  # the line was lost after the final dot (RFC 1047)
     # What was said in the attempt, the same for all of its recipients; "" if it is not kept
     transcript: str = field(default="", compare=False, repr=False)
+    sender: str = ""  # that the peer was told, where it is not the envelope's
 
     @property
     def remote(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, func, select
+from sqlalchemy import Connection, Row, Select, Table, delete, func, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
@@ -86,7 +86,7 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
     """Return the messages that ``what`` may mean, the newest ``limit``, oldest first.
 
     It is a queue id, a Message-ID with or without its brackets, or the address of a
-    recipient or the sender.
+    recipient, as it is or as the client gave it, or of the sender.
     """
     what = what.strip()
     if not what:
@@ -99,6 +99,9 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
         select(messages.c.id).where(messages.c.message_id == header, messages.c.message_id != ""),
         select(recipients.c.message_id.label("id")).where(
             func.lower(recipients.c.address) == func.lower(what)
+        ),
+        select(recipients.c.message_id.label("id")).where(
+            func.lower(recipients.c.given) == func.lower(what), text("given <> ''")
         ),
         select(messages.c.id).where(func.lower(messages.c.sender) == func.lower(what)),
     )
@@ -259,6 +262,7 @@ def _outcome(row: Row[Any]) -> Outcome:
         peer=peer,
         timing=Timing(row.connect_s, row.transmit_s),
         maybe_delivered=bool(row.maybe_delivered),
+        sender=row.sender,
     )
 
 

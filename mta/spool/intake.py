@@ -221,6 +221,9 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             recipient.orcpt,
             urgency,
             recipient.route,
+            recipient.given,
+            recipient.sender,
+            recipient.role.value,
         )
         for recipient in item.recipients
     ]

@@ -265,4 +265,5 @@ def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:
         tls.required,
         bulk.storable(tls.required_why),
         bulk.storable(tls.observed),
+        outcome.sender,
     )

@@ -140,6 +140,9 @@ recipients = Table(
         "urgency", Integer, nullable=False, server_default="0"
     ),  # 1, 0, -1: claimed in this order
     _text("route", server_default=""),  # chosen by an operator; "": by the configuration
+    _text("given", server_default=""),
+    _text("sender", server_default=""),
+    _text("role", server_default=""),
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -204,6 +207,7 @@ attempts = Table(
     _text("tls_required", server_default=""),
     _text("tls_required_why", server_default=""),
     _text("tls_observed", server_default=""),  # why mail would have waited
+    _text("sender", server_default=""),  # that the peer was told, where it was another
     sqlite_with_rowid=False,
 )
 
@@ -369,6 +373,7 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 )
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
+_partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0013"
+REVISION = "0014"
 """The revision of the migrations that leads to these tables."""

@@ -88,6 +88,7 @@ def test_list_json(relay):
         "number": 0,
         "recipient": "anna@example.com",
         "domain": "example.com",
+        "given": "",
         "notify": "",
         "orcpt": "",
         "route": "",

@@ -21,6 +21,10 @@ from mta.inbound.settings import (
     SessionLimits,
     TlsMode,
 )
+from mta.mail.srs import Srs
+from mta.policy.addresses import Addresses, Canonical
+from mta.policy.aliases import Entry, LocalAddresses, LocalDomain
+from mta.policy.rewriting import Rewrites
 from mta.spool import counters, intake
 
 
@@ -190,6 +194,7 @@ LISTENERS = {
         "tcp:25",
         TlsMode.STARTTLS,
         AuthMode.OPTIONAL,
+        incoming=True,
         trusted=(ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32")),
     ),
     "plain": ListenerSettings(
@@ -209,6 +214,33 @@ LISTENERS = {
         xclient_login=True,
     ),
 }
+
+
+ADDRESSES = Addresses(
+    LocalAddresses(
+        {
+            "example.org": LocalDomain("example.org", frozenset({"ann", "bob"}), True),
+            "open.example": LocalDomain("open.example"),
+        },
+        {
+            "info@example.org": Entry(("ann",), "aliases:1"),
+            "staff@example.org": Entry(("ann", "bob", "eve@example.net"), "aliases:2"),
+            "team@example.org": Entry(("x@example.net", "y@example.com"), "aliases:3"),
+            "owner-team@example.org": Entry(("bob",), "aliases:4"),
+            "away@example.org": Entry(("eve@example.net",), "aliases:5"),
+        },
+    ),
+    (
+        Canonical(
+            "old",
+            Rewrites.of(
+                [("@old.example", "@example.org"), (".internal.example.org", "@example.org")]
+            ),
+            relay=True,
+        ),
+    ),
+    Srs("example.org", (b"secret",)),
+)
 
 
 class Nothing:
@@ -271,6 +303,11 @@ class World:
             lists=self.lists,
             verifier=self.verifier,
         )
+
+    def ours(self, addresses=ADDRESSES):
+        """Have domains of our own, in sessions to come."""
+        self.settings = replace(self.settings, addresses=addresses)
+        self.inbound.use(self.settings)
 
     def limit(self, **limits):
         """Change limits for sessions to come."""
