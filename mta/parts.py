@@ -19,6 +19,7 @@ from mta.config import build as values
 from mta.config import build_tls
 from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
+from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
@@ -150,6 +151,7 @@ class Parts:
         delivery = values.delivery_settings(settings, ours)
         queue = values.queue_settings(settings)
         policy = policy_of(settings)
+        milters = milters_of(settings, self.reactor)
         tls = build_tls.client_tls(settings)
         rules = values.signing_rules(settings)
         tokens = values.tokens(settings, self.reactor)
@@ -164,6 +166,7 @@ class Parts:
         self.accounts.use(tokens, same_keys=settings.oauth == self.settings.oauth)
         self.settings = settings
         self.inbound.use(inbound)
+        self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
         self.names.use(delivery.shaping)
         self.scheduler.use(queue)
@@ -340,6 +343,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         lists=lists,
         verifier=verifier,
     )
+    inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate, lists, verifier, validation,

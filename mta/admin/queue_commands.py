@@ -93,7 +93,7 @@ def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "by",
     metavar="KEYS",
     callback=read_keys,
-    help="Count instead, by some of: domain,cause,code,sender,login,state.",
+    help="Count instead, by some of: domain,site,cause,code,sender,login,state.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_invocation

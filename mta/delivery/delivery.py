@@ -30,14 +30,7 @@ from mta.delivery.routes import (
     Route,
     Smarthost,
 )
-from mta.delivery.securing import (
-    DaneFacts,
-    Securing,
-    is_address,
-    local_of_route,
-    of_smarthost,
-    wishes_of,
-)
+from mta.delivery.securing import DaneFacts, Securing, is_address, secured_by
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.shaped import Shapes, at_least, shape_of
@@ -194,19 +187,15 @@ class Delivery:
         assert isinstance(target, Mx | Smarthost)
         try:
             message = prepare(attempt, job.envelope, job.body)
-            securing = None
-            if isinstance(target, Mx):
-                local = local_of_route(route.name, target)
-                securing = Securing(settings.security, local, wishes_of(job.envelope), self._dane)
+            secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
             hosts = await self._hosts(target, domain)
             shape = shape_of(settings, hosts, domain, route)
             shaped = (self._shapes.settings(settings, shape), shape)
-            walk = _Walk(self, attempt, message, shaped, securing, record)
+            walk = _Walk(self, attempt, message, shaped, secured, record)
             for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
-                where = Where(domain, host.name, host.signed, host.expanded)
-                await walk.visit(Site(host.name, target), where)
+                await walk.visit(Site(host.name, target), host, domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
@@ -247,10 +236,10 @@ class _Walk:
         attempt: Attempt,
         message: Message,
         how: tuple[DeliverySettings, Shape],
-        securing: Securing | None,
+        secured: Requirement | Securing,
         record: Recorder | None,
     ) -> None:
-        """``securing`` says how private sessions must be; None: the smarthost's route does."""
+        """``secured`` is how private sessions must be, or says it of each host."""
         settings, self._shape = how
         self.sessions = 0  # how many hosts have heard about the message
         self._record = record
@@ -263,14 +252,20 @@ class _Walk:
         self._attempt = attempt
         self._message = message
         self._settings = settings
-        self._securing = securing
+        self._secured = secured
         self._requirement = ANYTHING
         self._those: list[Recipient] | None = None  # whom it is about now, if not about all
         self._not_asked: list[Recipient] = []  # there was no room for them on a connection
 
-    async def visit(self, site: Site, where: Where) -> None:
+    async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        required = await self._required(site, where)
+        found: Requirement | Skip
+        if isinstance(self._secured, Requirement):
+            found = self._secured
+        else:
+            where = Where(domain, host.name, host.signed, host.expanded)
+            found = await self._secured.requirement(where, site.port)
+        required = at_least(found, self._shape)
         if isinstance(required, Skip):
             self._attempt.not_tried(site.host, required)
             if self._record is not None:
@@ -282,12 +277,6 @@ class _Walk:
         while self._not_asked and self._seconds() <= self._until:
             self._those, self._not_asked = self._not_asked, []
             await self._connect(site)
-
-    async def _required(self, site: Site, where: Where) -> Requirement | Skip:
-        if isinstance(site.target, Smarthost):
-            return of_smarthost(site.target)
-        assert self._securing is not None
-        return at_least(await self._securing.requirement(where, site.port), self._shape)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
@@ -318,7 +307,8 @@ class _Walk:
             except Trouble as trouble:
                 if self._record is not None:
                     self._record.fails(f"no session: {trouble}")
-                tls = fallen_short(requirement, str(trouble) if trouble.result else "")
+                why = str(trouble) if trouble.result else ""
+                tls = trouble.tls or fallen_short(requirement, why)
                 peer = Peer(site.host, address, site.port, tls)
                 contact = Contact(peer, Timing(self._since(began)))
                 self._attempt.site_fails(trouble, contact)

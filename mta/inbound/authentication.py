@@ -68,6 +68,7 @@ class Authentication:
     ) -> None:
         """``passage`` is the client in the eyes of the policy, ``refuse`` logs what it refuses."""
         self.login = ""
+        self.mechanism = ""  # by which it was proved
         self.certificate: ClientCertificate | None = None  # what the client has shown
         self._reception = reception
         self._origin = origin
@@ -114,7 +115,7 @@ class Authentication:
             return answer
         if (limited := self._passage.logged_in(answer)) is not None:
             return self._refuse("AUTH", CANNOT_SAY, limited.reason)
-        self.login = answer
+        self.login, self.mechanism = answer, attempt.mechanism
         self._reception.emit(events.Authenticated(self._origin(), attempt.mechanism))
         return AUTHENTICATED
 

@@ -43,6 +43,7 @@ from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle
+from mta.queue.watch import Watch
 from mta.spool import leases
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
@@ -122,6 +123,7 @@ class Scheduler:
             clock, now_ms, database, self._lease, self._active.sites, emit
         )
         self._operators = Operators(database, emit)
+        self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
         self._polling = Periodic(clock, emit, "polling", lambda: _POLL_S, self._poll)
         self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
@@ -289,6 +291,8 @@ class Scheduler:
         """An attempt has ended."""
         self._running.pop(entry, None)
         state = health(outcomes)
+        if self._watch.wanted:
+            self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
         now_ms = self._now_ms()
         settled = settle(entry, outcomes, self._settings, now_ms, self._random)
@@ -310,6 +314,9 @@ class Scheduler:
             await self._lease.register(self._settings.lease_s)
         if await self._claims.poll() or self._operators.unaware:
             await self._operators.look()
+        self._watch.until(self._claims.watched_until_ms)
+        if self._watch.wanted:
+            await self._watch.write()
         self._soon()
 
     def _third(self) -> float:
