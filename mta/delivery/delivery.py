@@ -31,6 +31,7 @@ from mta.delivery.routes import (
 from mta.delivery.securing import DaneFacts, secured_by
 from mta.delivery.session import prepare
 from mta.delivery.settings import DeliverySettings
+from mta.delivery.shaped import Shapes, shape_of
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
@@ -38,6 +39,7 @@ from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
+from mta.shaping.rules import Shaping
 from mta.tls.level import ClientTls
 
 
@@ -68,6 +70,7 @@ class Delivery:
         self._settings = settings
         self._exchangers = exchangers
         self._emit = emit
+        self._shapes = Shapes()
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
@@ -76,7 +79,13 @@ class Delivery:
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
+        self._shapes = Shapes()
         self._opening.tls = tls
+
+    @property
+    def shaping(self) -> Shaping:
+        """What is said about sites."""
+        return self._settings.shaping
 
     def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which mail from ``sender`` to ``domain`` is gathered.
@@ -164,8 +173,11 @@ class Delivery:
         try:
             message = prepare(attempt, job.envelope, job.body)
             secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
-            walk = Walk(self._means, attempt, message, settings, secured, record)
-            for host in (await self._hosts(target, domain))[: settings.max_hosts]:
+            hosts = await self._hosts(target, domain)
+            shape = shape_of(settings, hosts, domain, route)
+            shaped = (self._shapes.settings(settings, shape), shape)
+            walk = Walk(self._means, attempt, message, shaped, secured, record)
+            for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
                 await walk.visit(Site(host.name, target), host, domain)

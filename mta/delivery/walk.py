@@ -18,6 +18,7 @@ from mta.delivery.pool import Pool
 from mta.delivery.securing import Securing, is_address
 from mta.delivery.session import Message, Session
 from mta.delivery.settings import DeliverySettings
+from mta.delivery.shaped import at_least
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
@@ -25,6 +26,7 @@ from mta.dns.mx import MailHost, NoSuchDomain, NoUsableHost
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Peer, Timing
 from mta.mail.security import ANYTHING, Requirement, Skip
+from mta.mail.shape import Shape
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
 
@@ -58,11 +60,12 @@ class Walk:
         means: Means,
         attempt: Attempt,
         message: Message,
-        settings: DeliverySettings,
+        how: tuple[DeliverySettings, Shape],
         secured: Requirement | Securing,
         record: Recorder | None,
     ) -> None:
         """``secured`` is how private sessions must be, or says it of each host."""
+        settings, self._shape = how
         self.sessions = 0  # how many hosts have heard about the message
         self._record = record
         self._pool = means.pool
@@ -81,16 +84,18 @@ class Walk:
 
     async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        required = self._secured
-        if not isinstance(required, Requirement):
+        found: Requirement | Skip
+        if isinstance(self._secured, Requirement):
+            found = self._secured
+        else:
             where = Where(domain, host.name, host.signed, host.expanded)
-            found = await required.requirement(where, site.port)
-            if isinstance(found, Skip):
-                self._attempt.not_tried(site.host, found)
-                if self._record is not None:
-                    self._record.fails(f"{site.host} is not dialled: {found.why}")
-                return
-            required = found
+            found = await self._secured.requirement(where, site.port)
+        required = at_least(found, self._shape)
+        if isinstance(required, Skip):
+            self._attempt.not_tried(site.host, required)
+            if self._record is not None:
+                self._record.fails(f"{site.host} is not dialled: {required.why}")
+            return
         self._requirement = required
         self._those, self._not_asked = None, []
         await self._connect(site)
