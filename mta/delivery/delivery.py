@@ -33,6 +33,7 @@ from mta.delivery.routes import (
 from mta.delivery.securing import DaneFacts, Securing, is_address, secured_by
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
+from mta.delivery.shaped import Shapes, at_least, shape_of
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
@@ -41,8 +42,10 @@ from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Peer, Timing, Verdict
 from mta.mail.security import ANYTHING, Requirement, Skip
+from mta.mail.shape import Shape
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
+from mta.shaping.rules import Shaping
 from mta.tls.level import ClientTls
 
 
@@ -83,6 +86,7 @@ class Delivery:
         self._settings = settings
         self._exchangers = exchangers
         self._emit = emit
+        self._shapes = Shapes()
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
         self._mailboxes = Mailboxes(reactor)
@@ -90,7 +94,13 @@ class Delivery:
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
+        self._shapes = Shapes()
         self._opening.tls = tls
+
+    @property
+    def shaping(self) -> Shaping:
+        """What is said about sites."""
+        return self._settings.shaping
 
     def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which mail from ``sender`` to ``domain`` is gathered.
@@ -178,8 +188,11 @@ class Delivery:
         try:
             message = prepare(attempt, job.envelope, job.body)
             secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
-            walk = _Walk(self, attempt, message, settings, secured, record)
-            for host in (await self._hosts(target, domain))[: settings.max_hosts]:
+            hosts = await self._hosts(target, domain)
+            shape = shape_of(settings, hosts, domain, route)
+            shaped = (self._shapes.settings(settings, shape), shape)
+            walk = _Walk(self, attempt, message, shaped, secured, record)
+            for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
                 await walk.visit(Site(host.name, target), host, domain)
@@ -222,11 +235,12 @@ class _Walk:
         delivery: Delivery,
         attempt: Attempt,
         message: Message,
-        settings: DeliverySettings,
+        how: tuple[DeliverySettings, Shape],
         secured: Requirement | Securing,
         record: Recorder | None,
     ) -> None:
         """``secured`` is how private sessions must be, or says it of each host."""
+        settings, self._shape = how
         self.sessions = 0  # how many hosts have heard about the message
         self._record = record
         self._pool = delivery._pool
@@ -245,16 +259,18 @@ class _Walk:
 
     async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        required = self._secured
-        if not isinstance(required, Requirement):
+        found: Requirement | Skip
+        if isinstance(self._secured, Requirement):
+            found = self._secured
+        else:
             where = Where(domain, host.name, host.signed, host.expanded)
-            found = await required.requirement(where, site.port)
-            if isinstance(found, Skip):
-                self._attempt.not_tried(site.host, found)
-                if self._record is not None:
-                    self._record.fails(f"{site.host} is not dialled: {found.why}")
-                return
-            required = found
+            found = await self._secured.requirement(where, site.port)
+        required = at_least(found, self._shape)
+        if isinstance(required, Skip):
+            self._attempt.not_tried(site.host, required)
+            if self._record is not None:
+                self._record.fails(f"{site.host} is not dialled: {required.why}")
+            return
         self._requirement = required
         self._those, self._not_asked = None, []
         await self._connect(site)
