@@ -266,4 +266,5 @@ def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:
         bulk.storable(tls.required_why),
         bulk.storable(tls.observed),
         outcome.sender,
+        peer.source,
     )

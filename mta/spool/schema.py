@@ -208,6 +208,7 @@ attempts = Table(
     _text("tls_required_why", server_default=""),
     _text("tls_observed", server_default=""),  # why mail would have waited
     _text("sender", server_default=""),  # that the peer was told, where it was another
+    _text("source", server_default=""),  # our address of the connection
     sqlite_with_rowid=False,
 )
 
@@ -377,7 +378,8 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 )
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
+_partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0015"
+REVISION = "0016"
 """The revision of the migrations that leads to these tables."""
