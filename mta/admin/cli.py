@@ -16,6 +16,7 @@ import click
 from mta import __version__
 from mta.admin.accounts import account
 from mta.admin.brake import brake
+from mta.admin.cause import cause
 from mta.admin.config_commands import config
 from mta.admin.database_commands import db
 from mta.admin.dkim_commands import dkim
@@ -138,6 +139,6 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_COMMANDS = (queue, trace, why, account, suppress, brake, dkim, config, db, status, init)
+_COMMANDS = (queue, trace, why, account, suppress, brake, cause, dkim, config, db, status, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

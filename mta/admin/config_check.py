@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from mta.config import ConfigError, Problem, Settings, build, build_tls
+from mta.config.build_causes import causes
 from mta.delivery.maildir import base_of
 from mta.dkim.store import KeyUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates, read_certificates
@@ -25,6 +26,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     doubts: list[str] = []
     _try(problems, path, "", build.routes, settings)
     _try(problems, path, "tls", build_tls.client_tls, settings)
+    _try(problems, path, "causes_file", causes, settings)
     _try(problems, path, "dkim.directory", build.signing_rules, settings)
     if settings.tls.client_authorities is not None:
         place = settings.tls.client_authorities

@@ -25,6 +25,7 @@ from textwrap import wrap
 
 from mta.mail import xtext
 from mta.mail.address import ascii_domain, split
+from mta.mail.cause import sentence
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Outcome
 from mta.mail.queue_id import QueueId
@@ -198,7 +199,7 @@ def _about_message(report: Report) -> Iterator[str]:
 def _about_recipient(report: Report, notice: Notice) -> Iterator[str]:
     outcome = notice.outcome
     yield f"    {_printable(notice.recipient.address, 320)}"
-    said = words(outcome.enhanced)
+    said = _explained(outcome)
     if notice.expired:
         said = f"{words('4.4.7')} {said}" if outcome.enhanced != "4.4.7" else words("4.4.7")
     if said:
@@ -213,6 +214,11 @@ def _about_recipient(report: Report, notice: Notice) -> Iterator[str]:
         yield from _indented(reply, 10)
     if not (report.delayed or report.copy or report.success):
         yield from _indented(advice(outcome.enhanced))
+
+
+def _explained(outcome: Outcome) -> str:
+    """Say what was wrong: by its cause, if that is known; it knows more than the code does."""
+    return sentence(outcome.cause) or words(outcome.enhanced)
 
 
 def _indented(text: str, indent: int = 6) -> list[str]:
@@ -286,6 +292,8 @@ def _recipient_fields(report: Report, notice: Notice) -> Iterator[tuple[str, str
         yield "Diagnostic-Code", f"smtp; {outcome.reply}"
     elif outcome.text:
         yield "Diagnostic-Code", f"x-mta; {outcome.text}"
+    if outcome.cause:
+        yield "X-MTA-Cause", outcome.cause
     yield "Last-Attempt-Date", _date(report.now_ms)
     if report.delayed:
         yield "Will-Retry-Until", _date(report.original.expires_ms)

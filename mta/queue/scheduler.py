@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from mta.dkim.signer import Signer
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
-from mta.mail.outcome import Outcome
+from mta.mail.outcome import Outcome, Verdict
 from mta.queue.active import ActiveSet
 from mta.queue.claims import Claims
 from mta.queue.entry import Entry
@@ -39,7 +39,7 @@ from mta.queue.ledger import Ledger, last_words
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, due_at_once, must_return, settle
+from mta.queue.settling import deferred, due_at_once, must_return, settle, with_causes
 from mta.spool import leases
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
@@ -259,6 +259,8 @@ class Scheduler:
         """An attempt has ended."""
         self._running.pop(entry, None)
         state = health(outcomes)
+        if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
+            outcomes = with_causes(outcomes, self._settings.causes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
         now_ms = self._now_ms()
         settled = settle(entry, outcomes, self._settings, now_ms, self._random)

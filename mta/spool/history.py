@@ -257,6 +257,7 @@ def _outcome(row: Row[Any]) -> Outcome:
         peer=peer,
         timing=Timing(row.connect_s, row.transmit_s),
         maybe_delivered=bool(row.maybe_delivered),
+        cause=row.category,
     )
 
 

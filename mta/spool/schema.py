@@ -132,6 +132,7 @@ recipients = Table(
     _text("last_text"),
     _text("last_host"),
     _ms("last_ms", nullable=True),
+    _text("last_category", server_default=""),  # the cause, see ``attempts``
     _ms("finished_ms", nullable=True),
     _text("notify", server_default=""),
     _text("orcpt", server_default=""),
@@ -193,6 +194,7 @@ attempts = Table(
     _text("tls_required", server_default=""),
     _text("tls_required_why", server_default=""),
     _text("tls_observed", server_default=""),  # why mail would have waited
+    _text("category", server_default=""),  # why it did not go through (``mta.mail.cause``)
     sqlite_with_rowid=False,
 )
 
@@ -357,5 +359,5 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 
-REVISION = "0010"
+REVISION = "0011"
 """The revision of the migrations that leads to these tables."""
