@@ -17,7 +17,9 @@ from twisted.python.failure import Failure
 from mta.auth.credentials import Accounts
 from mta.config import build as values
 from mta.config import build_tls
+from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
+from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
@@ -30,10 +32,12 @@ from mta.dns.validation import State, Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
+from mta.inbound.refusals import KEEP_MS, Refusals
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
+from mta.policy.limits import HOUR_MS
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms
 from mta.spool.database import Database
@@ -81,7 +85,7 @@ class Parts:
 
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
-        for listener in values.inbound_settings(self.settings).listeners:
+        for listener in values.listeners(self.settings):
             endpoint = serverFromString(self.reactor, _with_backlog(listener.endpoint))
             result: list[Any] = []
             endpoint.listen(self.inbound.factory(listener)).addBoth(result.append)
@@ -141,10 +145,12 @@ class Parts:
         Whatever can fail is done first: passwords, authorities, certificates and private keys
         are read and logs are opened, and only then does any part see anything new.
         """
-        inbound = values.inbound_settings(settings)
-        delivery = values.delivery_settings(settings)
+        ours = addresses_of(settings)
+        inbound = values.inbound_settings(settings, ours)
+        delivery = values.delivery_settings(settings, ours)
         queue = values.queue_settings(settings)
         policy = policy_of(settings)
+        milters = milters_of(settings, self.reactor)
         tls = build_tls.client_tls(settings)
         rules = values.signing_rules(settings)
         tokens = values.tokens(settings, self.reactor)
@@ -159,6 +165,7 @@ class Parts:
         self.accounts.use(tokens, same_keys=settings.oauth == self.settings.oauth)
         self.settings = settings
         self.inbound.use(inbound)
+        self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
         self.scheduler.use(queue)
         self.signer.rules = rules
@@ -262,6 +269,15 @@ def _validation(
     return Validation(reactor, resolver, build_tls.probes(settings), every_s, tell)
 
 
+def _shared(gate: Gate) -> Callable[[str], None]:
+    """Return what adds one to a counter that all processes share."""
+
+    def add(name: str) -> None:
+        gate.shared.counts.add(name, HOUR_MS, 1, gate.now_ms(), KEEP_MS)
+
+    return add
+
+
 def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     """Build every part; opens no file but certificates and secrets, starts no thread."""
     log = MailLog(reactor)
@@ -274,6 +290,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         certificates = ServerCertificates(
             pairs, clients=values.clients(settings), minimum=settings.tls.minimum
         )
+    ours = addresses_of(settings)
     resolver = Resolver(
         reactor,
         values.dns_servers(settings),
@@ -289,7 +306,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
     delivery = Delivery(
         reactor,
-        values.delivery_settings(settings),
+        values.delivery_settings(settings, ours),
         exchangers,
         build_tls.client_tls(settings),
         log,
@@ -312,17 +329,18 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     verifier = Verifier(reactor, resolver, verify_settings(settings))
     inbound = Inbound(
         reactor,
-        values.inbound_settings(settings),
+        values.inbound_settings(settings, ours),
         database=database,
         handover=scheduler,
         accounts=accounts,
         certificates=certificates,
-        emit=log,
+        emit=Refusals(log, _shared(gate)),
         signer=signer,
         gate=gate,
         lists=lists,
         verifier=verifier,
     )
+    inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery,
         scheduler, inbound, signer, gate, lists, verifier, validation,

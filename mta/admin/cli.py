@@ -15,6 +15,7 @@ import click
 
 from mta import __version__
 from mta.admin.accounts import account
+from mta.admin.alias import alias
 from mta.admin.brake import brake
 from mta.admin.cause import cause
 from mta.admin.config_commands import config
@@ -27,6 +28,7 @@ from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
 from mta.admin.status import status
 from mta.admin.suppress import suppress
+from mta.admin.top import top
 from mta.admin.trace import trace
 from mta.admin.why import why
 from mta.config import ConfigError
@@ -139,6 +141,7 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_COMMANDS = (queue, trace, why, account, suppress, brake, cause, dkim, config, db, status, init)
+_READING = (queue, top, trace, why, status)
+_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from mta.config import ConfigError, Problem, Settings, build, build_tls
+from mta.config.build_addresses import addresses
 from mta.config.build_causes import causes
 from mta.delivery.maildir import base_of
 from mta.dkim.store import KeyUnusable
@@ -25,6 +26,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     problems: list[Problem] = []
     doubts: list[str] = []
     _try(problems, path, "", build.routes, settings)
+    _try(problems, path, "", addresses, settings)
     _try(problems, path, "tls", build_tls.client_tls, settings)
     _try(problems, path, "causes_file", causes, settings)
     _try(problems, path, "dkim.directory", build.signing_rules, settings)

@@ -12,7 +12,7 @@ from mta.admin.exits import Exit, Failure
 from mta.admin.filters import Chosen, filters, queue_id
 from mta.admin.groups import list_groups, read_keys
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.queue_verbs import HOLD, RELEASE, REMOVE, RETRY, command_of
+from mta.admin.queue_verbs import HOLD, RELEASE, REMOVE, RESURRECT, RETRY, command_of
 from mta.admin.render import (
     Column,
     address,
@@ -25,6 +25,7 @@ from mta.admin.render import (
     table,
     visible,
 )
+from mta.admin.reroute import reroute
 from mta.admin.story import Story
 from mta.admin.trace import reports
 from mta.mail.queue_id import QueueId
@@ -60,9 +61,10 @@ def queue() -> None:
     """Look at the queue, and change it."""
 
 
-for _verb in (HOLD, RELEASE, RETRY, REMOVE):
+for _verb in (HOLD, RELEASE, RETRY, REMOVE, RESURRECT):
     queue.add_command(command_of(_verb))
 queue.add_command(bounce)
+queue.add_command(reroute)
 
 
 def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> Position | None:
@@ -89,7 +91,7 @@ def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "by",
     metavar="KEYS",
     callback=read_keys,
-    help="Count instead, by some of: domain,category,cause,code,sender,login,state.",
+    help="Count instead, by some of: domain,site,category,cause,code,sender,login,state.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_invocation

@@ -15,7 +15,7 @@ from mta.admin.exits import Exit
 from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import note, say
-from mta.spool import listing, operate
+from mta.spool import listing, operate, resurrection
 from mta.spool.filters import Filter
 from mta.spool.schema import WAITING, State
 
@@ -32,6 +32,7 @@ class Verb:
     states: tuple[State, ...]
     step: Step
     explanation: str
+    others: str = ""  # why it may have been fewer than were counted
 
     def narrowed(self, wanted: Filter) -> Filter | None:
         """Return ``wanted`` for the states that the verb applies to; None if it excludes them.
@@ -43,7 +44,9 @@ class Verb:
             wanted = replace(wanted, min_age_ms=max(wanted.min_age_ms or 1, 1))
         if wanted.state is not None:
             return wanted if wanted.state in self.states else None
-        return replace(wanted, state=self.states[0]) if len(self.states) == 1 else wanted
+        if len(self.states) == 1:
+            return replace(wanted, state=self.states[0])
+        return wanted if self.states == WAITING else replace(wanted, among=self.states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,17 @@ REMOVE = Verb(
     WAITING,
     operate.remove,
     "Drop recipients.  Nobody is told; see 'bounce'.",
+)
+
+RESURRECT = Verb(
+    "resurrect",
+    "resurrected",
+    (State.BOUNCED, State.EXPIRED),
+    resurrection.resurrect,
+    "Queue bounced and expired recipients again, while their content is kept"
+    " (spool.returned_retention).  Name them by --state, id or other filters; they get a new"
+    " lifetime.  Reports that were sent stay sent.",
+    "of the others the content is no longer kept",
 )
 
 
@@ -123,6 +137,8 @@ def carry_out(invocation: Invocation, verb: Verb, chosen: Chosen, sure: Consent)
         return Exit.NOTHING
     done = _in_steps(invocation, verb, wanted, now_ms)
     say(f"{verb.done} {_recipients(done)}")
+    if verb.others and done < number:
+        note(verb.others)
     return Exit.DONE if done else Exit.NOTHING
 
 

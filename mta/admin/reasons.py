@@ -116,7 +116,7 @@ def _ended(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     match one.state:
         case State.DELIVERED:
             return Reason("delivered", "", f"the next hop took it {when}", None, ())
-        case State.REMOVED:
+        case State.REMOVED:  # its content is gone, too
             event = _last_event(trace, one, "remove")
             who = f" by {v(event.who)}" if event is not None else ""
             return Reason("removed", "ended", f"it was removed{who} {when}", None, ())
@@ -128,7 +128,8 @@ def _ended(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         words = f"given up {when}: its time was over"
     else:
         words = f"given up {when}: it was refused for good"
-    return Reason(one.state.value, "ended", words + told, None, ())
+    back = (_command("resurrect", trace, one),) if trace.octets_kept else ()
+    return Reason(one.state.value, "ended", words + told, None, back)
 
 
 def _in_hand(one: TracedRecipient, around: Surroundings) -> Reason:

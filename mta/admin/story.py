@@ -151,6 +151,8 @@ class Story:
         if outcome.peer is not None:
             yield _peer(outcome.peer)
             yield from _required(outcome.peer.tls)
+        if outcome.sender:
+            yield f"sent with the sender {v(outcome.sender)}"
         yield (
             f"took {seconds((attempt.ended_ms - attempt.started_ms) / 1000)}:"
             f" connect {seconds(outcome.timing.connect)},"
@@ -193,7 +195,11 @@ class Story:
         return f"{self._at(due)} ({self._ahead(due)})"
 
     def _prospect(self, one: TracedRecipient) -> str:
-        """What comes next for one recipient, or since when nothing does."""
+        """What comes next for one recipient, by which route, or since when nothing does."""
+        route = f", by route {v(one.recipient.route)}" if one.recipient.route else ""
+        return self._comes_next(one) + route
+
+    def _comes_next(self, one: TracedRecipient) -> str:
         attempts = f"{one.recipient.attempts} attempt{'' if one.recipient.attempts == 1 else 's'}"
         if one.state is State.QUEUED and one.node:
             return f"attempt {one.recipient.attempts} is under way at {v(one.node)}"

@@ -33,8 +33,12 @@ from mta.inbound.settings import (
     ListenerSettings,
     RequestSettings,
     SessionLimits,
+    SubmissionSettings,
     TlsMode,
 )
+from mta.policy.addresses import Addresses
+from mta.policy.matching import AddressPattern
+from mta.policy.rewriting import Rewrites
 from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
@@ -46,15 +50,17 @@ from mta.tls.level import ClientTls
 RESOLV_CONF = Path("/etc/resolv.conf")
 
 
-def inbound_settings(settings: Settings) -> InboundSettings:
-    """Return what ``mta.inbound`` takes."""
+def inbound_settings(settings: Settings, addresses: Addresses | None = None) -> InboundSettings:
+    """Return what ``mta.inbound`` takes; ``addresses``: the tables, if there are any."""
     return InboundSettings(
         host_name=settings.host_name,
         listeners=listeners(settings),
         limits=session_limits(settings),
         requests=request_settings(settings),
+        submission=submission_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
         postmaster=settings.reports.postmaster,
+        addresses=addresses,
     )
 
 
@@ -71,6 +77,7 @@ def _listener(settings: Settings, one: Listener) -> ListenerSettings:
         tls=TlsMode(one.tls),
         auth=AuthMode(one.auth),
         trusted=settings.trusted_networks if trusted is None else trusted,
+        incoming=one.takes_incoming,
         mechanisms=mechanisms(settings, one),
         client_certificates=ClientCertificates(one.client_certificate),
         submission=one.auth == "required" if one.submission is None else one.submission,
@@ -96,6 +103,7 @@ def session_limits(settings: Settings) -> SessionLimits:
     return SessionLimits(
         message_size=limits.message_size,
         recipients=limits.recipients,
+        header_size=limits.header_size,
         hops=limits.hops,
         connections=limits.connections,
         connections_per_client=limits.connections_per_client,
@@ -119,6 +127,16 @@ def request_settings(settings: Settings) -> RequestSettings:
         future_release_s=0 if hold is None else int(_s(hold)),
         deliver_by_s=None if by is None else int(_s(by)),
         priority=requests.highest_priority if requests.mt_priority else None,
+    )
+
+
+def submission_settings(settings: Settings) -> SubmissionSettings:
+    """Return what becomes of new mail that is not as it should be."""
+    submission = settings.submission
+    return SubmissionSettings(
+        add_author=submission.missing_from == "add",
+        refuse_repeated=submission.repeated_fields == "refuse",
+        refuse_long_lines=submission.long_lines == "refuse",
     )
 
 
@@ -158,12 +176,13 @@ def _authorities(configured: str | Path) -> Literal["system"] | Path:
     return configured if isinstance(configured, Path) else "system"
 
 
-def delivery_settings(settings: Settings) -> DeliverySettings:
+def delivery_settings(settings: Settings, addresses: Addresses | None = None) -> DeliverySettings:
     """Return what ``mta.delivery`` takes; ``ConfigError`` if a password cannot be had."""
     delivery = settings.delivery
     return DeliverySettings(
         host_name=settings.host_name,
         routes=routes(settings),
+        addresses=addresses,
         timeouts=timeouts(settings),
         max_hosts=delivery.max_hosts,
         max_addresses=delivery.max_addresses,
@@ -184,7 +203,15 @@ def routes(settings: Settings) -> Routes:
         raise ConfigError(problems)
     return Routes(
         tuple(
-            Route(one.name, _target(one), one.recipient_domains, one.sender_domains)
+            Route(
+                one.name,
+                _target(one),
+                one.recipient_domains,
+                one.sender_domains,
+                Rewrites.of(one.rewrite_sender.items()) if one.rewrite_sender else None,
+                one.verp_delimiters if one.verp else "",
+                tuple(map(AddressPattern.of, one.verp_senders)),
+            )
             for one in settings.route
         )
     )
@@ -248,6 +275,8 @@ def queue_settings(settings: Settings) -> QueueSettings:
         lease_s=_s(queue.lease),
         retention_s=_s(settings.spool.retention),
         transcript_retention_s=_s(settings.spool.transcript_retention),
+        returned_retention_s=_s(settings.spool.returned_retention),
+        returned_octets=settings.spool.returned_size,
         orphan_age_s=_s(settings.spool.orphan_age),
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),

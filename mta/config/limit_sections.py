@@ -1,6 +1,7 @@
 """The tables of bounds: how much and how long."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
@@ -20,6 +21,9 @@ class Limits(Section):
 
     message_size: Size = setting("Of one message, as announced with SIZE.", _s("50MiB"))
     recipients: StrictInt = setting("Recipients of one message.", 1000, ge=100)
+    header_size: Size = setting(
+        "Of the header of one message, at most 192KiB; more is refused.", _s("128KiB")
+    )
     hops: StrictInt = setting("Received fields in a message; more is a loop.", 100, ge=10)
     connections: StrictInt = setting("Connections of one listener.", 1000, ge=1)
     connections_per_client: StrictInt = setting(
@@ -55,6 +59,8 @@ class Limits(Section):
             )
         if self.message_size < 65_536:
             yield Conflict(("message_size",), "must be at least 64KiB (RFC 5321 §4.5.3.1.7)")
+        if not _s("8KiB") <= self.header_size <= _s("192KiB"):
+            yield Conflict(("header_size",), "must lie between 8KiB and 192KiB")
 
 
 class Requests(Section):
@@ -84,6 +90,24 @@ class Requests(Section):
             time = getattr(self, key)
             if time is not None and not 1 <= time.total_seconds() <= 999_999_999:
                 yield Conflict((key,), 'must be "1s" at least and not above 30 years')
+
+
+class Submission(Section):
+    """What becomes of new mail that is not as it should be (docs/submission.rst)."""
+
+    missing_from: Literal["add", "refuse"] = Field(
+        "add", description="A header without From: it is added, from the envelope sender; or 550."
+    )
+    repeated_fields: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="Fields that a message has only once, such as two From: 550; or it goes as it"
+        " came, unsigned if it is From.",
+    )
+    long_lines: Literal["accept", "refuse"] = Field(
+        "accept",
+        description="Lines above 998 octets: it goes as it came, and some hosts will return it;"
+        " or 550.",
+    )
 
 
 class Inbound(Section):

@@ -8,11 +8,20 @@ from typing import Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
+from mta.config.address_sections import no_rewrites
 from mta.config.fields import one_secret, set_one
 from mta.config.mailbox_sections import LmtpTarget, MaildirTarget
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
-from mta.config.values import DomainPattern, FilePath, Host, Name, SecretCredential, SecretFile
+from mta.config.values import (
+    AddressPattern,
+    DomainPattern,
+    FilePath,
+    Host,
+    Name,
+    SecretCredential,
+    SecretFile,
+)
 
 _PORTS = {"implicit": 465, "starttls": 587, "none": 25}
 
@@ -125,6 +134,26 @@ class Route(Section):
     sender_domains: tuple[DomainPattern, ...] = Field(
         (), description='Domains it is from, likewise; "<>" is the null sender.  None: all.'
     )
+    rewrite_sender: dict[StrictStr, StrictStr] = Field(
+        default_factory=dict,
+        description="Envelope senders of what goes this way: what takes the place of what, as in"
+        " [[rewrite]].",
+        examples=[{".internal.example.org": "@example.org"}],
+    )
+    verp: StrictBool = Field(
+        False,
+        description="Whether each recipient gets a transaction and an envelope sender of its own:"
+        ' "news+ann=example.com@example.org" for ann@example.com.  Bounces are the sender\'s'
+        " business.",
+    )
+    verp_senders: tuple[AddressPattern, ...] = Field(
+        (), description="Only for these senders.  None: for all but the null sender."
+    )
+    verp_delimiters: StrictStr = Field(
+        "+=",
+        pattern=r"^[-+=_#.!]{2}$",
+        description="Before the recipient, and in the place of its @.",
+    )
     mx: MxTarget | None = Field(None, description="To the mail exchangers of the domain.")
     smarthost: SmarthostTarget | None = Field(None, description="To one host.")
     lmtp: LmtpTarget | None = Field(None, description="To a server of mailboxes, by LMTP.")
@@ -138,5 +167,8 @@ class Route(Section):
         if not given:
             known = f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
             yield Conflict(("name",), f"this route needs one of {known}", TARGETS)
+        yield from no_rewrites(self.rewrite_sender, "rewrite_sender")
+        if self.verp_senders and not self.verp:
+            yield Conflict(("verp_senders",), "mean nothing without verp = true", ("verp",))
         for target in given[1:]:
             yield Conflict((target,), f"and {given[0]} exclude each other", (given[0],))

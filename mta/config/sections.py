@@ -16,6 +16,7 @@ from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
 from mta.config.spool_url import Url, with_password
 from mta.config.units import parse_duration as _d
+from mta.config.units import parse_size as _s
 from mta.config.values import (
     DnsServer,
     Duration,
@@ -28,6 +29,7 @@ from mta.config.values import (
     Probe,
     SecretCredential,
     SecretFile,
+    Size,
 )
 
 
@@ -53,7 +55,7 @@ class Spool(Section):
         examples=["database-password"],
     )
     retention: Duration = setting(
-        "How long finished mail can be traced.  Its content goes as soon as it is finished.",
+        "How long finished mail can be traced.  The content of what was delivered goes at once.",
         _d("7d"),
     )
     transcripts: Literal["failures", "all", "none"] = Field(
@@ -64,6 +66,14 @@ class Spool(Section):
     )
     transcript_retention: Duration = setting(
         "For how long that is kept, at most until the message is forgotten.", _d("3d")
+    )
+    returned_retention: Duration = setting(
+        "How long the content of bounced and expired mail is kept, so that it can be sent after all"
+        " (mta queue resurrect).  0s: about a minute.",
+        _d("3d"),
+    )
+    returned_size: Size = setting(
+        "How much of such content is kept at most; the oldest goes first.", _s("256MiB")
     )
     orphan_age: Duration = setting(
         "Content without a message, left over by a connection that died in the middle, is removed"
@@ -133,6 +143,12 @@ class Listener(Section):
         "  Default: true where auth is required.",
         examples=[True],
     )
+    incoming: StrictBool | None = Field(
+        None,
+        description="Whether mail for a [[domain]] of ours is taken here from everybody, without a"
+        " login.  Default: true where auth is not required.",
+        examples=[False],
+    )
     trusted_networks: tuple[NetworkValue, ...] | None = Field(
         None,
         description="For this listener, instead of those at the top.",
@@ -165,6 +181,9 @@ class Listener(Section):
                 " a password is never asked for in the clear",
                 ("tls",),
             )
+        if self.incoming and self.auth == "required":
+            text = 'needs auth = "optional" or "none": other servers do not log in'
+            yield Conflict(("incoming",), text, ("auth",))
         if self.mechanisms is not None and self.auth == "none":
             yield Conflict(("mechanisms",), 'mean nothing with auth = "none"', ("auth",))
         if self.mechanisms == ():
@@ -180,6 +199,11 @@ class Listener(Section):
         if "EXTERNAL" in (self.mechanisms or ()) and self.client_certificate == "none":
             text = 'EXTERNAL needs client_certificate = "requested" or "required"'
             yield Conflict(("mechanisms",), text, ("client_certificate",))
+
+    @property
+    def takes_incoming(self) -> bool:
+        """Whether mail for domains of ours is taken without a login."""
+        return self.auth != "required" if self.incoming is None else self.incoming
 
 
 class Certificate(Section):

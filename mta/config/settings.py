@@ -6,10 +6,12 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr
 
+from mta.config.address_sections import Addresses, Domain, Rewrite, Srs
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
 from mta.config.incoming_sections import Dnsbl, Incoming
-from mta.config.limit_sections import Limits, Requests, Timeouts
+from mta.config.limit_sections import Limits, Requests, Submission, Timeouts
+from mta.config.milter_section import Milter
 from mta.config.oauth_section import Oauth
 from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
 from mta.config.route_sections import Route
@@ -42,7 +44,8 @@ class Settings(Section):
     causes_file: CausesPath = Field(
         "shipped",
         description='What replies of other servers mean, and what follows: the rules "shipped" with'
-        " the program, or a file of [[rule]] tables, which are asked before them (docs/causes.rst).",
+        " the program, or a file of [[rule]] tables, which are asked before them"
+        " (docs/causes.rst).",
     )
     listener: tuple[Listener, ...] = Field(
         default_factory=lambda: DEFAULT_LISTENERS,  # type: ignore[arg-type]
@@ -50,6 +53,10 @@ class Settings(Section):
     )
     certificate: tuple[Certificate, ...] = Field((), description=Certificate.__doc__)
     spool: Spool = table()
+    domain: tuple[Domain, ...] = Field((), description=Domain.__doc__)
+    addresses: Addresses = table()
+    rewrite: tuple[Rewrite, ...] = Field((), description=Rewrite.__doc__)
+    srs: Srs = table()
     route: tuple[Route, ...] = Field((), description=Route.__doc__)
     retry: Retry = table()
     queue: Queue = table()
@@ -62,6 +69,7 @@ class Settings(Section):
     oauth: Oauth = table()
     limits: Limits = table()
     requests: Requests = table()
+    submission: Submission = table()
     sender: tuple[Sender, ...] = Field((), description=Sender.__doc__)
     limit: tuple[Limit, ...] = Field((), description=Limit.__doc__)
     hold: tuple[Hold, ...] = Field((), description=Hold.__doc__)
@@ -70,6 +78,7 @@ class Settings(Section):
     dnsbl: tuple[Dnsbl, ...] = Field((), description=Dnsbl.__doc__)
     guard: Guard = table()
     brake: Brake = table()
+    milter: tuple[Milter, ...] = Field((), description=Milter.__doc__)
     timeouts: Timeouts = table()
     log: Log = table()
 
@@ -89,7 +98,11 @@ class Settings(Section):
         for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
             yield from _doubles(table_name, "name", [one.name for one in rules])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
+        yield from _doubles("milter", "name", [one.name for one in self.milter])
         yield from _doubles("dnsbl", "zone", [one.zone for one in self.dnsbl])
+        yield from _doubles("domain", "name", [one.name for one in self.domain])
+        yield from _doubles("rewrite", "name", [one.name for one in self.rewrite])
+        yield from self._domains()
         yield from self._certificates()
         yield from self._listeners_of_rules()
         yield from self._nobody()
@@ -111,6 +124,14 @@ class Settings(Section):
                 ("listener",),
             )
 
+    def _domains(self) -> Iterator[Conflict]:
+        names = {one.name for one in self.domain}
+        if self.srs.domain is not None and self.srs.domain not in names:
+            text = f"{self.srs.domain} is no [[domain]]: bounces would not be taken"
+            yield Conflict(("srs", "domain"), text, ("domain",))
+        if (self.addresses.aliases or self.addresses.alias_files) and not names:
+            yield Conflict(("addresses",), "aliases need a [[domain]]", ("domain",))
+
     def _clients(self) -> Iterator[Conflict]:
         for index, one in enumerate(self.listener):
             if one.client_certificate == "required" and self.tls.client_authorities is None:
@@ -126,7 +147,7 @@ class Settings(Section):
 
     def _listeners_of_rules(self) -> Iterator[Conflict]:
         known = {one.name for one in self.listener}
-        for table_name in ("sender", "limit", "hold"):
+        for table_name in ("sender", "limit", "hold", "milter"):
             for index, rule in enumerate(getattr(self, table_name)):
                 for name in set(rule.listeners) - known:
                     text = f'there is no listener "{name}"'
@@ -135,6 +156,8 @@ class Settings(Section):
     def _nobody(self) -> Iterator[Conflict]:
         for index, one in enumerate(self.listener):
             trusted = one.trusted_networks
+            if self.domain and one.takes_incoming:
+                continue
             if one.auth == "none" and not (self.trusted_networks if trusted is None else trusted):
                 yield Conflict(
                     ("listener", index, "auth"),

@@ -14,12 +14,22 @@ from typing import Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from mta.delivery import nowhere, senders
 from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
-from mta.delivery.routes import Discard, Maildir, Mx, Refuse, Route, Smarthost
+from mta.delivery.routes import (
+    DEFAULT_ROUTE,
+    Discard,
+    Maildir,
+    Missing,
+    Mx,
+    Refuse,
+    Route,
+    Smarthost,
+)
 from mta.delivery.securing import (
     DaneFacts,
     Securing,
@@ -36,7 +46,7 @@ from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
-from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.mail.outcome import Outcome, Peer, Timing, Verdict
 from mta.mail.security import ANYTHING, Requirement, Skip
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
@@ -89,9 +99,14 @@ class Delivery:
         self._settings = settings
         self._opening.tls = tls
 
-    def destination(self, sender: str, domain: str) -> str:
-        """Return the key under which mail from ``sender`` to ``domain`` is gathered."""
-        return self._settings.routes.destination(sender, domain)
+    def destination(self, sender: str, domain: str, chosen: str = "") -> str:
+        """Return the key under which mail from ``sender`` to ``domain`` is gathered.
+
+        ``chosen``: the route that an operator wants for it.
+        """
+        if not domain:  # an alias, about which there is only to report
+            return "alias:"
+        return self._settings.routes.destination(sender, domain, chosen)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once."""
@@ -104,22 +119,58 @@ class Delivery:
 
     async def _deliver(self, job: Job, settings: DeliverySettings) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for route, domain, recipients in _by_route(job, settings):
-            match route.target:
-                case Discard():
-                    outcomes += _discarded(route, recipients)
-                case Refuse():
-                    outcomes += _refused(route.target, recipients)
-                case Maildir():
-                    there = (route.target, settings.host_name)
-                    outcomes += await self._mailboxes.deliver(job, recipients, *there)
-                case Mx() | Smarthost():
-                    attempt = Attempt(recipients)
-                    keep = settings.transcripts
-                    record = None if keep == "none" else Recorder(self._reactor.seconds)
-                    await self._send(attempt, job, route, domain, (settings, record))
-                    outcomes += _with_transcript(attempt.outcomes(), record, every=keep == "all")
+        try:
+            await self._by_turns(job, settings, outcomes)
+        except CancelledError:
+            if not outcomes:
+                raise
+            # What has been delivered must not be sent again because of the others
+            outcomes += senders.interrupted(job.recipients, outcomes)
         return outcomes
+
+    async def _by_turns(
+        self, job: Job, settings: DeliverySettings, outcomes: list[Outcome]
+    ) -> None:
+        for route, domain, recipients in _by_route(job, settings):
+            if recipients[0].role.reported_only:
+                outcomes += nowhere.expanded(recipients)
+                continue
+            if senders.plain(recipients, route):
+                outcomes += await self._bring(job, route, domain, recipients, settings)
+                continue
+            envelope, now_ms = job.envelope, self._now_ms()
+            groups = senders.by_sender(envelope, recipients, route, settings.addresses, now_ms)
+            for sender, some in groups.items():
+                renamed = replace(job, envelope=replace(envelope, sender=sender))
+                made = await self._bring(renamed, route, domain, some, settings)
+                told = "" if sender == envelope.sender else sender
+                outcomes += [replace(one, sender=told) for one in made]
+
+    async def _bring(
+        self,
+        job: Job,
+        route: Route,
+        domain: str,
+        recipients: list[Recipient],
+        settings: DeliverySettings,
+    ) -> list[Outcome]:
+        """Bring the message to where the route leads."""
+        match route.target:
+            case Discard():
+                return nowhere.discarded(route, recipients)
+            case Refuse():
+                return nowhere.refused(route.target, recipients)
+            case Missing():
+                return nowhere.missing(route, recipients)
+            case Maildir():
+                there = (route.target, settings.host_name)
+                return await self._mailboxes.deliver(job, recipients, *there)
+            case Mx() | Smarthost():
+                attempt = Attempt(recipients)
+                keep = settings.transcripts
+                record = None if keep == "none" else Recorder(self._reactor.seconds)
+                await self._send(attempt, job, route, domain, (settings, record))
+                return _with_transcript(attempt.outcomes(), record, every=keep == "all")
 
     async def _send(
         self,
@@ -333,31 +384,11 @@ def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str
     """Gather the recipients by where the routes say *now* that they go: as a rule, one group."""
     groups: dict[tuple[str, str], tuple[Route, str, list[Recipient]]] = {}
     for recipient in job.recipients:
-        route = settings.routes.choose(job.envelope.sender, recipient.domain)
+        if recipient.role.reported_only:
+            groups.setdefault(("", ""), (DEFAULT_ROUTE, "", []))[2].append(recipient)
+            continue
+        route = settings.routes.choose(job.envelope.sender, recipient.domain, recipient.route)
         domain = recipient.domain if isinstance(route.target, Mx) else ""
         group = groups.setdefault((route.name, domain), (route, domain, []))
         group[2].append(recipient)
     return groups.values()
-
-
-def _discarded(route: Route, recipients: Sequence[Recipient]) -> list[Outcome]:
-    text = f"discarded by route {route.name}"
-    return [
-        Outcome(recipient.number, Verdict.DELIVERED, 0, "2.0.0", text, "route")
-        for recipient in recipients
-    ]
-
-
-def _refused(refuse: Refuse, recipients: Sequence[Recipient]) -> list[Outcome]:
-    return [
-        Outcome(
-            recipient.number,
-            Verdict.FAILED,
-            refuse.code,
-            refuse.enhanced,
-            refuse.text,
-            "route",
-            Blame.RECIPIENT,
-        )
-        for recipient in recipients
-    ]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from mta.mail.address import split
+from mta.policy.matching import AddressPattern
+from mta.policy.rewriting import Rewrites
 from mta.tls.certificates import CertificateFiles
 
 MxTls: TypeAlias = Literal["dane", "dane-only", "may", "none", "encrypt", "verify"]
@@ -87,7 +89,12 @@ class Refuse:
     text: str = "Mail to this address is not accepted here"
 
 
-Target: TypeAlias = Mx | Smarthost | Maildir | Discard | Refuse
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Nowhere for now: an operator chose a route that the configuration does not have."""
+
+
+Target: TypeAlias = Mx | Smarthost | Maildir | Discard | Refuse | Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,9 @@ class Route:
     target: Target
     recipient_domains: tuple[str, ...] = ()
     sender_domains: tuple[str, ...] = ()
+    rewrite_sender: Rewrites | None = None  # envelope senders, on the way out
+    verp: str = ""  # the two delimiters, such as "+="; "": no VERP
+    verp_senders: tuple[AddressPattern, ...] = ()  # only theirs; none: all
 
     def matches(self, sender_domain: str, domain: str) -> bool:
         """Tell whether mail between the domains is meant; the null sender's is ""."""
@@ -130,8 +140,20 @@ class Routes:
     def __init__(self, routes: tuple[Route, ...] = ()) -> None:
         self._routes = routes
 
-    def choose(self, sender: str, domain: str) -> Route:
-        """Return the route of mail from the address ``sender`` to ``domain``."""
+    def named(self, name: str) -> Route:
+        """Return the route with this name, or one that leads nowhere."""
+        for route in (*self._routes, DEFAULT_ROUTE):
+            if route.name == name:
+                return route
+        return Route(name, Missing())
+
+    def choose(self, sender: str, domain: str, chosen: str = "") -> Route:
+        """Return the route of mail from the address ``sender`` to ``domain``.
+
+        ``chosen`` is the name of the one that an operator wants instead.
+        """
+        if chosen:
+            return self.named(chosen)
         if self._routes:
             sender_domain = split(sender)[1].lower()
             for route in self._routes:
@@ -139,19 +161,13 @@ class Routes:
                     return route
         return DEFAULT_ROUTE
 
-    def destination(self, sender: str, domain: str) -> str:
+    def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which the queue gathers such mail: what one session can serve."""
-        route = self.choose(sender, domain)
+        route = self.choose(sender, domain, chosen)
         match route.target:
             case Mx():
                 return f"mx:{domain}"
             case Lmtp(host, port):
                 return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
-            case Maildir():
-                return f"maildir:{route.name}"
-            case Smarthost():
-                return f"smarthost:{route.name}"
-            case Discard():
-                return f"discard:{route.name}"
-            case Refuse():
-                return f"refuse:{route.name}"
+            case target:
+                return f"{type(target).__name__.lower()}:{route.name}"

@@ -10,17 +10,19 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 
-from mta.inbound import relaying, requests
+from mta.inbound import addressing, relaying, requests
 from mta.inbound.authentication import Authentication
 from mta.inbound.client import Client
+from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Ruling, Rulings
+from mta.inbound.origin import origin_of
 from mta.inbound.reception import Reception
+from mta.inbound.screen import Ends, Screen, hello
 from mta.inbound.settings import ListenerSettings
-from mta.inbound.stranger import stranger
+from mta.inbound.stranger import Stranger, stranger_of
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
-from mta.mail.headers import protocol_keyword
 from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.events import (
     Content,
@@ -35,6 +37,7 @@ from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
 from mta.smtp.xclient import XClient
+from mta.spool.intake import Remark
 from mta.tls.clients import ClientCertificate
 
 Said: TypeAlias = Reply | StoredKeys | None  # None: go on
@@ -60,6 +63,7 @@ class Dialogue:
         client: Client,
         core: Server,
         introduce: Callable[[Client], Reply | None],
+        ends: Ends,
     ) -> None:
         """``core`` is the protocol's state.
 
@@ -73,14 +77,17 @@ class Dialogue:
         self._client = client
         self._introduce = introduce
         self._trusted = client.trusted(listener)
-        self._stranger = stranger(reception, listener, client.host, trusted=self._trusted)
+        self._stranger = stranger_of(reception, listener, client.host, trusted=self._trusted)
         self._core = core
         self._transaction: Transaction | None = None
+        self._screen = (
+            None if reception.milters is None else Screen(reception.milters, reception, ends)
+        )
         self._passage = reception.gate.arrive(listener.name, client.host)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
-            Rcpt: self._rcpt,
+            Rcpt: self._recipient,
             Data: self._data,
             Content: self._content,
             EndOfChunk: self._end_of_chunk,
@@ -116,31 +123,25 @@ class Dialogue:
 
     def origin(self, *, utf8: bool = False) -> Origin:
         """Return what is known of the client; ``utf8``: it sends a message with SMTPUTF8."""
-        core, client = self._core, self._client
-        return Origin(
-            listener=self._listener.name,
-            client_address=client.host,
-            client_name=core.client_name,
-            login=self.login,
-            protocol=protocol_keyword(
-                extended=core.extended,
-                secure=core.secure,
-                authenticated=bool(self.login),
-                utf8=utf8,
-            ),
-            tls=self.tls,
-            proxy=client.proxy,
-            host_name=client.host_name,
-        )
+        listener, client, login = self._listener.name, self._client, self.login
+        return origin_of(self._core, client, listener, login=login, tls=self.tls, utf8=utf8)
+
+    def leave(self) -> None:
+        """The client has gone: nobody waits for a filter any more."""
+        if self._screen is not None:
+            self._screen.leave()
 
     async def abandon(self) -> None:
         """The client has gone: what has not been accepted is forgotten."""
         self._passage.end()
+        await self._break_off()
+
+    async def _break_off(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
             await transaction.abandon()
 
-    def _mail(self, mail: Mail) -> Reply:
+    def _mail(self, mail: Mail) -> Reply | Later:
         refusal = relaying.may_begin(self._listener, login=self.login, secure=self._core.secure)
         if refusal is not None:
             return self._refuse("MAIL", refusal, "not authenticated", mail.sender)
@@ -152,28 +153,75 @@ class Dialogue:
         )
         if isinstance(asked, Reply):
             return self._refuse("MAIL", asked, "cannot be granted", mail.sender)
-        rulings = Rulings()
-        ruling = self._passage.mail(mail.sender)
+        rulings, sender = Rulings(), mail.sender
+        ruling = self._passage.mail(sender)
         if (refused := rulings.obey(ruling)) is not None:
             return self._refuse("MAIL", *refused, mail.sender)
         if ruling is not None and ruling.rewrite:
             mail = replace(mail, sender=ruling.rewrite)
         origin, verification = self.origin(utf8=mail.utf8), None
         if self._stranger is not None and not self.login:
-            verification = self._stranger.message(origin, mail.sender, rulings)
-        self._transaction = Transaction(
+            verification = self._stranger.message(origin, sender, rulings)
+        if self._settings.addresses is not None:
+            mail = self._canonical(mail, rulings)
+        self._transaction = transaction = Transaction(
             self._reception,
             self._settings,
             origin,
             mail,
-            submission=self._listener.submission or bool(self.login),
+            submission=self._submission,
             passage=self._passage,
             rulings=rulings,
             asked=asked,
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
             verification=verification,
         )
-        return requests.accepted(mail.wanted, asked, OK_MAIL)
+        ok = requests.accepted(mail.wanted, asked, OK_MAIL)
+        if self._screen is not None:
+            filtering = self._screen.begin(transaction, mail, origin, submission=self._submission)
+            if filtering is not None:
+                transaction.filtering = filtering
+                return self._screened(filtering, origin, ok)
+        return ok
+
+    async def _screened(self, filtering: Filtering, origin: Origin, ok: Reply) -> Reply:
+        """Go on with MAIL when the filters have had their say."""
+        if (refused := await filtering.begin(hello(origin, self._authentication))) is None:
+            return ok
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None
+        return self._refuse("MAIL", *refused, transaction.sender)
+
+    @property
+    def _submission(self) -> bool:
+        """Whether what the client sends is new."""
+        return self._listener.submission or bool(self.login)
+
+    def _canonical(self, mail: Mail, rulings: Rulings) -> Mail:
+        """Look the sender up in the tables that rewrite."""
+        addresses, submission = self._settings.addresses, self._submission
+        assert addresses is not None
+        new, tables = addresses.rewritten(mail.sender, sender=True, submission=submission)
+        if not tables:
+            return mail
+        text = f"sender {mail.sender} -> {new} by {', '.join(tables)}"
+        rulings.remarks.append(Remark("rewrite", text, "addresses"))
+        return replace(mail, sender=new)
+
+    def _recipient(self, rcpt: Rcpt) -> Reply | Later:
+        stranger = self._stranger
+        if stranger is None or self.login or not stranger.listed(rcpt.recipient):
+            return self._rcpt(rcpt)
+        return self._unless_listed(stranger, rcpt)
+
+    async def _unless_listed(self, stranger: Stranger, rcpt: Rcpt) -> Said:
+        """Take a stranger's recipient when lists of clients have had their say."""
+        transaction = self._transaction
+        assert transaction is not None
+        if (refused := await stranger.judge(transaction.rulings)) is not None:
+            return self._refuse("RCPT", *refused, transaction.sender, rcpt.recipient)
+        answer = self._rcpt(rcpt)
+        return answer if isinstance(answer, Reply) else await answer
 
     def _rcpt(self, rcpt: Rcpt) -> Reply | Later:
         transaction = self._transaction
@@ -185,14 +233,56 @@ class Dialogue:
         refusal = relaying.may_relay(
             self._listener, login=self.login, trusted=self._trusted, secure=self._core.secure
         )
+        if self._settings.addresses is not None:
+            led = self._led(transaction, address, rcpt, outside=refusal is not None)
+            if led is not None:
+                return led
         if refusal is not None and not postmaster:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
-        listed = self._stranger is not None and not self.login and self._stranger.listed(address)
-        if ruling is None and not listed:
+        if ruling is None and transaction.filtering is None:
             return self._add(transaction, address, rcpt)
-        return self._ruled(transaction, address, rcpt, ruling, listed=listed)
+        return self._ruled(transaction, address, rcpt, ruling)
+
+    def _led(
+        self, transaction: Transaction, address: str, rcpt: Rcpt, *, outside: bool
+    ) -> Reply | Later | None:
+        """Answer for an address of ours, or that a table has; None: it is none of these."""
+        addresses = self._settings.addresses
+        if addresses is None or (outside and not self._listener.incoming):
+            return None
+        client = addressing.Client(outside, self._submission, not transaction.sender)
+        found = addressing.aim(addresses, address, rcpt, client, self._reception.now_ms())
+        if isinstance(found, addressing.Refusal):
+            return self._refuse("RCPT", found.reply, found.reason, transaction.sender, address)
+        return None if found is None else self._aimed(transaction, address, rcpt, found)
+
+    async def _aimed(
+        self, transaction: Transaction, address: str, rcpt: Rcpt, aim: addressing.Aim
+    ) -> Reply:
+        """Go on with RCPT for what an address stands for, as far as the policy lets mail go."""
+        count = transaction.count
+        refused: tuple[Reply, str] | None = None
+        for one in aim.goals:
+            ruling = self._passage.recipient(one.address, count)
+            decision = await ruling if isinstance(ruling, Awaitable) else ruling
+            said = transaction.rulings.obey(decision)
+            if said is None:
+                count += 1
+            elif said[0].code < 500:
+                return self._refuse("RCPT", *said, transaction.sender, address)
+            else:
+                refused = said
+                aim = aim.without(one, said[1])
+        if refused is not None and not aim.goals:
+            return self._refuse("RCPT", *refused, transaction.sender, address)
+        if (no := await self._filtered(transaction, address, rcpt)) is not None:
+            return no
+        answer = transaction.add_aim(aim)
+        if not answer.positive:
+            return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
+        return answer
 
     async def _ruled(
         self,
@@ -200,18 +290,23 @@ class Dialogue:
         address: str,
         rcpt: Rcpt,
         ruling: Ruling | Awaitable[Ruling],
-        *,
-        listed: bool,
     ) -> Reply:
-        """Go on with RCPT when the policy, and lists of clients, have had their say."""
+        """Go on with RCPT when the policy has had its say, and then the filters."""
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
-        if listed:
-            assert self._stranger is not None
-            if (refused := await self._stranger.judge(transaction.rulings)) is not None:
-                return self._refuse("RCPT", *refused, transaction.sender, address)
+        if (no := await self._filtered(transaction, address, rcpt)) is not None:
+            return no
         return self._add(transaction, address, rcpt)
+
+    async def _filtered(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply | None:
+        """Ask the filters about a recipient as the client has named it."""
+        if transaction.filtering is None or transaction.full:
+            return None
+        refused = await transaction.filtering.recipient(address, rcpt)
+        if refused is None:
+            return None
+        return self._refuse("RCPT", *refused, transaction.sender, address)
 
     def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:
         answer = transaction.add(address, rcpt.notify, rcpt.orcpt)
@@ -219,8 +314,15 @@ class Dialogue:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
         return answer
 
-    def _data(self, data: Data) -> Reply:
-        return GO_AHEAD
+    def _data(self, data: Data) -> Reply | Later:
+        assert self._transaction is not None
+        filtering = self._transaction.filtering
+        return GO_AHEAD if filtering is None else self._go_ahead(filtering)
+
+    async def _go_ahead(self, filtering: Filtering) -> Reply:
+        """Answer DATA when the filters have had their say."""
+        refused = await filtering.data()
+        return GO_AHEAD if refused is None else self._refuse("DATA", *refused)
 
     def _content(self, content: Content) -> Later | None:
         assert self._transaction is not None
@@ -237,7 +339,7 @@ class Dialogue:
         return reply(250, "2.0.0", f"Ok: {end.octets} octets so far")
 
     async def _forget(self, forget: Forget) -> Reply:
-        await self.abandon()
+        await self._break_off()
         return forget.reply
 
     async def _end_of_data(self, end: EndOfData) -> Reply:
@@ -262,11 +364,13 @@ class Dialogue:
         if refusal is None:
             self._passage.end()
             self._client, self._trusted = client, client.trusted(self._listener)
-            self._stranger = stranger(
+            self._stranger = stranger_of(
                 self._reception, self._listener, client.host, trusted=self._trusted
             )
             self.arrive()
             self._passage = self._reception.gate.arrive(self._listener.name, client.host)
+            if self._screen is not None:
+                self._screen.begin_anew()
             ruling = self._authentication.begin_anew(self._passage, login)
             if ruling is not None:
                 refusal, reason = closing(ruling.reply), ruling.reason
@@ -275,6 +379,8 @@ class Dialogue:
         return reply(220, "", f"{self._settings.host_name} ESMTP")
 
     def _rejected(self, rejected: Rejected) -> None:
+        if self._screen is not None:
+            self._screen.unknown(rejected)
         self._refuse(rejected.verb, rejected.reply, "protocol")
 
     def _refuse(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from mta.policy.addresses import Addresses
 from mta.policy.matching import ip_of
 from mta.smtp.mechanisms import PASSWORDS
 from mta.tls.clients import ClientCertificates
@@ -53,6 +54,7 @@ class ListenerSettings:
     submission: bool = False  # all mail here is new: Date and Message-ID are added (RFC 6409 §8)
     mechanisms: tuple[str, ...] = PASSWORDS  # of AUTH, in the order in which they are offered
     client_certificates: ClientCertificates = ClientCertificates.NONE
+    incoming: bool = False  # mail for domains of ours is taken from everybody
     proxy: tuple[Network, ...] = ()  # peers that say with a PROXY header whose connection it is
     xclient: tuple[Network, ...] = ()  # peers that may say so with XCLIENT
     xclient_login: bool = False  # its LOGIN too
@@ -68,6 +70,7 @@ class SessionLimits:
 
     message_size: int = 50 * MEBIBYTE  # as announced with SIZE (RFC 1870)
     recipients: int = 1000  # of one message; more are 452 4.5.3 (RFC 5321 §4.5.3.1.10)
+    header_size: int = 128 * 1024  # octets of the header, ours not counted; at most 192 KiB
     hops: int = 100  # Received fields; more is a loop, 554 5.4.6 (RFC 5321 §6.3)
     connections: int = 1000  # of one listener
     connections_per_client: int = 50  # of one address at one listener; trusted ones are exempt
@@ -92,6 +95,15 @@ class RequestSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SubmissionSettings:
+    """What becomes of new mail that is not as it should be (RFC 6409 §8, RFC 5322)."""
+
+    add_author: bool = True  # a missing From; False: refused
+    refuse_repeated: bool = True  # fields that may be there only once
+    refuse_long_lines: bool = False  # above 998 octets
+
+
+@dataclass(frozen=True, slots=True)
 class InboundSettings:
     """Everything."""
 
@@ -99,5 +111,7 @@ class InboundSettings:
     listeners: tuple[ListenerSettings, ...] = ()
     limits: SessionLimits = SessionLimits()
     requests: RequestSettings = RequestSettings()
+    submission: SubmissionSettings = SubmissionSettings()
     expiry_ms: int = 5 * 24 * 3600 * 1000  # from acceptance to the last attempt
     postmaster: str = ""  # whom mail for <postmaster> (RFC 5321 §4.5.1) goes to; "": see relaying
+    addresses: Addresses | None = None  # domains of ours, aliases, rewriting; None: nothing of it

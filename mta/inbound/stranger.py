@@ -55,7 +55,7 @@ class Stranger:
         return Verification(verifier, verifier.settings, origin, sender, rulings)
 
 
-def stranger(
+def stranger_of(
     reception: Reception, listener: ListenerSettings, address: str, *, trusted: bool
 ) -> Stranger | None:
     """Return what looks at a client's mail; None for who is none, or if nothing is configured."""

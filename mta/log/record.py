@@ -7,7 +7,7 @@ version; none changes its meaning or goes away without a new version.
 from collections.abc import Callable
 from typing import Any
 
-from mta.mail.envelope import NOTHING, Envelope, Origin
+from mta.mail.envelope import NOTHING, Envelope, Origin, Recipient
 from mta.mail.events import (
     Accepted,
     Alert,
@@ -19,6 +19,7 @@ from mta.mail.events import (
     Finished,
     LeaseLost,
     Note,
+    Operated,
     Refused,
     Reported,
     Ruled,
@@ -85,6 +86,8 @@ def _outcome(outcome: Outcome) -> Record:
         "connect_s": round(outcome.timing.connect, 4),
         "transmit_s": round(outcome.timing.transmit, 4),
     }
+    if outcome.sender:
+        facts["sender_told"] = outcome.sender
     if peer is not None:
         facts["peer_name"] = peer.host
         facts["peer_address"] = peer.address
@@ -124,11 +127,17 @@ def _asked(event: Accepted) -> Record:
     return facts
 
 
+def _given(recipient: Recipient) -> Record:
+    """What the client named, where an alias has changed it."""
+    return {"orig_recipient": recipient.given} if recipient.given else {}
+
+
 def _attempted(event: Attempted) -> Record:
     return {
         "type": _ATTEMPT_TYPES[event.status],
         **_envelope(event.envelope),
         "recipient": event.recipient.address,
+        **_given(event.recipient),
         "status": event.status,
         "num_attempts": event.recipient.attempts,
         "queued_s": round(event.queued_s, 4),
@@ -191,7 +200,21 @@ def _disconnected(event: Disconnected) -> Record:
 
 
 def _ruled(event: Ruled) -> Record:
-    return {"type": "Ruling", "id": event.id, "verb": event.verb, "text": event.text}
+    return {
+        "type": "Ruling", "id": event.id, "verb": event.verb, "text": event.text, "who": event.who,
+    }  # fmt: skip
+
+
+def _operated(event: Operated) -> Record:
+    return {
+        "type": "Operation",
+        "verb": event.verb,
+        "who": event.who,
+        "recipients": event.recipients,
+        "messages": event.messages,
+        "id": event.id,
+        "text": event.text,
+    }
 
 
 def _alert(event: Alert) -> Record:
@@ -213,6 +236,7 @@ _RENDER: dict[type, Callable[..., Record]] = {
     AuthenticationFailed: _authentication_failed,
     Disconnected: _disconnected,
     Ruled: _ruled,
+    Operated: _operated,
     Alert: _alert,
     Note: _note,
 }

@@ -16,7 +16,7 @@ Knowingly not done: looking up names of clients; like Postfix without them, ``cl
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from mta.mail.envelope import Envelope, MessageKind, Origin
+from mta.mail.envelope import Envelope, MessageKind, Origin, Recipient
 from mta.mail.events import (
     Accepted,
     Alert,
@@ -28,6 +28,7 @@ from mta.mail.events import (
     Finished,
     LeaseLost,
     Note,
+    Operated,
     Refused,
     Reported,
     Ruled,
@@ -127,6 +128,11 @@ def _tls(outcome: Outcome) -> str:
     return text
 
 
+def _given(recipient: Recipient) -> str:
+    """Return what the client named, where an alias has changed it: as Postfix does."""
+    return f"orig_to=<{clean(recipient.given)}>, " if recipient.given else ""
+
+
 def _attempted(event: Attempted) -> tuple[Line, ...]:
     outcome = event.outcome
     peer = outcome.peer
@@ -137,7 +143,8 @@ def _attempted(event: Attempted) -> tuple[Line, ...]:
         site += f", cause={outcome.cause}"
     waited = max(event.total_s - event.queued_s - timing.connect - timing.transmit, 0.0)
     text = (
-        f"{event.envelope.id}: to=<{clean(event.recipient.address)}>, relay={_relay(peer)}{use}, "
+        f"{event.envelope.id}: to=<{clean(event.recipient.address)}>, {_given(event.recipient)}"
+        f"relay={_relay(peer)}{use}, "
         f"delay={_duration(event.total_s)}, delays={_duration(event.queued_s)}/"
         f"{_duration(waited)}/{_duration(timing.connect)}/{_duration(timing.transmit)}"
         f"{_tls(outcome)}{site}, dsn={outcome.enhanced}, status={event.status} ({_said(outcome)})"
@@ -208,7 +215,18 @@ def _disconnected(event: Disconnected) -> tuple[Line, ...]:
 
 
 def _ruled(event: Ruled) -> tuple[Line, ...]:
-    return (("policy", f"{event.id}: {event.verb}: {clean(event.text)}"),)
+    program, _, name = event.who.partition(" ")
+    said = f": {clean(event.text)}" if event.text else ""
+    return ((program, f"{event.id}: {f'{name}: ' if name else ''}{event.verb}{said}"),)
+
+
+def _operated(event: Operated) -> tuple[Line, ...]:
+    recipients = f"{event.recipients} recipient{'' if event.recipients == 1 else 's'}"
+    said = f": {clean(event.text)}" if event.text else ""
+    if event.messages == 1:
+        return (("qmgr", f"{event.id}: {event.verb} by {clean(event.who)}: {recipients}{said}"),)
+    of = f"of {event.messages} messages, {event.id} the first"
+    return (("qmgr", f"{event.verb} by {clean(event.who)}: {recipients} {of}{said}"),)
 
 
 def _alert(event: Alert) -> tuple[Line, ...]:
@@ -232,6 +250,7 @@ _RENDER: dict[type, Callable[..., tuple[Line, ...]]] = {
     AuthenticationFailed: _authentication_failed,
     Disconnected: _disconnected,
     Ruled: _ruled,
+    Operated: _operated,
     Alert: _alert,
     Note: _note,
 }

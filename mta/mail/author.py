@@ -35,8 +35,15 @@ def authors(header: bytes) -> Authors:
     if not found:
         return Authors(0, (), -1)
     start = found[0].end()
-    value = header[start : _end_of_field(header, start)]
-    return Authors(len(found), _addresses(value), found[0].start())
+    mailboxes = _mailboxes(header, start)
+    addresses = None if mailboxes is None else tuple(a for one in mailboxes for a in one)
+    return Authors(len(found), addresses, found[0].start())
+
+
+def several(header: bytes, at: int) -> bool:
+    """Tell whether the field whose value begins at ``at`` has more than one mailbox in it."""
+    mailboxes = _mailboxes(header, at)
+    return mailboxes is not None and len(mailboxes) > 1
 
 
 def rewritten(block: bytes, at: int, address: str) -> bytes:
@@ -52,20 +59,22 @@ def _end_of_field(header: bytes, start: int) -> int:
     return len(header) if end < 0 else end
 
 
-def _addresses(value: bytes) -> tuple[str, ...] | None:
+def _mailboxes(header: bytes, at: int) -> list[tuple[str, ...]] | None:
+    """Return for each mailbox the address, and what looks like one; None: it cannot be told."""
+    value = header[at : _end_of_field(header, at)]
     if len(value) > _LONGEST:
         return None
     try:
         text = _FOLD.sub("", value.decode("utf-8")).strip()
     except UnicodeDecodeError:
         return None
-    found: list[str] = []
+    found: list[tuple[str, ...]] = []
     at = 0
     while at < len(text):
         mailbox = _MAILBOX.match(text, at)
         if mailbox is None:
             return None
         # An address as the display name is what many readers see in the place of the other.
-        found += (*_LIKE_AN_ADDRESS.findall(mailbox[1] or ""), mailbox[2] or mailbox[3])
+        found.append((*_LIKE_AN_ADDRESS.findall(mailbox[1] or ""), mailbox[2] or mailbox[3]))
         at = mailbox.end()
-    return tuple(found) or None
+    return found or None

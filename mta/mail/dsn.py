@@ -26,7 +26,7 @@ from textwrap import wrap
 from mta.mail import xtext
 from mta.mail.address import ascii_domain, split
 from mta.mail.cause import sentence
-from mta.mail.envelope import Envelope, Recipient
+from mta.mail.envelope import Envelope, Recipient, Role
 from mta.mail.outcome import Outcome
 from mta.mail.queue_id import QueueId
 from mta.mail.status import advice, of_class, words
@@ -199,7 +199,9 @@ def _about_message(report: Report) -> Iterator[str]:
 def _about_recipient(report: Report, notice: Notice) -> Iterator[str]:
     outcome = notice.outcome
     yield f"    {_printable(notice.recipient.address, 320)}"
-    said = _explained(outcome)
+    if notice.recipient.given:
+        yield from _indented(f"(you wrote to {_printable(notice.recipient.given, 320)})")
+    said = sentence(outcome.cause) or words(outcome.enhanced)
     if notice.expired:
         said = f"{words('4.4.7')} {said}" if outcome.enhanced != "4.4.7" else words("4.4.7")
     if said:
@@ -214,11 +216,6 @@ def _about_recipient(report: Report, notice: Notice) -> Iterator[str]:
         yield from _indented(reply, 10)
     if not (report.delayed or report.copy or report.success):
         yield from _indented(advice(outcome.enhanced))
-
-
-def _explained(outcome: Outcome) -> str:
-    """Say what was wrong: by its cause, if that is known; it knows more than the code does."""
-    return sentence(outcome.cause) or words(outcome.enhanced)
 
 
 def _indented(text: str, indent: int = 6) -> list[str]:
@@ -301,6 +298,8 @@ def _recipient_fields(report: Report, notice: Notice) -> Iterator[tuple[str, str
 
 def _action(report: Report, notice: Notice) -> str:
     if report.success:
+        if notice.recipient.role is Role.EXPANDED:
+            return "expanded"  # RFC 3464 §2.3.3
         return "delivered" if notice.arrived else "relayed"
     return "delayed" if report.delayed else "failed"
 

@@ -103,6 +103,21 @@ class Envelope:
         return tuple(name for name, set_ in flags.items() if set_)
 
 
+class Role(StrEnum):
+    """What a recipient is beside an address that mail goes to."""
+
+    PLAIN = ""
+    FORWARDED = "forwarded"  # from outside, by an alias, to outside: SRS applies
+    # Nothing is delivered: it is there so that its sender is told (RFC 3461 §5.2.7)
+    EXPANDED = "expanded"  # an alias; the addresses behind it are recipients themselves
+    LIST = "list"  # the same with an owner of its own: it has arrived
+
+    @property
+    def reported_only(self) -> bool:
+        """Whether nothing is delivered to it."""
+        return self in (Role.EXPANDED, Role.LIST)
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """One address that a message goes to.  (message id, number) is its key in the spool."""
@@ -114,6 +129,10 @@ class Recipient:
     warned: bool = False  # a delay warning has been sent
     notify: str = ""  # "NEVER", or some of "SUCCESS,FAILURE,DELAY"; "": not said (RFC 3461 §4.1)
     orcpt: str = ""  # type and address in xtext that the sender first wrote to (RFC 3461 §4.2)
+    given: str = ""  # what the client named, where an alias has made ``address`` of it
+    sender: str = ""  # the owner of the list that it came from, in place of the envelope's sender
+    role: Role = Role.PLAIN
+    route: str = ""  # the one that an operator chose for it; "": what the configuration says
 
     def wants(self, what: str) -> bool:
         """Tell whether its sender is to hear of "SUCCESS", "FAILURE" or "DELAY".

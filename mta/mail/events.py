@@ -102,11 +102,24 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """The policy has done something to a message that was accepted."""
+    """Something was done to a message that was accepted: by the policy, or by a filter."""
 
     id: str
-    verb: str  # "hold", "rewrite"
-    text: str  # the rule, and what it found
+    verb: str  # "hold", "rewrite", "header"; of a filter "examined", "not examined", "discard"
+    text: str  # the rule, and what it found; what was done
+    who: str = "policy"  # or "milter" and the filter's name
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """An operator has changed the queue; several messages may have been meant at once."""
+
+    verb: str  # "hold", "release", "retry", "remove", "bounce", "resurrect", "reroute"
+    who: str
+    recipients: int
+    messages: int
+    id: str  # of the first message
+    text: str = ""  # what was said with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,7 @@ Event: TypeAlias = (
     | AuthenticationFailed
     | Disconnected
     | Ruled
+    | Operated
     | Alert
     | Note
 )

@@ -1,7 +1,8 @@
 """The header of a message: what is in it, and the lines that we put on top (RFC 5322 §3.6).
 
 The header is scanned once, with searches over the whole block; there is no object for a
-field.  Of the fields themselves nothing is ever changed: signatures cover them.
+field.  Of the fields themselves nothing is ever changed: signatures cover them.  What goes from
+new mail is in ``completion``.
 
 Trusts nothing: what a client said of itself goes into ``Received:`` only in characters
 that can't end the line, the comment or the field.  Does not do: look further than the
@@ -20,6 +21,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._:\[\]-]")
 _UNSAFE_IN_COMMENT = re.compile(r"[^A-Za-z0-9._ -]")
+_NAMES = re.compile(rb"\r\n([!-9;-~]+)[ \t]*:")  # obsolete white space too (RFC 5322 §4.5.8)
 _FIELD_BEGINS = re.compile(rb"[!-9;-~]+[ \t]*:")
 _PRIORITY_FIELD = re.compile(
     rb"^mt-priority[ \t]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*(?:\r\n|\Z)", re.IGNORECASE | re.MULTILINE
@@ -35,31 +37,39 @@ class Header:
     end: int  # octets of the header, the empty line not included; all, if there is none
     well_begun: bool  # the first line is a field, or there are no fields and an empty line
     hops: int  # Received fields (RFC 5321 §6.3)
-    has_date: bool
-    has_message_id: bool
+    names: tuple[bytes, ...]  # of the fields, in their order, in lower case
     message_id: str  # with its angle brackets; "" if it is missing or not one
     utf8: bool  # octets above 127 are in it (RFC 6532)
     tls_not_required: bool  # TLS-Required: No (RFC 8689 §3)
-    has_priority: bool = False  # MT-Priority (RFC 6758)
+    author_at: int  # where the value of the first From field begins; -1 without one
+
+
+def end_of(block: bytes) -> int:
+    """Return how many octets the header has, the empty line not included."""
+    end = 0 if block.startswith(b"\r\n") else block.find(b"\r\n\r\n") + 2
+    return len(block) if end == 1 else end
+
+
+def well_begun(block: bytes) -> bool:
+    """Tell whether a field stands at the beginning."""
+    return _FIELD_BEGINS.match(block) is not None
 
 
 def scan(block: bytes) -> Header:
     """Scan the header at the beginning of ``block``."""
-    end = 0 if block.startswith(b"\r\n") else block.find(b"\r\n\r\n") + 2
-    if end == 1:
-        end = len(block)
+    end = end_of(block)
     lowered = b"\r\n" + block[:end].lower()
-    at = _find(lowered, b"message-id")
+    names = tuple(_NAMES.findall(lowered))
+    at = _find(lowered, b"message-id") if b"message-id" in names else -1
     return Header(
         end=end,
-        well_begun=end == 0 or _FIELD_BEGINS.match(block) is not None,
-        hops=_count(lowered, b"received"),
-        has_date=_find(lowered, b"date") >= 0,
-        has_message_id=at >= 0,
+        well_begun=end == 0 or well_begun(block),
+        hops=names.count(b"received"),
+        names=names,
         message_id=_message_id(block, at - 2, end) if at >= 0 else "",
         utf8=not lowered.isascii(),
-        tls_not_required=_tls_not_required(lowered),
-        has_priority=_find(lowered, b"mt-priority") >= 0,
+        tls_not_required=b"tls-required" in names and _tls_not_required(lowered),
+        author_at=max(_find(lowered, b"from") - 2, -1) if b"from" in names else -1,
     )
 
 
@@ -90,14 +100,6 @@ def _find(lowered: bytes, name: bytes, start: int = 0) -> int:
             return at + 1
         at = lowered.find(begin, at)
     return -1
-
-
-def _count(lowered: bytes, name: bytes) -> int:
-    count, at = 0, _find(lowered, name)
-    while at >= 0:
-        count += 1
-        at = _find(lowered, name, at)
-    return count
 
 
 def _message_id(block: bytes, at: int, end: int) -> str:
@@ -169,9 +171,9 @@ def missing_fields(header: Header, host_name: str, queue_id: str, created_ms: in
     become one.
     """
     lines = []
-    if not header.has_date:
+    if b"date" not in header.names:
         lines.append(f"Date: {date(created_ms)}\r\n")
-    if not header.has_message_id:
+    if b"message-id" not in header.names:
         lines.append(f"Message-ID: {new_message_id(host_name, queue_id)}\r\n")
     if not header.well_begun:
         lines.append("\r\n")

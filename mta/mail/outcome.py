@@ -105,6 +105,7 @@ class Outcome:
     cause: str = ""  # why it did not go through, a word of ``mta.mail.cause``; the queue finds it
     # What was said in the attempt, the same for all of its recipients; "" if it is not kept
     transcript: str = field(default="", compare=False, repr=False)
+    sender: str = ""  # that the peer was told, where it is not the envelope's
 
     @property
     def remote(self) -> bool:

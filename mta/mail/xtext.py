@@ -49,3 +49,10 @@ def encode_utf8(address: str) -> str:
         f"\\x{{{ord(char):02X}}}" if not "!" <= char <= "~" or char in "\\+=" else char
         for char in address
     )
+
+
+def encode(text: str) -> str:
+    """Return printable ASCII as xtext (RFC 3461 §4)."""
+    return "".join(
+        char if "!" <= char <= "~" and char not in "+=" else f"+{ord(char):02X}" for char in text
+    )

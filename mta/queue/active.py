@@ -16,7 +16,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from mta.mail.envelope import Body, Envelope, Recipient
-from mta.queue.entry import Entry, entries
+from mta.queue.entry import Destination, Entry, entries
 from mta.queue.health import Health
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
@@ -92,7 +92,7 @@ class ActiveSet:
         lease: Lease,
         ledger: Ledger,
         *,
-        destination: Callable[[str, str], str],
+        destination: Destination,
         names: SiteNames,
         soon: Callable[[], None],
     ) -> None:

@@ -109,15 +109,27 @@ def _readers(
 ) -> Iterator[tuple[str, tuple[dsn.Notice, ...] | None]]:
     """Yield who is told, and of which recipients; None: all, as a copy for the postmaster."""
     postmaster = settings.postmaster
+    concerned = {original.sender.lower(), *(one.recipient.address.lower() for one in notices)}
     if original.kind is MessageKind.DSN or not original.sender:
         kind = "double"
-    elif kind == "success":
-        yield original.sender, notices  # asked for, or they would not be here
-    elif some := tuple(one for one in notices if one.recipient.wants(kind.upper())):
-        yield original.sender, some
-    concerned = {original.sender.lower(), *(one.recipient.address.lower() for one in notices)}
+    else:
+        for sender, some in _by_sender(original, notices).items():
+            concerned.add(sender.lower())
+            # Success was asked for, or they would not be here
+            if wanted := tuple(
+                one for one in some if kind == "success" or one.recipient.wants(kind.upper())
+            ):
+                yield sender, wanted
     if postmaster and kind in settings.postmaster_copies and postmaster.lower() not in concerned:
         yield postmaster, None
+
+
+def _by_sender(original: Envelope, notices: tuple[dsn.Notice, ...]) -> dict[str, list[dsn.Notice]]:
+    """Gather what the sender is told, and what owners of lists are (RFC 5321 §3.9.2)."""
+    told: dict[str, list[dsn.Notice]] = {}
+    for one in notices:
+        told.setdefault(one.recipient.sender or original.sender, []).append(one)
+    return told
 
 
 def _report(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from mta.queue.active import ActiveSet
+from mta.queue.entry import Entry
 from mta.queue.lease import Lease
 from mta.spool import leases
 from mta.spool.body import StoredBody
@@ -41,6 +42,7 @@ class Claims:
         self._wake: int | None = None
         self._unknown: set[leases.Key] = set()
         self._after_s = 0.0
+        self.watched_until_ms = 0  # as the last poll has it
         self.due = False  # the spool has something for us, as far as we know
         self.under_way = False
 
@@ -90,16 +92,19 @@ class Claims:
             now_s = self._clock.seconds()
             self._after_s = now_s + _SPARE * (now_s - began_s)
 
-    async def poll(self) -> None:
-        """Ask the spool whether anything is due, and whether an operator has changed anything."""
+    async def poll(self) -> bool:
+        """Ask the spool whether anything is due; tell whether an operator has changed anything."""
         poll = await self._database.read(leases.poll, self._now_ms())
+        self.watched_until_ms = poll.watched_until_ms
+        changed = self._wake is not None and poll.wake != self._wake
         if poll.wake != self._wake:
-            if self._wake is not None:
+            if changed:
                 await self._look_again()
             self._wake = poll.wake
             self.due = True
         if poll.next_due_ms is not None and poll.next_due_ms <= self._now_ms():
             self.due = True
+        return changed
 
     async def _look_again(self) -> None:
         """Give back what waits for its turn and is not wanted any more.
@@ -109,8 +114,15 @@ class Claims:
         """
         self._active.sites.revive()
         unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
-        if unwanted:
-            self._active.give_back(lambda entry: not unwanted.isdisjoint(entry.keys))
+        routes = await self._database.read(leases.rerouted, self._lease.token)
+
+        def changed(entry: Entry) -> bool:
+            if not unwanted.isdisjoint(entry.keys):
+                return True
+            pairs = zip(entry.keys, entry.job.recipients, strict=True)
+            return any(routes.get(key, "") != one.route for key, one in pairs)
+
+        self._active.give_back(changed)
 
     async def give_back_strays(self) -> int:
         """Give back what is claimed for us although we never heard of it; return how many.

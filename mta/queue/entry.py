@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.queue_id import QueueId
 from mta.mail.site import Site
 
 _UNKNOWN = Site("", "")
+
+Destination: TypeAlias = Callable[..., str]
+"""``(sender, domain)``, or ``(sender, domain, route)`` where an operator has chosen one: a key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,13 +65,13 @@ def entries(
     recipients: tuple[Recipient, ...],
     body: Body,
     token: str,
-    destination: Callable[[str, str], str],
+    destination: Destination,
 ) -> list[Entry]:
     """Group a message's recipients by destination, in order; all share one charge."""
     octets = sum(map(len, body.memory)) if body.memory is not None else 0
     sender = envelope.sender
     if len(recipients) == 1:
-        job = Job(envelope, recipients, body, destination(sender, recipients[0].domain))
+        job = Job(envelope, recipients, body, _key(sender, recipients[0], destination))
         return [Entry(job, token, Charge(octets, 1))]
     groups = _by_destination(sender, recipients, destination)
     charge = Charge(octets, len(groups))
@@ -77,13 +81,20 @@ def entries(
 
 
 def _by_destination(
-    sender: str, recipients: Iterable[Recipient], destination: Callable[[str, str], str]
+    sender: str, recipients: Iterable[Recipient], destination: Destination
 ) -> dict[str, list[Recipient]]:
-    keys: dict[str, str] = {}
+    keys: dict[tuple[str, str], str] = {}
     groups: dict[str, list[Recipient]] = {}
     for one in recipients:
-        key = keys.get(one.domain)
+        key = keys.get((one.domain, one.route))
         if key is None:
-            key = keys[one.domain] = destination(sender, one.domain)
+            key = keys[one.domain, one.route] = _key(sender, one, destination)
         groups.setdefault(key, []).append(one)
     return groups
+
+
+def _key(sender: str, one: Recipient, destination: Destination) -> str:
+    """Name the destination; as a rule nobody has chosen a route by hand."""
+    if one.route:
+        return destination(sender, one.domain, one.route)
+    return destination(sender, one.domain)

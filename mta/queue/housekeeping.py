@@ -1,8 +1,9 @@
 """What has to be done again and again: small steps with pauses, each failure noted and survived.
 
 ``Periodic`` runs one duty; the scheduler has its polling and its lease renewed by it.
-``Housekeeping`` removes what has been finished for the retention time, transcripts of long ago,
-chunks of messages that never came to be, and the policy's counters.
+``Housekeeping`` removes what has been finished for the retention time, transcripts and the
+content of what was given up long ago, chunks of messages that never came to be, and the
+policy's counters.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from twisted.logger import Logger
 
 from mta.mail.events import Emit, Note
 from mta.queue.settings import QueueSettings
-from mta.spool import counters, history, transcripts
+from mta.spool import counters, history, resurrection, transcripts
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
@@ -141,10 +142,16 @@ class Housekeeping:
 
         await self._in_steps(step)
         await self._in_steps(self._purge_transcripts)
+        await self._in_steps(self._purge_returned)
 
     def _purge_transcripts(self) -> Awaitable[int]:
         before_ms = self._now_ms() - int(self.settings.transcript_retention_s * 1000)
         return self._database.write(transcripts.purge, before_ms, _STEP)
+
+    def _purge_returned(self) -> Awaitable[int]:
+        before_ms = self._now_ms() - int(self.settings.returned_retention_s * 1000)
+        most = self.settings.returned_octets
+        return self._database.write(resurrection.purge, before_ms, most, _STEP)
 
     async def _sweep(self) -> None:
         def step() -> Awaitable[int]:

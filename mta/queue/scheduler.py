@@ -31,15 +31,17 @@ from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
 from mta.queue.active import ActiveSet
 from mta.queue.claims import Claims
-from mta.queue.entry import Entry
+from mta.queue.entry import Destination, Entry
 from mta.queue.health import Health, health
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
+from mta.queue.operators import Operators
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle, with_causes
+from mta.queue.watch import Watch
 from mta.spool import leases
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
@@ -76,7 +78,7 @@ class Scheduler:
         clock: IReactorTime,
         database: Database,
         attempt: Attempt,
-        destination: Callable[[str, str], str],
+        destination: Destination,
         settings: QueueSettings,
         node: str,
         emit: Emit,
@@ -115,6 +117,8 @@ class Scheduler:
         self._claims = Claims(
             clock, now_ms, database, self._lease, self._active, self._registered_ms
         )
+        self._operators = Operators(database, emit)
+        self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
         self._polling = Periodic(clock, emit, "polling", lambda: _POLL_S, self._poll)
         self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
@@ -195,9 +199,9 @@ class Scheduler:
         """When a claimed recipient is due again, should this process die."""
         return self._now_ms() + self._settings.retry.step_ms(1)
 
-    def _destination(self, sender: str, domain: str) -> str:
+    def _destination(self, sender: str, domain: str, *chosen: str) -> str:
         try:
-            return self._destination_of(sender, domain)
+            return self._destination_of(sender, domain, *chosen)
         except Exception:
             # The message is ours already; let the attempt find out what is wrong.
             self._fault(Failure(), f"looking for the route to {domain}")
@@ -261,6 +265,8 @@ class Scheduler:
         state = health(outcomes)
         if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
             outcomes = with_causes(outcomes, self._settings.causes)
+        if self._watch.wanted:
+            self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
         now_ms = self._now_ms()
         settled = settle(entry, outcomes, self._settings, now_ms, self._random)
@@ -280,7 +286,11 @@ class Scheduler:
     async def _poll(self) -> None:
         if not self._lease.token:
             await self._lease.register(self._settings.lease_s)
-        await self._claims.poll()
+        if await self._claims.poll() or self._operators.unaware:
+            await self._operators.look()
+        self._watch.until(self._claims.watched_until_ms)
+        if self._watch.wanted:
+            await self._watch.write()
         self._soon()
 
     def _third(self) -> float:

@@ -23,6 +23,8 @@ class QueueSettings:
     lease_s: float = 180.0  # a process that has been silent for so long has lost its mail
     retention_s: float = 7 * 86400.0  # how long finished mail can be traced
     transcript_retention_s: float = 3 * 86400.0  # how long it is known what was said in attempts
+    returned_retention_s: float = 3 * 86400.0  # how long octets of what was given up are kept
+    returned_octets: int = 256 * 1024 * 1024  # and how many of them at most
     orphan_age_s: float = 86400.0  # stored chunks without a message are swept when so old
     postmaster: str = ""  # address for copies; "" for none
     postmaster_copies: Set[str] = frozenset()  # of "failure", "delay", "double"

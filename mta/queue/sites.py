@@ -17,7 +17,7 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias
 
@@ -81,6 +81,10 @@ class Sites(Generic[L]):
     def __len__(self) -> int:
         """Count the sites known."""
         return len(self._known)
+
+    def __iter__(self) -> Iterator[SiteQueue[L]]:
+        """Go through the sites known."""
+        return iter(self._known.values())
 
     def revive(self) -> None:
         """Let every dead site be probed at once: somebody has asked for it."""

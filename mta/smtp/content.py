@@ -3,8 +3,8 @@
 A lone CR or LF is what SMTP smuggling is made of: the next hop may take it for the end
 of a line, and LF.LF for the end of the message.  RFC 5321 §2.3.8 forbids to send it, so
 it is refused, never "repaired", which would break signatures.  NUL is refused for the
-same section's sake.  Line length (RFC 5321 §4.5.3.1.6) is not enforced: it was never a
-danger to anybody, and many senders don't keep it.
+same section's sake.  Line length (RFC 5321 §4.5.3.1.6) is not looked at here: many senders
+don't keep it, and whether new mail must is a setting (``inbound.line_length``).
 
 The same holds for what comes by BDAT, though no dot ends anything there: it leaves by DATA,
 and what was only odd here would be the end of the message there.  Only

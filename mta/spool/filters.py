@@ -4,9 +4,10 @@ Patterns are exact, or have ``*`` for any text; ``@example.org`` means every add
 that domain.  Letters match in either case (ASCII only on SQLite, whose ``lower`` is so).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, text
+from sqlalchemy import ColumnElement, and_, func, or_, text
 
 from mta.spool.schema import WAITING, State, messages, recipients
 
@@ -22,6 +23,7 @@ class Filter:
     recipient: str = ""  # pattern
     domain: str = ""  # of the recipient, pattern
     state: State | None = None
+    among: tuple[State, ...] = ()  # or: one of these
     min_age_ms: int | None = None  # since arrival
     max_age_ms: int | None = None
     min_attempts: int | None = None
@@ -37,17 +39,19 @@ class Filter:
 
 def conditions(wanted: Filter, now_ms: int) -> list[ColumnElement[bool]]:
     """Return what ``wanted`` asks of a row of ``messages`` joined with ``recipients``."""
-    found = _state(wanted.state)
+    found = _among(wanted.among) if wanted.among else _state(wanted.state)
     if wanted.ids:
         found.append(recipients.c.message_id.in_(wanted.ids))
     for column, pattern in (
         (messages.c.sender, wanted.sender),
-        (recipients.c.address, wanted.recipient),
         (recipients.c.domain, wanted.domain),
         (messages.c.login, wanted.login),
     ):
         if pattern:
             found.append(_matches(column, pattern))
+    if wanted.recipient:  # as it is, or as the client named it
+        given = and_(text("recipients.given <> ''"), _matches(recipients.c.given, wanted.recipient))
+        found.append(or_(_matches(recipients.c.address, wanted.recipient), given))
     found += _ranges(wanted, now_ms)
     if wanted.code is not None:
         found.append(recipients.c.last_code == wanted.code)
@@ -55,6 +59,11 @@ def conditions(wanted: Filter, now_ms: int) -> list[ColumnElement[bool]]:
         answer = recipients.c.last_enhanced + " " + recipients.c.last_text
         found.append(_matches(answer, f"*{wanted.reply}*"))
     return found
+
+
+def _among(states: Sequence[State]) -> list[ColumnElement[bool]]:
+    listed = ", ".join(f"'{state.value}'" for state in states)
+    return [and_(text(f"recipients.state IN ({listed})"))]
 
 
 def _state(state: State | None) -> list[ColumnElement[bool]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, func, select
+from sqlalchemy import Connection, Row, Select, Table, delete, func, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
@@ -21,6 +21,7 @@ from mta.spool.schema import (
     attempts,
     chunks,
     events,
+    kept,
     messages,
     nodes,
     recipients,
@@ -85,7 +86,7 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
     """Return the messages that ``what`` may mean, the newest ``limit``, oldest first.
 
     It is a queue id, a Message-ID with or without its brackets, or the address of a
-    recipient or the sender.
+    recipient, as it is or as the client gave it, or of the sender.
     """
     what = what.strip()
     if not what:
@@ -98,6 +99,9 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
         select(messages.c.id).where(messages.c.message_id == header, messages.c.message_id != ""),
         select(recipients.c.message_id.label("id")).where(
             func.lower(recipients.c.address) == func.lower(what)
+        ),
+        select(recipients.c.message_id.label("id")).where(
+            func.lower(recipients.c.given) == func.lower(what), text("given <> ''")
         ),
         select(messages.c.id).where(func.lower(messages.c.sender) == func.lower(what)),
     )
@@ -164,9 +168,10 @@ def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
         .where(messages.c.finished_ms < now_ms - keep_ms)
         .order_by(messages.c.finished_ms)
         .limit(limit)
+        .with_for_update(skip_locked=True)  # not what an operator is bringing back just now
     )
     ids = list(conn.execute(query).scalars())
-    for table in (attempts, transcripts, events, recipients, chunks):
+    for table in (attempts, transcripts, events, recipients, chunks, kept):
         _delete(conn, table, ids)
     conn.execute(delete(messages).where(messages.c.id.in_(ids)))
     return len(ids)
@@ -257,6 +262,7 @@ def _outcome(row: Row[Any]) -> Outcome:
         peer=peer,
         timing=Timing(row.connect_s, row.transmit_s),
         maybe_delivered=bool(row.maybe_delivered),
+        sender=row.sender,
         cause=row.category,
     )
 

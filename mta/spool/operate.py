@@ -1,4 +1,4 @@
-"""What operators do to the queue: hold, release, retry, remove, bounce.
+"""What operators do to the queue: hold, release, retry, remove, reroute, bounce.
 
 Each verb works on the recipients that a filter means, at most ``limit`` in one
 transaction; the caller repeats it until it returns 0, so that the service is never shut out
@@ -16,13 +16,11 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from mta.mail.queue_id import QueueId
-from mta.spool import bulk, intake
-from mta.spool.filters import Filter, conditions
+from mta.spool import bulk, intake, operated
+from mta.spool.filters import Filter
 from mta.spool.intake import Intake
-from mta.spool.leases import wake
-from mta.spool.listing import Position
 from mta.spool.outcomes import Recorded, finish, lock_messages
-from mta.spool.schema import events, messages, recipients
+from mta.spool.schema import recipients
 
 STEP = 500  # recipients in one transaction
 
@@ -55,16 +53,16 @@ class Ruling:
 
 def hold(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP) -> int:
     """Keep queued recipients until they are released; return how many."""
-    keys = _pick(conn, wanted, now_ms, limit, "recipients.state = 'queued'")
+    keys = operated.pick(conn, wanted, now_ms, limit, "recipients.state = 'queued'")
     _change(conn, "state = 'held'", [(*key, now_ms) for key in keys])
-    return _done(conn, keys, now_ms, "hold", who)
+    return operated.done(conn, keys, now_ms, "hold", who)
 
 
 def release(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP) -> int:
     """Queue held recipients again, due now, or when their sender wanted; return how many."""
-    keys = _pick(conn, wanted, now_ms, limit, "recipients.state = 'held'")
+    keys = operated.pick(conn, wanted, now_ms, limit, "recipients.state = 'held'")
     _change(conn, f"state = 'queued', {_DUE_AGAIN}", [(*key, now_ms) for key in keys])
-    return _done(conn, keys, now_ms, "release", who)
+    return operated.done(conn, keys, now_ms, "release", who)
 
 
 def retry(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP) -> int:
@@ -76,19 +74,36 @@ def retry(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = 
         "recipients.state = 'queued' AND recipients.claim IS NULL"
         f" AND (messages.release_ms IS NULL OR messages.release_ms <= {now_ms:d})"
     )
-    keys = _pick(
+    keys = operated.pick(
         conn, wanted, now_ms, limit, f"{later} AND recipients.next_attempt_ms > {now_ms:d}"
     )
     _change(conn, _DUE_NOW, [(*key, now_ms) for key in keys])
-    return _done(conn, keys, now_ms, "retry", who)
+    return operated.done(conn, keys, now_ms, "retry", who)
+
+
+def reroute(
+    conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP, *, route: str
+) -> int:
+    """Send waiting recipients by the route named ``route``, "" for what the configuration says.
+
+    They are due now, or when their sender wanted.  Return how many it were.
+    """
+    keys = operated.pick(conn, wanted, now_ms, limit, _WAITS, recipients.c.route != route)
+    _change(
+        conn,
+        f"route = v.column4, {_DUE_AGAIN}",
+        [(*key, now_ms, route) for key in keys],
+    )
+    said = f"to route {route}" if route else "to the configured route"
+    return operated.done(conn, keys, now_ms, "reroute", who, [said] * len(keys))
 
 
 def remove(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int = STEP) -> int:
     """Drop waiting recipients, without a report to anybody; return how many."""
-    keys = _pick(conn, wanted, now_ms, limit, _WAITS)
+    keys = operated.pick(conn, wanted, now_ms, limit, _WAITS)
     _change(conn, "state = 'removed', finished_ms = v.column3", [(*key, now_ms) for key in keys])
     finish(conn, [message_id for message_id, _ in keys], now_ms)
-    return _done(conn, keys, now_ms, "remove", who)
+    return operated.done(conn, keys, now_ms, "remove", who)
 
 
 def bounce(conn: Connection, items: Sequence[Ruling], now_ms: int, who: str) -> list[Recorded]:
@@ -104,26 +119,11 @@ def bounce(conn: Connection, items: Sequence[Ruling], now_ms: int, who: str) -> 
     _change(conn, _BOUNCE, values)
     intake.insert(conn, [(report, item.message_id) for item in done for report in item.reports])
     finished = finish(conn, [item.message_id for item in items], now_ms)
-    _done(conn, keys, now_ms, "bounce", who, [text for _, text in words])
+    operated.done(conn, keys, now_ms, "bounce", who, [text for _, text in words])
     return [
         Recorded(missing, item.message_id in finished)
         for item, missing in zip(items, lost, strict=True)
     ]
-
-
-def _pick(
-    conn: Connection, wanted: Filter, now_ms: int, limit: int, condition: str
-) -> list[Position]:
-    """Lock and return what a verb is about; messages first, as everybody else does."""
-    query = (
-        select(recipients.c.message_id, recipients.c.number)
-        .join_from(recipients, messages)
-        .where(*conditions(wanted, now_ms), text(condition))
-        .order_by(recipients.c.message_id, recipients.c.number)
-        .limit(limit)
-        .with_for_update()
-    )
-    return [(QueueId(message_id), number) for message_id, number in conn.execute(query)]
 
 
 def _change(conn: Connection, what: str, values: Sequence[tuple[Any, ...]]) -> None:
@@ -142,32 +142,3 @@ def _not_waiting(conn: Connection, item: Ruling) -> tuple[int, ...]:
     )
     waiting = set(conn.execute(query).scalars())
     return tuple(number for number in item.recipients if number not in waiting)
-
-
-def _done(
-    conn: Connection,
-    keys: Sequence[Position],
-    now_ms: int,
-    verb: str,
-    who: str,
-    texts: Sequence[str] = (),
-) -> int:
-    """Write the history of a verb, with a text for each key or none, and wake the schedulers."""
-    if not keys:
-        return 0
-    conn.execute(
-        events.insert(),
-        [
-            {
-                "message_id": message_id,
-                "recipient": number,
-                "at_ms": now_ms,
-                "verb": verb,
-                "who": who,
-                "text": said,
-            }
-            for (message_id, number), said in zip(keys, texts or [""] * len(keys), strict=True)
-        ],
-    )
-    wake(conn)
-    return len(keys)

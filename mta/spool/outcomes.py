@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Outcome, Peer
 from mta.mail.queue_id import QueueId
-from mta.spool import bulk, intake, transcripts
+from mta.spool import bulk, intake, resurrection, transcripts
 from mta.spool.engine import is_sqlite, repeated
 from mta.spool.intake import Intake
 from mta.spool.schema import WAITING, State, attempts, messages, recipients
@@ -117,7 +117,10 @@ def lock_messages(conn: Connection, ids: Sequence[str]) -> None:
 
 
 def finish(conn: Connection, ids: Sequence[str], at_ms: int) -> set[str]:
-    """End those of the messages that nobody waits for: their octets go.  Return which."""
+    """End those of the messages that nobody waits for.  Return which.
+
+    Their octets go, unless somebody has not got the message (``resurrection``).
+    """
     wanted = sorted(set(ids))
     finished: set[str] = set()
     for marks, part in bulk.id_lists(conn, wanted):
@@ -130,7 +133,8 @@ def finish(conn: Connection, ids: Sequence[str], at_ms: int) -> set[str]:
             query = select(messages.c.id).where(messages.c.id.in_(set(part)))
             query = query.where(messages.c.finished_ms.is_not(None))
             finished.update(conn.execute(query).scalars())
-    for marks, part in bulk.id_lists(conn, sorted(finished)):
+    gone = finished - resurrection.keep(conn, sorted(finished))
+    for marks, part in bulk.id_lists(conn, sorted(gone)):
         conn.exec_driver_sql(f"DELETE FROM chunks WHERE message_id IN {marks}", part)  # noqa: S608
     return finished
 
@@ -262,5 +266,6 @@ def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:
         tls.required,
         bulk.storable(tls.required_why),
         bulk.storable(tls.observed),
+        outcome.sender,
         outcome.cause,
     )

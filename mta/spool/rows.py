@@ -12,6 +12,7 @@ from mta.mail.envelope import (
     MessageKind,
     Origin,
     Recipient,
+    Role,
 )
 from mta.mail.queue_id import QueueId
 from mta.spool.schema import messages, recipients
@@ -53,6 +54,10 @@ RECIPIENT = [
     recipients.c.warned,
     recipients.c.notify,
     recipients.c.orcpt,
+    recipients.c.route,
+    recipients.c.given,
+    recipients.c.sender.label("owner"),
+    recipients.c.role,
 ]
 """Columns that ``recipient`` reads."""
 
@@ -103,4 +108,8 @@ def recipient(row: Row[Any], more_attempts: int = 0) -> Recipient:
         warned=bool(row.warned),
         notify=row.notify,
         orcpt=row.orcpt,
+        route=row.route,
+        given=row.given,
+        sender=row.owner,
+        role=Role(row.role),
     )

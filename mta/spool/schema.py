@@ -41,6 +41,7 @@ class State(StrEnum):
     queued -> delivered | bounced | expired: what came of an attempt
     queued <-> held: an operator's ``hold`` and ``release``; the policy's ``hold``
     queued, held -> removed | bounced: an operator's ``remove`` and ``bounce``
+    bounced, expired -> queued: an operator's ``resurrect``, while the octets are kept
     any -> delivered: an attempt already under way succeeded in spite of an operator's verb
     """
 
@@ -132,13 +133,17 @@ recipients = Table(
     _text("last_text"),
     _text("last_host"),
     _ms("last_ms", nullable=True),
-    _text("last_category", server_default=""),  # the cause, see ``attempts``
     _ms("finished_ms", nullable=True),
     _text("notify", server_default=""),
     _text("orcpt", server_default=""),
     Column(
         "urgency", Integer, nullable=False, server_default="0"
     ),  # 1, 0, -1: claimed in this order
+    _text("route", server_default=""),  # chosen by an operator; "": by the configuration
+    _text("given", server_default=""),
+    _text("sender", server_default=""),
+    _text("role", server_default=""),
+    _text("last_category", server_default=""),  # the last attempt's cause, see ``attempts``
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -151,6 +156,15 @@ chunks = Table(
     Column("message_id", Text, primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+kept = Table(  # finished messages whose octets stay for a while: not everybody got them
+    "kept",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    _ms("finished_ms", index=True),
+    Column("octets", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -194,6 +208,7 @@ attempts = Table(
     _text("tls_required", server_default=""),
     _text("tls_required_why", server_default=""),
     _text("tls_observed", server_default=""),  # why mail would have waited
+    _text("sender", server_default=""),  # that the peer was told, where it was another
     _text("category", server_default=""),  # why it did not go through (``mta.mail.cause``)
     sqlite_with_rowid=False,
 )
@@ -264,6 +279,7 @@ nodes = Table(
     _ms("started_ms"),
     _ms("lease_until_ms"),
     _text("about"),  # JSON object: version, process id, host, ...
+    _text("report", server_default=""),  # JSON object, while somebody looks (``watching``)
 )
 
 alarms = Table(
@@ -281,6 +297,7 @@ wakeups = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),  # one row, id 1
     Column("counter", BigInteger, nullable=False),
+    _ms("watched_until_ms", server_default="0"),
 )
 
 counters = Table(  # of the policy: how much was used of what, in windows of time
@@ -354,10 +371,13 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
     recipients.c.domain,
     recipients.c.message_id,
     recipients.c.number,
+    recipients.c.state,  # these two, so that counting needs nothing but the index
+    recipients.c.last_ms,
     where="state IN ('queued', 'held') AND (last_ms IS NOT NULL OR state = 'held')",
 )
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
+_partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0011"
+REVISION = "0015"
 """The revision of the migrations that leads to these tables."""

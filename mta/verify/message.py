@@ -10,6 +10,7 @@ here takes no more than its bounds say whatever the message says: signatures, qu
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -177,15 +178,22 @@ def _begun(work: Coroutine[Any, Any, _T]) -> "Deferred[_T]":
 
 
 async def _spf(verifier: Verifier, client: Client) -> Result:
-    from mta.verify import spf  # noqa: PLC0415 - its library is imported where it is wanted
-
     try:
-        return await spf.check(verifier.work, verifier.lookup, *client)
+        spf = await verifier.work(_spf_module)
+        result: Result = await spf.check(verifier.work, verifier.lookup, *client)
     except CancelledError:
         raise
     except Exception:  # a stranger's record has found a fault in the library
         _log.failure("SPF of <{sender}> from {address}", **client._asdict())
         return Result("spf", "temperror")
+    return result
+
+
+def _spf_module() -> ModuleType:
+    """Import what brings the library, in the thread: the first time takes its time."""
+    from mta.verify import spf  # noqa: PLC0415 - who does not want SPF does not load it
+
+    return spf
 
 
 async def _key(lookup: Lookup, name: str) -> dkim.Records:

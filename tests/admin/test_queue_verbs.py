@@ -183,3 +183,31 @@ def test_active_recipient(local):
     )
     local.settle(one, State.DELIVERED)
     assert local.states(one) == ["delivered"]
+
+
+def test_resurrect(relay):
+    """Bounced mail is queued again, counted and written down; 'why' offers it while it can be."""
+    one, two = relay.accept(claim=True), relay.accept(claim=True)
+    for message in (one, two):
+        relay.settle(message, State.BOUNCED)
+    assert f"do:      mta queue resurrect {one}" in relay.run("why", one).stdout
+    result = relay.run("queue", "resurrect", one, "--yes")
+    assert (result.output, result.exit_code) == ("resurrected 1 recipient\n", 0)
+    assert relay.states(one, two) == ["queued", "bounced"]
+    assert relay.events() == [(one, 0, relay.now, "resurrect", "anna")]
+    assert relay.run("queue", "resurrect", "--state", "bounced", "--dry-run").output == (
+        "would resurrect 1 recipient\n"
+    )
+    assert relay.run("queue", "resurrect", "--state", "queued", "--yes").exit_code == 1
+
+
+def test_resurrect_what_is_gone(local):
+    """Of mail whose content is gone it is said why it cannot come back."""
+    one = local.accept(claim=True)
+    local.settle(one, State.BOUNCED)
+    for table in ("kept", "chunks"):
+        local.write(lambda conn, table=table: conn.exec_driver_sql(f"DELETE FROM {table}"))
+    result = local.run("queue", "resurrect", one, "--yes")
+    assert (result.stdout, result.exit_code) == ("resurrected 0 recipients\n", 1)
+    assert "the content is no longer kept" in result.stderr
+    assert "resurrect" not in local.run("why", one).stdout

@@ -151,6 +151,7 @@ def test_json(relay, message):
         "command": "RCPT",
         "blame": "none",
         "maybe_delivered": False,
+        "sender": "",
         "connect_s": 0.25,
         "transmit_s": 0.5,
         "peer": {

@@ -76,9 +76,15 @@ def test_listeners(configured: Configured):
     assert tuple(replace(one, mechanisms=PASSWORDS) for one in build.listeners(settings)) == (
         ListenerSettings("a", "tcp:465", TlsMode.IMPLICIT, AuthMode.REQUIRED, top, True),
         ListenerSettings(
-            "b", "tcp:25:interface=127.0.0.1", TlsMode.STARTTLS, AuthMode.OPTIONAL, (), False
+            "b",
+            "tcp:25:interface=127.0.0.1",
+            TlsMode.STARTTLS,
+            AuthMode.OPTIONAL,
+            (),
+            False,
+            incoming=True,
         ),
-        ListenerSettings("c", "tcp:26", TlsMode.NONE, AuthMode.NONE, top, True),
+        ListenerSettings("c", "tcp:26", TlsMode.NONE, AuthMode.NONE, top, True, incoming=True),
     )
 
 

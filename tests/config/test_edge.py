@@ -7,6 +7,7 @@ import pytest
 
 from mta.config import Settings, build
 from mta.config.build_policy import policy
+from mta.inbound.settings import SubmissionSettings
 
 HEAD = 'host_name = "relay.example.org"\n[[certificate]]\ncertificate = "c"\nkey = "k"\n'
 LISTENER = '[[listener]]\nname = "a"\nendpoint = 465\n'
@@ -43,6 +44,28 @@ def test_what_is_wrong(
     ((where, said),) = found.items()
     assert f'listener["a"].{key}' in where
     assert words in said
+
+
+def test_new_mail(configured: Configured) -> None:
+    """What becomes of new mail reaches the inbound side; defaults are those of the package."""
+    assert build.inbound_settings(configured()).submission == SubmissionSettings()
+    text = """
+        [limits]
+        header_size = "64KiB"
+        [submission]
+        missing_from = "refuse"
+        repeated_fields = "accept"
+        long_lines = "refuse"
+    """
+    made = build.inbound_settings(configured(text))
+    assert made.submission == SubmissionSettings(False, False, True)
+    assert made.limits.header_size == 65_536
+
+
+def test_a_header_has_to_fit(problems: Callable[..., dict[str, str]]) -> None:
+    """A header that would not fit into the first chunk cannot be asked for."""
+    found = problems(HEAD + '[limits]\nheader_size = "1MiB"\n')
+    assert found == {"limits.header_size": "must lie between 8KiB and 192KiB"}
 
 
 def test_one_client(configured: Configured) -> None:

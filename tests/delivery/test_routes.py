@@ -1,6 +1,7 @@
 """Routes: the first that matches, and what the queue calls where it leads."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,3 +113,37 @@ def test_routes_changed_since_the_job_was_made(world: Any, job: Callable[..., Jo
     assert outcomes[1].text == "discarded by route hole"
     assert sorted(len(rcpts) for _, rcpts in host.transactions) == [2, 2]
     assert world.delivery.destination("a@x.test", "gone.test") == "discard:hole"
+
+
+def test_a_route_chosen_by_an_operator(world: Any, job: Callable[..., Job]) -> None:
+    """The operator's choice comes before the patterns, for that recipient alone."""
+    host = world.host()
+    world.use(
+        Route("drop", Discard(), recipient_domains=("there.test",)),
+        Route("other", Mx(port=2526), recipient_domains=("nowhere.test",)),
+    )
+    made = job("a@there.test", "b@there.test")
+    one, two = made.recipients
+    made = replace(made, recipients=(one, replace(two, route="other")))
+    first, second = world.deliver(made)
+    assert (first.text, second.verdict) == ("discarded by route drop", Verdict.DELIVERED)
+    assert [port for _, port in world.reactor.dialled] == [2526]
+    assert host.transactions[0][1] == [b"RCPT TO:<b@there.test>"]
+    routes = world.settings.routes
+    assert routes.destination("a@x.test", "there.test") == "discard:drop"
+    assert routes.destination("a@x.test", "there.test", "other") == "mx:there.test"
+    assert routes.destination("a@x.test", "there.test", "default") == "mx:there.test"
+
+
+def test_a_chosen_route_that_is_gone(world: Any, job: Callable[..., Job]) -> None:
+    """Mail is never sent another way than the operator wanted: it waits, and says for what."""
+    world.host()
+    made = job("a@there.test")
+    made = replace(made, recipients=(replace(made.recipients[0], route="gone"),))
+    (outcome,) = world.deliver(made)
+    assert (outcome.verdict, outcome.enhanced, outcome.command) == (
+        Verdict.DEFERRED, "4.3.5", "route",
+    )  # fmt: skip
+    assert outcome.text == "route gone, which an operator chose, is not in the configuration"
+    assert world.reactor.dialled == []
+    assert world.settings.routes.destination("a@x.test", "there.test", "gone") == "missing:gone"

@@ -20,13 +20,23 @@ from mta.mail.events import (
     Finished,
     LeaseLost,
     Note,
+    Operated,
     Refused,
     Reported,
 )
 from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.mail.queue_id import new_queue_id
 
-_PAGES = ("operation", "configuration", "dkim", "submission", "tracing", "tls")
+_PAGES = (
+    "operation",
+    "configuration",
+    "dkim",
+    "submission",
+    "tracing",
+    "tls",
+    "addresses",
+    "causes",
+)
 ROOT = Path(__file__).parents[2]
 INDEX = (ROOT / "docs" / "rfc-index.rst").read_text()
 OPERATION = (ROOT / "docs" / "operation.rst").read_text()
@@ -111,6 +121,7 @@ def test_every_member_of_a_record_is_explained() -> None:
         Authenticated(origin, "PLAIN"),
         AuthenticationFailed(origin, "PLAIN", "x", "credentials"),
         Disconnected(origin, "quit", 1, 2, 3.0),
+        Operated("hold", "anna", 2, 1, "A", "text"),
         Note("info", "service", "started"),
     ]
     records = OPERATION[OPERATION.index("\nRecords\n") :]

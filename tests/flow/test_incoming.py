@@ -93,3 +93,37 @@ def test_mail_from_outside(
     assert b"Authentication-Results" not in receiver.envelopes[2][2]
     assert relay.stop() == 0
     assert "Traceback" not in relay.log
+
+
+OWN = """
+[[domain]]
+name = "there.test"
+"""
+
+
+def test_listed_clients_and_domains_of_ours(
+    receivers: Callable[..., Receiver], relays: Callable[..., Relay], name_server: StubDns
+) -> None:
+    """A client on a list brings no mail for a domain of ours, others do, and it is verified."""
+    name_server.zone |= {
+        ("2.0.0.127.bl.test", "A"): ["127.0.0.2"],
+        ("9.0.0.127.bl.test", "A"): ["127.0.0.4"],
+    }
+    receiver, port = receivers(), free_port()
+    text = OUTSIDE.replace('auth = "none"\n', 'auth = "none"\nincoming = true\n')
+    relay = relays(receiver.port, text.format(port=port) + OWN)
+    relay.start()
+    eventually(lambda: "bl.test is in force for IPv4" in relay.log)
+    with smtplib.SMTP("127.0.0.1", port, "x.test", 30, ("127.0.0.9", 0)) as client:
+        client.ehlo()
+        client.mail("a@sender.test")
+        said = client.rcpt("u@there.test")
+        assert said == (550, b"5.7.1 Client host [127.0.0.9] is listed by bl.test")
+        assert client.rcpt("postmaster@there.test")[0] == 250
+    with smtplib.SMTP("127.0.0.1", port, "x.test", 30) as client:
+        client.sendmail("a@sender.test", ["u@there.test"], MESSAGE)
+        assert client.docmd("MAIL FROM:<a@sender.test>")[0] == 250
+        assert client.rcpt("u@elsewhere.test")[0] == 550
+    receiver.wait(1)
+    assert receiver.envelopes[0][2].startswith(b"Authentication-Results: home.test;")
+    eventually(lambda: "127.0.0.9 is listed by bl.test (127.0.0.4)" in relay.log)

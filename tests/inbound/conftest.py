@@ -21,7 +21,12 @@ from mta.inbound.settings import (
     SessionLimits,
     TlsMode,
 )
+from mta.mail.srs import Srs
+from mta.policy.addresses import Addresses, Canonical
+from mta.policy.aliases import Entry, LocalAddresses, LocalDomain
+from mta.policy.rewriting import Rewrites
 from mta.spool import counters, intake
+from mta.spool.body import read_chunk
 
 
 class MemorySpool:
@@ -41,7 +46,9 @@ class MemorySpool:
         return self._later(lambda: self._apply(fn, (item,)))
 
     def read(self, fn, *args):
-        return fail(NotImplementedError("nothing is read back here"))
+        if fn is read_chunk:
+            return succeed(self.chunks[args])
+        return fail(NotImplementedError("nothing else is read back here"))
 
     def pump(self):
         """Do what waits."""
@@ -51,8 +58,9 @@ class MemorySpool:
 
     def body(self, item):
         """The octets of an accepted message."""
-        stored = [self.chunks[item.envelope.id, n] for n in range(item.stored)]
-        return b"".join(stored) + b"".join(item.chunks)
+        first = 1 if item.head else 0
+        stored = [self.chunks[item.envelope.id, n + first] for n in range(item.stored)]
+        return item.head + b"".join(stored) + b"".join(item.chunks)
 
     def _later(self, work):
         self.writes += 1
@@ -78,6 +86,10 @@ class MemorySpool:
             message_id, number, data, *_ = args
             assert len(data) <= intake.CHUNK_SIZE
             self.chunks[message_id, number] = data
+        elif fn is intake.adopt:
+            mine, other = args
+            moved = {(mine, n): data for (id, n), data in self.chunks.items() if id == other}
+            self.chunks = {k: v for k, v in self.chunks.items() if k[0] not in args} | moved
         elif fn is intake.discard:
             self.chunks = {k: v for k, v in self.chunks.items() if k[0] != args[0]}
         else:
@@ -190,6 +202,7 @@ LISTENERS = {
         "tcp:25",
         TlsMode.STARTTLS,
         AuthMode.OPTIONAL,
+        incoming=True,
         trusted=(ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32")),
     ),
     "plain": ListenerSettings(
@@ -209,6 +222,33 @@ LISTENERS = {
         xclient_login=True,
     ),
 }
+
+
+ADDRESSES = Addresses(
+    LocalAddresses(
+        {
+            "example.org": LocalDomain("example.org", frozenset({"ann", "bob"}), True),
+            "open.example": LocalDomain("open.example"),
+        },
+        {
+            "info@example.org": Entry(("ann",), "aliases:1"),
+            "staff@example.org": Entry(("ann", "bob", "eve@example.net"), "aliases:2"),
+            "team@example.org": Entry(("x@example.net", "y@example.com"), "aliases:3"),
+            "owner-team@example.org": Entry(("bob",), "aliases:4"),
+            "away@example.org": Entry(("eve@example.net",), "aliases:5"),
+        },
+    ),
+    (
+        Canonical(
+            "old",
+            Rewrites.of(
+                [("@old.example", "@example.org"), (".internal.example.org", "@example.org")]
+            ),
+            relay=True,
+        ),
+    ),
+    Srs("example.org", (b"secret",)),
+)
 
 
 class Nothing:
@@ -271,6 +311,11 @@ class World:
             lists=self.lists,
             verifier=self.verifier,
         )
+
+    def ours(self, addresses=ADDRESSES):
+        """Have domains of our own, in sessions to come."""
+        self.settings = replace(self.settings, addresses=addresses)
+        self.inbound.use(self.settings)
 
     def limit(self, **limits):
         """Change limits for sessions to come."""

@@ -68,6 +68,8 @@ def set_scene(world, scene):
     """Make the world as the dialog wants it, and connect."""
     limits = {key: int(value) for key, value in scene.items() if value.isdigit()}
     world.limit(**limits)
+    if "domains" in scene:
+        world.ours()
     faults = {"away": SpoolUnavailable("gone"), "full": SpoolFull("full")}
     world.spool.error = faults.get(scene.get("database"))
     if scene.get("accounts") == "away":

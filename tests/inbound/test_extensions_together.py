@@ -116,7 +116,7 @@ def test_line_feeds_in_a_binary_body_are_no_line_ends(world, client):
 def test_attack_a_binary_header_that_reads_two_ways(world, client):
     """A bare LF in a header: whoever takes it for a line end sees another From than we signed."""
     client.say(MAIL % b" BODY=BINARYMIME" + RCPT % b"")
-    client.say(bdat(b"Subject: x\nX: y\r\n" + HEADER + b"x\r\n"))
+    client.say(bdat(b"X-Note: x\nX: y\r\n" + HEADER + b"x\r\n"))
     (item,) = world.spool.accepted
     assert b"DKIM-Signature" not in whole(world, item)
     assert any("bare CR or LF" in note.text for note in world.of(Note))

@@ -109,7 +109,7 @@ def test_from_hidden_while_memory_is_short(world):
     client.say((b"X: " + b"x" * 900 + b"\r\n") * 30)
     client.say((b"X: " + b"x" * 900 + b"\r\n") * 60)
     answer = client.say(b"From: ceo@example.org\r\n\r\ntext\r\n.\r\n")
-    assert answer.startswith(b"552 5.3.4 ")
+    assert answer.startswith(b"550 5.7.1 From address is not permitted")
     assert world.spool.accepted == []
 
 
@@ -198,6 +198,16 @@ def test_concurrent_sessions(world):
     assert two.read().startswith(b"421 4.7.0 ")
     assert "limit one" in world.of(Refused)[0].reason
     two.leave()
+    one.leave()
+    assert world.connect().read().startswith(b"220 ")
+
+
+def test_a_reset_is_no_end_of_a_session(world):
+    """Attack: a chunk and RSET again and again do not make room for more sessions."""
+    world.rule(limited(Measure.SESSIONS, 1, window=0))
+    one = world.connect()
+    one.say(b"EHLO me\r\n" + MAIL + TO + b"BDAT 1\r\nxRSET\r\n")
+    assert world.connect().read().startswith(b"421 4.7.0 ")
     one.leave()
     assert world.connect().read().startswith(b"220 ")
 

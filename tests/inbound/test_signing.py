@@ -12,6 +12,7 @@ from mta.dkim.keys import Key
 from mta.dkim.rules import Keyring, Rules
 from mta.dkim.sign import SigningSettings
 from mta.dkim.signer import Signer, SigningStopped
+from mta.inbound.settings import SubmissionSettings
 from mta.mail.dsn import header_of
 from mta.mail.events import Note
 from mta.policy.decision import Action
@@ -125,7 +126,7 @@ def test_no_key(world):
         client.say(LOGIN)
         for content in (
             CONTENT.replace(b"example.org", b"example.net"),
-            b"Subject: x\r\n\r\nx\r\n",
+            b"From: nobody\r\nSubject: x\r\n\r\nx\r\n",
         ):
             submit(client, content)
             item = world.spool.accepted[-1]
@@ -136,8 +137,25 @@ def test_no_key(world):
     assert world.of(Note) == []
 
 
+@pytest.mark.parametrize("body", [b"text\r\n", b"text\r\n" * 80_000])
+def test_what_is_signed_is_what_is_sent(signing, body):
+    """New mail is completed and loses Bcc before it is signed, small or stored in chunks."""
+    client = signing.connect("smtps")
+    client.say(LOGIN)
+    content = b"Bcc: secret@example.com,\r\n other@example.com\r\nSubject: x\r\n\r\n" + body
+    assert submit(client, content).startswith(b"250 ")
+    item = signing.spool.accepted[0]
+    stored = [octets for _, octets in sorted(signing.spool.chunks.items())]
+    sent = b"".join([item.head, *stored, *item.chunks])
+    assert b"From: <a@example.org>\r\n" in sent
+    assert b"secret" not in sent
+    assert verify(sent) == [True, True]
+
+
 def test_attack_two_from_fields(signing):
-    """Attack: two From fields; the message goes unsigned and the log says why."""
+    """Attack: two From fields; where they are let in they are not signed, and the log says so."""
+    lenient = SubmissionSettings(refuse_repeated=False)
+    signing.inbound.use(replace(signing.settings, submission=lenient))
     client = signing.connect("smtps")
     client.say(LOGIN)
     submit(client, b"From: x@example.com\r\n" + CONTENT)
@@ -208,13 +226,14 @@ def test_memory_is_short(signing):
 
 
 def test_a_long_header_goes_unsigned(signing):
-    """A header of more than 64 KiB is not held; the message is stored as ever, from chunk 0."""
+    """A header of more than 64 KiB is not signed; the message is stored as ever, from chunk 0."""
     client = signing.connect("smtps")
     client.say(LOGIN)
     client.say(START + b"From: a@example.org\r\n")
-    for _ in range(6):
+    for _ in range(2):
         client.say(b"X-Long: y\r\n" * 5000)
-    assert client.say(b"\r\ntext\r\n.\r\n").startswith(b"250 ")
+    client.say(b"\r\n" + b"text\r\n" * 40_000)
+    assert client.say(b".\r\n").startswith(b"250 ")
     (item,) = signing.spool.accepted
     assert (item.head, item.stored) == (b"", 1)
     assert "its header does not end" in signing.of(Note)[0].text

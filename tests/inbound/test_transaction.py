@@ -227,7 +227,7 @@ def test_relay_adds_nothing_but_received(world):
 
 
 def test_submission_completes_the_header(world):
-    """On submission Date and Message-ID are added where they are missing."""
+    """On submission From, Date and Message-ID are added where they are missing."""
     client = world.connect("smtps", "2001:db8::7")
     client.say(b"EHLO me\r\nAUTH PLAIN AGFubgBzZWNyZXQ=\r\n")
     client.say(b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
@@ -240,6 +240,7 @@ def test_submission_completes_the_header(world):
         "\tby relay.example.net with ESMTPSA\r\n"
         f"\tid {id} for <b@example.com>;\r\n"
         "\tTue, 25 Nov 2025 00:00:00 +0000\r\n"
+        "From: <ann@example.org>\r\n"
         "Date: Tue, 25 Nov 2025 00:00:00 +0000\r\n"
         f"Message-ID: <{id}@relay.example.net>\r\n"
         "Subject: x\r\n\r\ntext\r\n"

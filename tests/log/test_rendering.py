@@ -16,6 +16,7 @@ from mta.mail.events import (
     AuthenticationFailed,
     Disconnected,
     Note,
+    Operated,
     Refused,
     Reported,
 )
@@ -46,6 +47,16 @@ def test_the_site_is_in_the_line_and_in_the_record() -> None:
     event = replace(attempted(outcome, "deferred", 5), site="mx.example\nforged")
     assert ", site=mx.example?forged, dsn=4.4.1, " in lines(event)[0][1]
     assert record(event, 1)["site"] == "mx.example\nforged"
+
+
+def test_the_cause_is_in_the_line_and_in_the_record() -> None:
+    """Why it failed, in a word; a delivery has none."""
+    outcome = Outcome(0, Verdict.DEFERRED, 421, "4.7.28", "no", "MAIL", cause="rate-limited")
+    event = attempted(outcome, "deferred", 5)
+    assert ", cause=rate-limited, dsn=4.7.28, " in lines(event)[0][1]
+    assert record(event, 1)["cause"] == "rate-limited"
+    done = attempted(Outcome(0, Verdict.DELIVERED, 250, "2.0.0", "ok", "DATA"), "sent")
+    assert "cause=" not in lines(done)[0][1]
 
 
 def test_accepted_is_three_lines_with_the_id_first() -> None:
@@ -230,3 +241,26 @@ def test_what_the_sender_asked_for_is_on_record() -> None:
     assert (found["release_ms"], found["deliver_by_ms"]) == (1_790_000_060_000, 1_790_000_090_000)
     assert (found["deliver_by_mode"], found["notify"]) == ("R", ["NEVER"])
     assert "envid" not in record(Accepted(ENVELOPE, (RECIPIENT,)), 0)
+
+
+def test_an_operator_at_work() -> None:
+    """A verb on one message stands under its id, one on many says how many; none forges a line."""
+    one = Operated("bounce", "anna\n", 2, 1, "1M87Z6Z57AF2TMW2", "no\x1b such project")
+    assert lines(one) == (
+        ("qmgr", "1M87Z6Z57AF2TMW2: bounce by anna?: 2 recipients: no? such project"),
+    )
+    many = Operated("hold", "anna", 1200, 900, "1M87Z6Z57AF2TMW2")
+    assert lines(many) == (
+        ("qmgr", "hold by anna: 1200 recipients of 900 messages, 1M87Z6Z57AF2TMW2 the first"),
+    )
+    assert record(many, 5) == {
+        "schema": 1,
+        "type": "Operation",
+        "event_time_ms": 5,
+        "verb": "hold",
+        "who": "anna",
+        "recipients": 1200,
+        "messages": 900,
+        "id": "1M87Z6Z57AF2TMW2",
+        "text": "",
+    }

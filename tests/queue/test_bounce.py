@@ -7,7 +7,7 @@ from email.parser import BytesParser
 import pytest
 from twisted.internet.defer import Deferred
 
-from mta.mail.envelope import Asked, Envelope, MessageKind, Recipient
+from mta.mail.envelope import Asked, Envelope, MessageKind, Recipient, Role
 from mta.mail.outcome import Outcome, Verdict
 from mta.mail.queue_id import QueueId, is_queue_id
 from mta.queue.bounce import first_chunk, reports, returned_octets
@@ -172,3 +172,26 @@ def test_report_to_a_sender_beyond_ascii_needs_smtputf8():
     original = envelope(sender="\u00e4nn@example.org")
     (report,) = reports(original, (settled(0, State.BOUNCED),), CHUNK, settings(), NOW_MS)
     assert (report.intake.envelope.utf8, report.intake.envelope.eight_bit) == (True, True)
+
+
+def test_failures_of_a_list_go_to_its_owner():
+    """RFC 5321 §3.9.2: the author of the message never subscribed anybody."""
+    member = settled(1, State.BOUNCED)
+    member = replace(member, recipient=replace(member.recipient, sender="owner-l@example.org"))
+    assert made(envelope(), settled(0, State.BOUNCED), member) == [
+        ("failure", "a@example.org", ["r0@example.net"]),
+        ("failure", "owner-l@example.org", ["r1@example.net"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("role", "action"), [(Role.EXPANDED, "expanded"), (Role.LIST, "delivered")]
+)
+def test_an_expanded_alias_is_reported_as_such(role, action):
+    """RFC 3464 §2.3.3: who asked for SUCCESS hears what became of the name that he wrote."""
+    recipient = Recipient(0, "staff@example.org", "", 1, notify="SUCCESS", role=role)
+    outcome = Outcome(0, Verdict.DELIVERED, 250, "2.1.5", "passed on", "alias")
+    one = Settled(recipient, outcome, State.DELIVERED, 0)
+    (report,) = reports(envelope(), (one,), CHUNK, settings(), NOW_MS)
+    (content,) = report.intake.chunks
+    assert f"Final-Recipient: rfc822; staff@example.org\r\nAction: {action}\r\n".encode() in content

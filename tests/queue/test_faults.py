@@ -1,10 +1,13 @@
 """What dies, goes away or changes under the queue, and what must not be lost by it."""
 
+from functools import partial
+
 from sqlalchemy import update
 
-from mta.mail.events import Attempted, LeaseLost, Note
+from mta.mail.events import Attempted, LeaseLost, Note, Operated
 from mta.mail.outcome import Outcome, Verdict
-from mta.spool import leases
+from mta.spool import leases, operate
+from mta.spool.filters import Filter
 from mta.spool.schema import nodes, recipients
 
 
@@ -313,3 +316,46 @@ def test_a_claim_that_nobody_knows_is_given_back(any_stage):
     assert any_stage.states(message_id)[0][:2] == ("delivered", 1)
     assert any_stage.states(known)[0][:2] == ("queued", 1)
     assert scheduler.active == 1
+
+
+def test_reroute_before_an_attempt(any_stage):
+    """Mail that waits in memory for its turn takes the route that an operator chooses meanwhile."""
+    asked = []
+
+    def destination(sender, domain, *chosen):
+        asked.append((domain, *chosen))
+        return f"mx:{domain}"
+
+    scheduler = any_stage.scheduler()
+    scheduler._destination_of = destination
+    ids = [any_stage.accept(scheduler, "b@example.net") for _ in range(7)]
+    running = any_stage.take()
+    any_stage.advance(1)
+    wanted = Filter(ids=(ids[6],))
+    now_ms = any_stage.now_ms()
+    any_stage.database.write(partial(operate.reroute, route="other"), wanted, now_ms, "anna")
+    any_stage.advance(1)
+    for attempt in running:
+        attempt.delivers()
+    any_stage.advance(1)
+    again = {attempt.job.envelope.id: attempt.job.recipients[0] for attempt in any_stage.take()}
+    assert (again[ids[5]].route, again[ids[6]].route) == ("", "other")
+    assert again[ids[6]].attempts == 1
+    assert ("example.net", "other") in asked
+
+
+def test_verbs_come_into_the_log(any_stage):
+    """What an operator does is told once, counted; what the policy held on arrival is not."""
+    any_stage.accept(None, "old@example.net")
+    any_stage.database.write(operate.hold, Filter(), any_stage.now_ms() + 1, "before")
+    any_stage.scheduler()
+    any_stage.advance(1)
+    one = any_stage.accept(None, "b@example.net", "c@example.net")
+    for verb in (operate.hold, operate.release):
+        any_stage.database.write(verb, Filter(ids=(one,)), any_stage.now_ms() + 1, "anna")
+    any_stage.advance(1)
+    any_stage.advance(5)
+    assert any_stage.seen(Operated) == [
+        Operated("hold", "anna", 2, 1, one),
+        Operated("release", "anna", 2, 1, one),
+    ]
