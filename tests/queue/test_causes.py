@@ -34,7 +34,7 @@ def test_each_recipient_has_its_own_cause_and_a_delivery_none(any_stage):
 
 
 def test_what_was_never_dialled_waits(stage):
-    """Mail for a dead site whose time is over was not refused by anybody: its cause is "waiting"."""
+    """Mail for a dead site whose time is over was refused by nobody: its cause is "waiting"."""
     scheduler = stage.scheduler(causes=Rules(shipped()))
     for number in range(5):
         stage.accept(scheduler, f"u{number}@example.com")
