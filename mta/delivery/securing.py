@@ -4,6 +4,7 @@ Where nothing but a route has to say something, nothing is looked up and nothing
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -48,6 +49,7 @@ def wishes_of(envelope: Envelope) -> Wishes:
     return NO_WISHES
 
 
+@lru_cache(maxsize=256)
 def local_of_route(name: str, target: Mx) -> Local:
     """Return what a route asks for at mail exchangers."""
     source = Source.DEFAULT if target.tls == "dane" else Source.ROUTE
@@ -76,9 +78,43 @@ class Securing:
         if self._dane is not None and looks_at_published(local, wishes):
             if self._dane.off:
                 where = replace(where, signed=None)
-            if not is_address(where.host.strip("[]").removeprefix("ipv6:")):
+            if not _numeric(where.host):
                 dane = await self._dane.facts(where.host, port)
         return decide(where, local, wishes, dane, unsigned_mx=settings.unsigned_mx)
+
+
+def secured_by(
+    settings: SecuritySettings,
+    route: str,
+    target: Mx | Smarthost,
+    envelope: Envelope,
+    dane: DaneFacts | None,
+) -> Requirement | Securing:
+    """Return how private sessions along a route must be, or what says it of each host.
+
+    Where only the route has a say, that is known beforehand.
+    """
+    if isinstance(target, Smarthost):
+        return of_smarthost(target)
+    wishes = wishes_of(envelope)
+    if dane is None and not settings.policies and wishes is NO_WISHES:
+        return _of_route(route, target)
+    return Securing(settings, local_of_route(route, target), wishes, dane)
+
+
+@lru_cache(maxsize=256)
+def _of_route(route: str, target: Mx) -> Requirement | Securing:
+    found = decide(Where("", ""), local_of_route(route, target))
+    if isinstance(found, Skip):
+        return Securing(SecuritySettings(), local_of_route(route, target), NO_WISHES, None)
+    return found
+
+
+def _numeric(host: str) -> bool:
+    """Tell whether a host is an address, in brackets or not, and thus has no records."""
+    if host[-1:] in "0123456789abcdef]":  # most names end otherwise, and this is quick
+        return is_address(host.strip("[]").removeprefix("ipv6:"))
+    return False
 
 
 def is_address(text: str) -> bool:
