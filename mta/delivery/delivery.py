@@ -33,7 +33,7 @@ from mta.delivery.routes import (
 from mta.delivery.securing import DaneFacts, Securing, is_address, secured_by
 from mta.delivery.session import Message, Session, prepare
 from mta.delivery.settings import DeliverySettings
-from mta.delivery.shaped import Shapes, at_least, shape_of
+from mta.delivery.shaped import Shaped, Shapes, at_least
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
@@ -42,7 +42,6 @@ from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Peer, Timing, Verdict
 from mta.mail.security import ANYTHING, Requirement, Skip
-from mta.mail.shape import Shape
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
 from mta.shaping.rules import Shaping
@@ -189,8 +188,7 @@ class Delivery:
             message = prepare(attempt, job.envelope, job.body)
             secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
             hosts = await self._hosts(target, domain)
-            shape = shape_of(settings, hosts, domain, route)
-            shaped = (self._shapes.settings(settings, shape), shape)
+            shaped = self._shapes.of(settings, hosts, domain, route)
             walk = _Walk(self, attempt, message, shaped, secured, record)
             for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
@@ -235,7 +233,7 @@ class _Walk:
         delivery: Delivery,
         attempt: Attempt,
         message: Message,
-        how: tuple[DeliverySettings, Shape],
+        how: Shaped,
         secured: Requirement | Securing,
         record: Recorder | None,
     ) -> None:
