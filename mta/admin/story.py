@@ -246,6 +246,8 @@ def _peer(peer: Peer) -> str:
     where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "")
     where += "" if peer.is_path else f":{peer.port}"
     tls = peer.tls
+    if not peer.address and not peer.is_path and not tls.required:
+        return f"{where}, not dialled"
     if tls.level is TlsLevel.NONE:
         private = f"in the clear: {v(tls.why)}" if tls.why else "in the clear"
     else:
