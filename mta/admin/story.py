@@ -159,6 +159,8 @@ class Story:
             f" transmit {seconds(outcome.timing.transmit)}; by {v(attempt.node)}"
             f"{f', site {v(attempt.site)}' if attempt.site else ''}"
         )
+        if outcome.cause:
+            yield f"cause: {v(outcome.cause)}"
         if attempt.cause:
             yield v(attempt.cause)
         if outcome.maybe_delivered:

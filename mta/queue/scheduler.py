@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from mta.dkim.signer import Signer
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
-from mta.mail.outcome import Outcome
+from mta.mail.outcome import Outcome, Verdict
 from mta.queue.active import ActiveSet
 from mta.queue.blocks import Blocked
 from mta.queue.claims import Claims
@@ -42,7 +42,7 @@ from mta.queue.publishing import Publishing
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, due_at_once, must_return, settle
+from mta.queue.settling import deferred, due_at_once, must_return, settle, with_causes
 from mta.queue.wake import Wake
 from mta.queue.watch import Watch
 from mta.spool import leases
@@ -282,6 +282,8 @@ class Scheduler:
         """An attempt has ended."""
         self._running.pop(entry, None)
         state = health(outcomes)
+        if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
+            outcomes = with_causes(outcomes, self._settings.causes)
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")

@@ -142,6 +142,7 @@ def test_json(relay, message):
         "ended_ms": relay.now - 30 * MINUTE + 800,
         "state": "queued",
         "cause": "",
+        "category": "",
         "site": "",
         "next_attempt_ms": relay.now + 5 * MINUTE,
         "verdict": "deferred",
