@@ -32,7 +32,7 @@ from mta.delivery.routes import (
 from mta.delivery.securing import DaneFacts, secured_by
 from mta.delivery.session import prepare
 from mta.delivery.settings import DeliverySettings
-from mta.delivery.shaped import Shapes, shape_of
+from mta.delivery.shaped import Shapes
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
@@ -177,9 +177,8 @@ class Delivery:
             outgoing = route.outgoing or settings.outgoing
             way = outgoing.way(job.envelope.id)
             hosts = await self._hosts(target, domain, way)
-            shape = shape_of(settings, hosts, domain, route)
-            ways = (self._shapes.settings(settings, shape), shape, outgoing)
-            walk = Walk(self._means, attempt, message, ways, secured, record)
+            shaped = self._shapes.of(settings, hosts, domain, route)
+            walk = Walk(self._means, attempt, message, (*shaped, outgoing), secured, record)
             for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
