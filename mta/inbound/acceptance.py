@@ -17,26 +17,31 @@ class Acceptance:
     """One message's."""
 
     def __init__(
-        self, reception: Reception, envelope: Envelope, addressees: Addressees, rulings: Rulings
+        self,
+        reception: Reception,
+        envelope: Envelope,
+        addressees: Addressees,
+        rulings: Rulings,
+        arrived: tuple[bytes, int, bytes],
     ) -> None:
+        """Ask for room.
+
+        ``arrived``: what the spool does not have yet, how many chunks it has, and chunk 0, if that
+        could not go there before all others.
+        """
         self._reception = reception
         self._envelope = envelope
         self._rulings = rulings
+        last, stored, top = arrived
         count = addressees.count
-        self._at_once = envelope.asked.release_ms is None and not rulings.held and count > 0
-        self._addressees = addressees
-
-    async def commit(self, last: bytes, stored: int, top: bytes) -> None:
-        """Write it; ``last`` is what the spool does not have yet, ``top`` its chunk 0, if that
-        could not go there before all others.  Whatever this raises, nothing stays reserved.
-        """
-        envelope, addressees, rulings = self._envelope, self._addressees, self._rulings
-        handover, count = self._reception.handover, addressees.count
         octets = 0 if stored else len(last)
-        reservation = (
-            handover.reserve(count, octets, envelope.origin.owner) if self._at_once else None
+        self._room = count, octets
+        self._at_once = envelope.asked.release_ms is None and not rulings.held and count > 0
+        self._reservation = reservation = (
+            reception.handover.reserve(count, octets, envelope.origin.owner)
+            if self._at_once
+            else None
         )
-        self._reservation = reservation
         self._item = intake.Intake(
             envelope=envelope,
             recipients=addressees.recipients(0 if reservation is None else 1),
@@ -53,11 +58,14 @@ class Acceptance:
                 else reservation.next_attempt_ms
             ),
         )
+
+    async def commit(self) -> None:
+        """Write it.  Whatever this raises, nothing stays reserved."""
         try:
             await self._reception.database.write_together(intake.accept, self._item)
         except BaseException:
-            if reservation is not None:
-                handover.cancel(reservation, count, octets)
+            if self._reservation is not None:
+                self._reception.handover.cancel(self._reservation, *self._room)
             raise
 
     def announce(self) -> None:

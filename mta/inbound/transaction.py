@@ -93,6 +93,7 @@ class Transaction:
         self._head = Head(
             settings, passage, rulings, origin, mail.sender, self.id, self._created_ms,
             submission=submission, highest=highest, verification=verification,
+            priority=None if mail.wanted is None else mail.wanted.priority,
         )  # fmt: skip
         self._pieces = Pieces(reception)
         self._size = 0  # octets in all, those that were prepended included
@@ -308,11 +309,11 @@ class Transaction:
 
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
-        acceptance = Acceptance(
-            self._reception, self._envelope(eight_bit), self._addressees, self.rulings
-        )
+        arrived = last, self._stored, self._top
+        envelope = self._envelope(eight_bit)
+        acceptance = Acceptance(self._reception, envelope, self._addressees, self.rulings, arrived)
         try:
-            await acceptance.commit(last, self._stored, self._top)
+            await acceptance.commit()
         except BaseException as error:
             return self._not_accepted(error)
         self._touched = False

@@ -212,6 +212,8 @@ class Server:
             line = self._incoming.line(AUTH_LINE if in_auth else COMMAND_LINE)
         except LineTooLong:
             self._end_exchange()
+            if in_auth:  # RFC 4954 §4
+                return self._reject("AUTH", reply(500, "5.5.6", "The response is too long"))
             return self._reject("", reply(500, "5.5.2", "The line is too long"))
         except BareLineFeed:
             # To go on would be to guess where commands end.  Postfix closes as well.
