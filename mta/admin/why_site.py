@@ -5,6 +5,7 @@ has in memory of it, its window and whether it is left alone: ``mta top`` shows 
 """
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from mta.admin.reasons import Surroundings
@@ -38,7 +39,7 @@ def tell_site(site: str, found: Sequence[AtSite], around: Surroundings) -> None:
         for one in found
     ]
     table(_COLUMNS, rows)
-    say(f"what was said: mta why {visible(found[0].domain)}")
+    say(f"what was said: mta why {quote(visible(found[0].domain))}")
     say("its window, and whether it is left alone: mta top")
 
 

@@ -12,7 +12,9 @@ from typing import Literal
 
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
+from mta.config.build_causes import causes
 from mta.config.build_mailboxes import mailboxes
+from mta.config.build_shaping import shaping
 from mta.config.build_tls import security
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
@@ -180,6 +182,7 @@ def delivery_settings(settings: Settings, addresses: Addresses | None = None) ->
     delivery = settings.delivery
     return DeliverySettings(
         host_name=settings.host_name,
+        shaping=shaping(settings),
         routes=routes(settings),
         addresses=addresses,
         timeouts=timeouts(settings),
@@ -281,6 +284,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
         return_full_octets=reports.return_full_size,
+        causes=causes(settings),
     )
 
 

@@ -28,8 +28,9 @@ from twisted.python.failure import Failure
 from mta.dkim.signer import Signer
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
-from mta.mail.outcome import Outcome
+from mta.mail.outcome import Outcome, Verdict
 from mta.queue.active import ActiveSet
+from mta.queue.blocks import Blocked
 from mta.queue.claims import Claims
 from mta.queue.entry import Destination, Entry
 from mta.queue.health import Health, health
@@ -37,10 +38,12 @@ from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
 from mta.queue.operators import Operators
+from mta.queue.publishing import Publishing
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, due_at_once, must_return, settle
+from mta.queue.settling import deferred, due_at_once, must_return, settle, with_causes
+from mta.queue.wake import Wake
 from mta.queue.watch import Watch
 from mta.spool import leases
 from mta.spool.database import Database
@@ -117,6 +120,9 @@ class Scheduler:
         self._claims = Claims(
             clock, now_ms, database, self._lease, self._active, self._registered_ms
         )
+        self._publishing = Publishing(
+            clock, now_ms, database, self._lease, self._active.sites, emit
+        )
         self._operators = Operators(database, emit)
         self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
@@ -126,6 +132,7 @@ class Scheduler:
         self._running: dict[Entry, Deferred[list[Outcome]]] = {}
         self._cancelled: dict[Entry, str] = {}
         self._turn_set = False
+        self._wake = Wake(clock, self._soon)
         self._stopping = False
 
     def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
@@ -169,6 +176,12 @@ class Scheduler:
         self._active.use(settings)
         self._soon()
 
+    def block(self, blocked: Blocked | None) -> None:
+        """Ask ``blocked`` about everything before it is dialled; what waits is asked about now."""
+        self._active.blocked = blocked
+        self._active.line_up_again()
+        self._soon()
+
     @property
     def active(self) -> int:
         """How many recipients are in the active set."""
@@ -189,6 +202,7 @@ class Scheduler:
         for duty in (self._polling, self._renewing, self._tidying):
             duty.start()
         self._housekeeping.start()
+        self._publishing.start()
         self.kick()
 
     def _ready(self) -> bool:
@@ -222,6 +236,7 @@ class Scheduler:
         now_s = self._clock.seconds()
         while (entry := self._active.sites.next(now_s)) is not None:
             self._begin(entry)
+        self._wake.at(self._active.sites.wake_s)
         if self._claims.look():
             claim = Deferred.fromCoroutine(self._claims.claim())
             claim.addErrback(self._fault, "claiming due mail")
@@ -238,6 +253,10 @@ class Scheduler:
         if must_return(entry.job.envelope, entry.began_ms):
             self._active.ended(entry, Health.UNKNOWN)
             self._ledger.expire(entry)
+            return
+        if self._active.blocked is not None and self._active.put_back(entry):
+            self._active.ended(entry, Health.UNKNOWN)
+            self._soon()
             return
         try:
             attempt = self._attempt(entry.job)
@@ -263,6 +282,8 @@ class Scheduler:
         """An attempt has ended."""
         self._running.pop(entry, None)
         state = health(outcomes)
+        if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
+            outcomes = with_causes(outcomes, self._settings.causes)
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
@@ -338,6 +359,7 @@ class Scheduler:
     async def _stop(self, grace_s: float) -> None:
         self._stopping = self._active.closed = True
         self._housekeeping.stop()
+        self._publishing.stop()
         for duty in (self._polling, self._tidying):
             duty.stop()
         self._active.give_back(lambda _entry: True)
@@ -351,6 +373,7 @@ class Scheduler:
             text = f"{lost} writes could not be made; what was delivered may be delivered again"
             self._emit(Note("error", "queue", text))
         self._renewing.stop()
+        self._wake.stop()
         await self._lease.give_up()
 
     def _all_written(self) -> bool:

@@ -242,7 +242,7 @@ def test_grouping_by_nonsense(local):
     """A key that is none is a usage error that names what there is."""
     result = local.run("queue", "list", "--group-by", "colour")
     assert result.exit_code == 64
-    assert "domain, cause, code" in result.stderr
+    assert "cause, category, code" in result.stderr
     assert local.run("queue", "list", "--group-by", "code", "--domain", "no.test").exit_code == 1
 
 
@@ -269,3 +269,15 @@ def test_site(relay):
         "         3      1h    5m  mx.big.example",
         "         1      1h   now  -",
     ]
+
+
+def test_what_a_shell_would_obey(local):
+    """Attack: a login or a pattern in an address cannot widen or twist the command offered."""
+    local.register()
+    one = local.accept(held="brake: 900 recipients in an hour, usual are 3")
+    sql = "UPDATE messages SET login = 'x; reboot'"
+    local.write(lambda conn: conn.exec_driver_sql(sql))
+    assert blocked(local, one)[1][0] == "mta brake show 'x; reboot'"
+    two = local.accept("a*@example.com", "b@example.com")
+    local.run("queue", "hold", two, "--yes")
+    assert blocked(local, two)[1] == [f"mta queue release {two}"]

@@ -88,6 +88,17 @@ def test_postfix_agrees(world: dict[str, dict[str, object]]) -> None:
 
 
 @pytest.mark.flow
+@pytest.mark.timeout(150)
+def test_the_recipe_for_three_in_the_morning(world: dict[str, dict[str, object]]) -> None:
+    """A policy that observes, a reload, a retry: the mail goes, and what is missing is told."""
+    attempt = world["recipe"]
+    assert attempt["verdict"] == "delivered"
+    tls: dict = attempt["peer"]["tls"]  # type: ignore[index, type-arg]
+    assert (tls["required"], tls["level"]) == ("dane", "encrypted")
+    assert tls["observed"].startswith("would have waited: the certificate matches none")
+
+
+@pytest.mark.flow
 def test_a_resolver_that_does_not_validate(
     relays: Callable[..., Relay], receivers: Callable[..., Receiver], name_server: StubDns
 ) -> None:
