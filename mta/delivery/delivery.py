@@ -28,8 +28,8 @@ from mta.delivery.routes import (
     Route,
     Smarthost,
 )
-from mta.delivery.securing import DaneFacts, secured_by
-from mta.delivery.session import prepare
+from mta.delivery.securing import DaneFacts, Securing, secured_by
+from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
@@ -38,6 +38,7 @@ from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
+from mta.mail.security import Requirement
 from mta.tls.level import ClientTls
 
 
@@ -49,6 +50,9 @@ class Delivery:
     """Sends jobs.  Nothing it returns fails, except by being cancelled."""
 
     _log = Logger()
+    # A rehearsal has its own
+    _openings: type[Opening] = Opening
+    _stores: type[Mailboxes] = Mailboxes
 
     def __init__(
         self,
@@ -69,9 +73,9 @@ class Delivery:
         self._exchangers = exchangers
         self._emit = emit
         self._pool = Pool(reactor)
-        self._opening = Opening(reactor, tls, self._pool.dismiss)
+        self._opening = self._openings(reactor, tls, self._pool.dismiss)
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
-        self._mailboxes = Mailboxes(reactor)
+        self._mailboxes = self._stores(reactor)
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
@@ -164,7 +168,7 @@ class Delivery:
         try:
             message = prepare(attempt, job.envelope, job.body)
             secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
-            walk = Walk(self._means, attempt, message, settings, secured, record)
+            walk = self._walk(attempt, message, settings, secured, record)
             for host in (await self._hosts(target, domain))[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
@@ -182,6 +186,16 @@ class Delivery:
             attempt.our_fault(error)
             if record is not None:
                 record.fails(f"a fault of ours: {type(error).__name__}: {error}")
+
+    def _walk(
+        self,
+        attempt: Attempt,
+        message: Message,
+        settings: DeliverySettings,
+        secured: Requirement | Securing,
+        record: Recorder | None,
+    ) -> Walk:
+        return Walk(self._means, attempt, message, settings, secured, record)
 
     async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""

@@ -81,22 +81,25 @@ class Walk:
 
     async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        required = self._secured
-        if not isinstance(required, Requirement):
-            where = Where(domain, host.name, host.signed, host.expanded)
-            found = await required.requirement(where, site.port)
-            if isinstance(found, Skip):
-                self._attempt.not_tried(site.host, found)
-                if self._record is not None:
-                    self._record.fails(f"{site.host} is not dialled: {found.why}")
-                return
-            required = found
+        required = await self._required(site, host, domain)
+        if isinstance(required, Skip):
+            self._attempt.not_tried(site.host, required)
+            if self._record is not None:
+                self._record.fails(f"{site.host} is not dialled: {required.why}")
+            return
         self._requirement = required
         self._those, self._not_asked = None, []
         await self._connect(site)
         while self._not_asked and self._seconds() <= self._until:
             self._those, self._not_asked = self._not_asked, []
             await self._connect(site)
+
+    async def _required(self, site: Site, host: MailHost, domain: str) -> Requirement | Skip:
+        """Find out how private a session with one host must be, or why there is none."""
+        if isinstance(self._secured, Requirement):
+            return self._secured
+        where = Where(domain, host.name, host.signed, host.expanded)
+        return await self._secured.requirement(where, site.port)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
@@ -117,6 +120,11 @@ class Walk:
             if self._record is not None:
                 self._record.fails(f"{site.host}: {error}")
             return
+        await self._dial(site, addresses, began)
+
+    async def _dial(self, site: Site, addresses: Sequence[str], began: float) -> None:
+        """Try addresses in turn until one lets us in, and talk there."""
+        requirement = self._requirement
         for address in addresses:
             if self._seconds() > self._until:
                 return
