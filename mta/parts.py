@@ -74,6 +74,7 @@ class Parts:
     accounts: Accounts
     certificates: ServerCertificates | None
     delivery: Delivery
+    names: SiteFinder
     scheduler: Scheduler
     inbound: Inbound
     signer: Signer
@@ -167,6 +168,7 @@ class Parts:
         self.inbound.use(inbound)
         self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
+        self.names.use(delivery.shaping)
         self.scheduler.use(queue)
         self.signer.rules = rules
         self.gate.use(policy)
@@ -313,6 +315,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         dane=dane,
     )
     signer = Signer(reactor, values.signing_rules(settings))
+    names = SiteFinder(exchangers, reactor.seconds, delivery.shaping)
     scheduler = Scheduler(
         reactor,
         database,
@@ -322,7 +325,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         values.node_name(settings),
         log,
         signer=signer,
-        names=SiteFinder(exchangers, reactor.seconds),
+        names=names,
     )
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
@@ -342,6 +345,6 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     )
     inbound.filter(milters_of(settings, reactor))
     return Parts(
-        reactor, settings, foreground, log, database, accounts, certificates, delivery,
+        reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate, lists, verifier, validation,
     )  # fmt: skip

@@ -49,6 +49,15 @@ _EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"name": "logins", "per": "login", "recipients_per_day": 5000, "action": "hold"},
         {"name": "clients", "per": "client", "connections_per_hour": 2000, "sessions": 50},
     ),
+    "shaping": (
+        {
+            "name": "partner",
+            "domains": ["example.net"],
+            "connections": 2,
+            "messages_per_minute": 30,
+        },
+        {"name": "big", "mx": [".mx.example.com"], "connections": 50, "idle": "30s"},
+    ),
     "milter": (
         {"name": "rspamd", "endpoint": "inet:127.0.0.1:11332", "when_away": "hold"},
         {"name": "opendkim", "endpoint": "unix:/run/opendkim/opendkim.sock", "mail": "submission"},

@@ -18,6 +18,7 @@ from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
 from mta.config.sections import Certificate, Dns, Listener, Log, Spool
 from mta.config.sending_sections import Delivery, Queue, Reports, Retry
+from mta.config.shaping_sections import ShapingEntry
 from mta.config.tls_sections import Tls, TlsPolicy
 from mta.config.values import FullName, NetworkValue
 
@@ -52,6 +53,7 @@ class Settings(Section):
     rewrite: tuple[Rewrite, ...] = Field((), description=Rewrite.__doc__)
     srs: Srs = table()
     route: tuple[Route, ...] = Field((), description=Route.__doc__)
+    shaping: tuple[ShapingEntry, ...] = Field((), description=ShapingEntry.__doc__)
     retry: Retry = table()
     queue: Queue = table()
     delivery: Delivery = table()
@@ -91,6 +93,7 @@ class Settings(Section):
         yield from _doubles("tls_policy", "name", [one.name for one in self.tls_policy])
         for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
             yield from _doubles(table_name, "name", [one.name for one in rules])
+        yield from _doubles("shaping", "name", [one.name for one in self.shaping])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
         yield from _doubles("milter", "name", [one.name for one in self.milter])
         yield from _doubles("dnsbl", "zone", [one.zone for one in self.dnsbl])

@@ -31,6 +31,7 @@ from mta.delivery.routes import (
 from mta.delivery.securing import DaneFacts, Securing, secured_by
 from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
+from mta.delivery.shaped import Shapes, shape_of
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
@@ -39,6 +40,8 @@ from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
 from mta.mail.security import Requirement
+from mta.mail.shape import Shape
+from mta.shaping.rules import Shaping
 from mta.tls.level import ClientTls
 
 
@@ -72,6 +75,7 @@ class Delivery:
         self._settings = settings
         self._exchangers = exchangers
         self._emit = emit
+        self._shapes = Shapes()
         self._pool = Pool(reactor)
         self._opening = self._openings(reactor, tls, self._pool.dismiss)
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
@@ -80,7 +84,13 @@ class Delivery:
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
+        self._shapes = Shapes()
         self._opening.tls = tls
+
+    @property
+    def shaping(self) -> Shaping:
+        """What is said about sites."""
+        return self._settings.shaping
 
     def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which mail from ``sender`` to ``domain`` is gathered.
@@ -168,8 +178,11 @@ class Delivery:
         try:
             message = prepare(attempt, job.envelope, job.body)
             secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
-            walk = self._walk(attempt, message, settings, secured, record)
-            for host in (await self._hosts(target, domain))[: settings.max_hosts]:
+            hosts = await self._hosts(target, domain)
+            shape = shape_of(settings, hosts, domain, route)
+            shaped = (self._shapes.settings(settings, shape), shape)
+            walk = self._walk(attempt, message, shaped, secured, record)
+            for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
                 await walk.visit(Site(host.name, target), host, domain)
@@ -191,11 +204,11 @@ class Delivery:
         self,
         attempt: Attempt,
         message: Message,
-        settings: DeliverySettings,
+        how: tuple[DeliverySettings, Shape],
         secured: Requirement | Securing,
         record: Recorder | None,
     ) -> Walk:
-        return Walk(self._means, attempt, message, settings, secured, record)
+        return Walk(self._means, attempt, message, how, secured, record)
 
     async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""

@@ -37,6 +37,7 @@ from mta.dns.mx import MailHost, NoSuchDomain
 from mta.mail.envelope import Job, Recipient
 from mta.mail.outcome import Outcome, Peer
 from mta.mail.security import Dane, Requirement, Skip
+from mta.mail.shape import Shape
 from mta.security.judgement import fallen_short
 from mta.tls.peer_certificate import peer_certificate
 
@@ -229,11 +230,15 @@ class Rehearsal(Delivery):
                 attempt.would_go(walk.reached, walk.contact)
 
     def _walk(
-        self, attempt: Attempt, message: Message, settings: DeliverySettings, *how: Any
+        self,
+        attempt: Attempt,
+        message: Message,
+        how: tuple[DeliverySettings, Shape],
+        *more: Any,
     ) -> Walk:
         road = self._roads[-1]
-        road.settings = settings
-        more = (self._means, attempt, message, settings, *how)
-        walk = _Walk(road, self._heard, self._connects, *more)
+        road.settings, road.shape = how
+        means = (self._means, attempt, message, how, *more)
+        walk = _Walk(road, self._heard, self._connects, *means)
         self._walks.append(walk)
         return walk

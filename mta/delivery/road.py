@@ -11,6 +11,7 @@ from mta.dns.mx import MailHost
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Outcome, Tls
 from mta.mail.security import Dane, Requirement, Skip
+from mta.mail.shape import ANY_SHAPE, Shape
 from mta.tls.peer_certificate import PeerCertificate
 
 
@@ -53,6 +54,7 @@ class Road:
     route: Route
     domain: str  # of the recipients; "" where the route leads elsewhere than to its exchangers
     settings: DeliverySettings  # in force for these hosts
+    shape: Shape = ANY_SHAPE  # that they come from
     hosts: list[HostOnRoad] = field(default_factory=list)
     all_hosts: tuple[MailHost, ...] = ()  # the DNS's, those beyond ``max_hosts`` too
     outcomes: list[Outcome] = field(default_factory=list)

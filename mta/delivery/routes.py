@@ -171,7 +171,7 @@ class Routes:
         return DEFAULT_ROUTE
 
     def passed_over(self, sender: str, domain: str) -> list[tuple[Route, str]]:
-        """Return the routes before the one that ``choose`` returns, each with why it is not meant."""
+        """Return the routes before the one that ``choose`` takes, each with why it is not meant."""
         sender_domain = split(sender)[1].lower()
         found: list[tuple[Route, str]] = []
         for route in self._routes:
@@ -183,11 +183,15 @@ class Routes:
 
     def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which the queue gathers such mail: what one session can serve."""
-        route = self.choose(sender, domain, chosen)
-        match route.target:
-            case Mx():
-                return f"mx:{domain}"
-            case Lmtp(host, port):
-                return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
-            case target:
-                return f"{type(target).__name__.lower()}:{route.name}"
+        return destination_of(self.choose(sender, domain, chosen), domain)
+
+
+def destination_of(route: Route, domain: str) -> str:
+    """Return the key of the destination to which ``route`` leads mail for ``domain``."""
+    match route.target:
+        case Mx():
+            return f"mx:{domain}"
+        case Lmtp(host, port):
+            return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
+        case target:
+            return f"{type(target).__name__.lower()}:{route.name}"

@@ -49,6 +49,7 @@ def wishes_of(envelope: Envelope) -> Wishes:
     return NO_WISHES
 
 
+@lru_cache(maxsize=256)
 def local_of_route(name: str, target: Mx) -> Local:
     """Return what a route asks for at mail exchangers."""
     source = Source.DEFAULT if target.tls == "dane" else Source.ROUTE
@@ -77,7 +78,7 @@ class Securing:
         if self._dane is not None and looks_at_published(local, wishes):
             if self._dane.off:
                 where = replace(where, signed=None)
-            if not is_address(where.host.strip("[]").removeprefix("ipv6:")):
+            if not _numeric(where.host):
                 dane = await self._dane.facts(where.host, port)
         return decide(where, local, wishes, dane, unsigned_mx=settings.unsigned_mx)
 
@@ -107,6 +108,13 @@ def _of_route(route: str, target: Mx) -> Requirement | Securing:
     if isinstance(found, Skip):
         return Securing(SecuritySettings(), local_of_route(route, target), NO_WISHES, None)
     return found
+
+
+def _numeric(host: str) -> bool:
+    """Tell whether a host is an address, in brackets or not, and thus has no records."""
+    if host[-1:] in "0123456789abcdef]":  # most names end otherwise, and this is quick
+        return is_address(host.strip("[]").removeprefix("ipv6:"))
+    return False
 
 
 def is_address(text: str) -> bool:

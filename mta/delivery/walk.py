@@ -18,6 +18,7 @@ from mta.delivery.pool import Pool
 from mta.delivery.securing import Securing, is_address
 from mta.delivery.session import Message, Session
 from mta.delivery.settings import DeliverySettings
+from mta.delivery.shaped import at_least
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Trouble
 from mta.dns.answers import DnsTemporary
@@ -25,6 +26,7 @@ from mta.dns.mx import MailHost, NoSuchDomain, NoUsableHost
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Peer, Timing
 from mta.mail.security import ANYTHING, Requirement, Skip
+from mta.mail.shape import Shape
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
 
@@ -58,11 +60,12 @@ class Walk:
         means: Means,
         attempt: Attempt,
         message: Message,
-        settings: DeliverySettings,
+        how: tuple[DeliverySettings, Shape],
         secured: Requirement | Securing,
         record: Recorder | None,
     ) -> None:
         """``secured`` is how private sessions must be, or says it of each host."""
+        settings, self._shape = how
         self.sessions = 0  # how many hosts have heard about the message
         self._record = record
         self._pool = means.pool
@@ -96,10 +99,13 @@ class Walk:
 
     async def _required(self, site: Site, host: MailHost, domain: str) -> Requirement | Skip:
         """Find out how private a session with one host must be, or why there is none."""
+        found: Requirement | Skip
         if isinstance(self._secured, Requirement):
-            return self._secured
-        where = Where(domain, host.name, host.signed, host.expanded)
-        return await self._secured.requirement(where, site.port)
+            found = self._secured
+        else:
+            where = Where(domain, host.name, host.signed, host.expanded)
+            found = await self._secured.requirement(where, site.port)
+        return at_least(found, self._shape)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""

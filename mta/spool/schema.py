@@ -277,6 +277,8 @@ nodes = Table(
     _ms("started_ms"),
     _ms("lease_until_ms"),
     _text("about"),  # JSON object: version, process id, host, ...
+    _text("sites", server_default="[]"),  # JSON: ``mta.spool.site_states``
+    _ms("sites_ms", nullable=True),  # when it was written
     _text("report", server_default=""),  # JSON object, while somebody looks (``watching``)
 )
 
@@ -377,5 +379,5 @@ _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0014"
+REVISION = "0015"
 """The revision of the migrations that leads to these tables."""
