@@ -193,17 +193,20 @@ class Rehearsal(Delivery):
         super().__init__(reactor, settings, *others, dane=heard, **more)
         self._heard = heard
         self._connects = connect
-        self._roads: list[Road] = []
+        self.roads: list[Road] = []
         self._walks: list[_Walk] = []  # of the road under way: one, or none
 
     async def rehearse(self, job: Job) -> list[Road]:
-        """Return the roads of ``job``, as a rule one; with an outcome for each recipient."""
-        self._roads = []
+        """Return the roads of ``job``, as a rule one, each with its outcomes.
+
+        What has been found until it is cancelled is in ``roads``.
+        """
+        self.roads = []
         for outcome in await self.deliver(job):
-            for road in self._roads:
+            for road in self.roads:
                 if any(one.number == outcome.recipient for one in road.recipients):
                     road.outcomes.append(outcome)
-        return self._roads
+        return self.roads
 
     async def _bring(
         self,
@@ -214,12 +217,12 @@ class Rehearsal(Delivery):
         settings: DeliverySettings,
     ) -> list[Outcome]:
         sender = job.envelope.sender
-        self._roads.append(Road(tuple(recipients), sender, route, domain, settings))
+        self.roads.append(Road(tuple(recipients), sender, route, domain, settings))
         return await super()._bring(job, route, domain, recipients, settings)
 
     async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
         found = await super()._hosts(target, domain)
-        self._roads[-1].all_hosts = tuple(found)
+        self.roads[-1].all_hosts = tuple(found)
         return found
 
     async def _send(self, attempt: Attempt, *what: Any) -> None:
@@ -236,7 +239,7 @@ class Rehearsal(Delivery):
         how: tuple[DeliverySettings, Shape],
         *more: Any,
     ) -> Walk:
-        road = self._roads[-1]
+        road = self.roads[-1]
         road.settings, road.shape = how
         means = (self._means, attempt, message, how, *more)
         walk = _Walk(road, self._heard, self._connects, *means)
