@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mta.admin import records
 from mta.admin.obstacles import Obstacle
 from mta.admin.rehearsing import Explanation, Walked
 from mta.delivery.road import HostOnRoad, Tried
 from mta.delivery.routes import Lmtp, Maildir, Route, Smarthost
-from mta.mail.outcome import Outcome, Tls
+from mta.mail.outcome import Tls
 from mta.mail.security import Dane, Requirement, Skip
 from mta.tls.peer_certificate import PeerCertificate
 
@@ -107,7 +108,7 @@ def _walked(walked: Walked) -> dict[str, Any]:
         "ehlo": settings.host_name,
         "hosts": [_host(one) for one in road.hosts],
         "further_hosts": [one.name for one in road.all_hosts[len(road.hosts) :]],
-        "outcomes": [_outcome(one) for one in road.outcomes],
+        "outcomes": [records.outcome(one) for one in road.outcomes],
         "transcript": next((one.transcript for one in road.outcomes), ""),
     }
 
@@ -162,6 +163,7 @@ def _required(required: Requirement | Skip | None) -> dict[str, Any] | None:
 def _tried(tried: Tried) -> dict[str, Any]:
     return {
         "address": tried.address,
+        "source": tried.source,
         "error": tried.trouble,
         "keywords": list(tried.keywords),
         "tls": _tls(tried.tls),
@@ -193,15 +195,4 @@ def _certificate(shown: PeerCertificate | None) -> dict[str, Any] | None:
         "sha256": shown.fingerprint,
         "key_sha256": shown.key_fingerprint,
         "chain": shown.chain,
-    }
-
-
-def _outcome(one: Outcome) -> dict[str, Any]:
-    return {
-        "verdict": one.verdict.value,
-        "reply": one.reply,
-        "command": one.command,
-        "remote": one.remote,
-        "host": one.peer.host if one.peer else "",
-        "address": one.peer.address if one.peer else "",
     }

@@ -10,11 +10,13 @@ from mta.admin.render import address, span, visible
 from mta.delivery.road import HostOnRoad, Road, Tried
 from mta.delivery.routes import Lmtp, Maildir, Mx, Refuse, Route, Smarthost
 from mta.delivery.transcript import told
+from mta.mail.outcome import Verdict
 from mta.mail.security import DaneState, Level, Requirement, Skip
 from mta.mail.shape import Shape
 from mta.tls.peer_certificate import PeerCertificate
 
 _NAMES = 4  # of a certificate
+_WORDS = {Verdict.DELIVERED: "goes", Verdict.DEFERRED: "waits", Verdict.FAILED: "fails"}
 
 
 def lines(
@@ -39,6 +41,8 @@ def lines(
         yield _item("signed", ", ".join(_keys(found)) or f"no: {visible(found.unsigned)}")
     for walked in found.walked:
         yield from _walked(walked, found, now_ms)
+    if found.servers:
+        yield _item("DNS", f"{', '.join(found.servers)}, {_resolver(found)}")
     for one in obstacles:
         yield _item(one.kind, visible(one.text))
     for note in found.notes:
@@ -49,12 +53,19 @@ def lines(
 
 
 def _item(name: str, text: str, depth: int = 1) -> str:
-    return f"{'  ' * depth}{name + ':':<{16 - 2 * depth}}{text}"
+    head = f"{name}:" if name else ""
+    return f"{'  ' * depth}{head:<{16 - 2 * depth}}{text}".rstrip()
 
 
 def _keys(found: Explanation) -> Iterator[str]:
     for key in found.keys:
         yield f"d={key.domain} s={key.selector} ({key.algorithm.value})"
+
+
+def _resolver(found: Explanation) -> str:
+    if found.validation is None:
+        return "not said to validate DNSSEC: no DANE"
+    return visible(found.validation.alarm) or "validates DNSSEC"
 
 
 def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
@@ -76,7 +87,7 @@ def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
     yield from _further(road)
     for outcome in road.outcomes:
         where = f" at {visible(outcome.peer.host)}" if outcome.peer else ""
-        words = f"{outcome.verdict.value}{where}: {visible(outcome.reply)}"
+        words = f"{_WORDS[outcome.verdict]}{where}: {visible(outcome.reply)}"
         yield _item("outcome", words)
     transcript = next((one.transcript for one in road.outcomes), "")
     if transcript:
@@ -174,7 +185,8 @@ def _tried(one: Tried, now_ms: int) -> Iterator[str]:
     if one.trouble:
         yield _item("no session", visible(f"{one.address}: {one.trouble}".lstrip(": ")), 2)
     else:
-        yield _item("session", visible(f"{one.address}: {told(one.tls)}".lstrip(": ")), 2)
+        source = f" from {one.source}" if one.source else ""
+        yield _item("session", visible(f"{one.address}{source}: {told(one.tls)}".lstrip(": ")), 2)
         yield _item("offers", visible(" ".join(one.keywords)), 2)
     if one.certificate is not None:
         yield from _certificate(one.certificate, now_ms)
@@ -183,7 +195,7 @@ def _tried(one: Tried, now_ms: int) -> Iterator[str]:
 def _certificate(shown: PeerCertificate, now_ms: int) -> Iterator[str]:
     more = f" and {len(shown.names) - _NAMES} more" if len(shown.names) > _NAMES else ""
     names = ", ".join(shown.names[:_NAMES]) or "no host name"
-    yield _item("certificate", visible(f"{shown.subject}, for {names}{more}"), 2)
+    yield _item("cert", visible(f"{shown.subject}, for {names}{more}"), 2)
     left_ms = round((shown.until - datetime.fromtimestamp(now_ms / 1000, UTC)).total_seconds())
     when = f"{span(left_ms * 1000)} left" if left_ms > 0 else f"over since {span(-left_ms * 1000)}"
     yield _item("", visible(f"by {shown.issuer}, until {shown.until:%Y-%m-%d} ({when})"), 2)

@@ -86,6 +86,8 @@ class _Opening(Opening):
             tried.tls = trouble.tls or fallen_short(requirement, tried.trouble)
             raise
         tried.tls = connection.tls
+        if connection.transport is not None:
+            tried.source = getattr(connection.transport.getHost(), "host", "")
         tried.keywords = tuple(sorted(connection.client.extensions.keywords))
         return connection
 

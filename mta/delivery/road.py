@@ -20,6 +20,7 @@ class Tried:
     """A session with one address, up to and not including MAIL."""
 
     address: str
+    source: str = ""  # our own address
     trouble: str = ""  # why there was none
     keywords: tuple[str, ...] = ()  # of EHLO, in alphabetical order
     tls: Tls = field(default_factory=Tls)
