@@ -31,7 +31,7 @@ from mta.delivery.routes import (
 from mta.delivery.securing import DaneFacts, Securing, secured_by
 from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
-from mta.delivery.shaped import Shapes, shape_of
+from mta.delivery.shaped import Shapes
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
@@ -179,8 +179,7 @@ class Delivery:
             message = prepare(attempt, job.envelope, job.body)
             secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
             hosts = await self._hosts(target, domain)
-            shape = shape_of(settings, hosts, domain, route)
-            shaped = (self._shapes.settings(settings, shape), shape)
+            shaped = self._shapes.of(settings, hosts, domain, route)
             walk = self._walk(attempt, message, shaped, secured, record)
             for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
