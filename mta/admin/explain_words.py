@@ -81,7 +81,10 @@ def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
         yield _item("site", f"{visible(site.name)}{hosts}, queued as {visible(walked.destination)}")
         if site.shape.names:
             yield _item("shaping", "; ".join(_shape(site.shape)))
-        yield _item("EHLO", visible(road.settings.host_name))
+        yield _item("EHLO", visible(road.outgoing.ehlo or road.settings.host_name))
+        sources = (*road.outgoing.ipv4, *road.outgoing.ipv6)
+        if sources:
+            yield _item("from", f"{' or '.join(sources)}, a message always from the same one")
     for host in road.hosts:
         yield from _host(host, found, now_ms)
     yield from _further(road)

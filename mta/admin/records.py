@@ -194,6 +194,7 @@ def outcome(outcome: Outcome) -> dict[str, Any]:
             "host": peer.host,
             "address": peer.address,
             "port": peer.port,
+            "source": peer.source,
             "use": peer.use,
             "tls": {
                 "level": peer.tls.level.value,

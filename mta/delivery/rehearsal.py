@@ -24,6 +24,7 @@ from mta.delivery.delivery import Delivery
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.maildir import Place, may_be_made
 from mta.delivery.opening import Opening, Site
+from mta.delivery.outgoing import Outgoing, Way
 from mta.delivery.road import HostOnRoad, Road, Tried
 from mta.delivery.routes import Mx, Route, Smarthost
 from mta.delivery.securing import DaneFacts
@@ -35,10 +36,11 @@ from mta.delivery.walk import Walk
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, NoSuchDomain
 from mta.mail.envelope import Job, Recipient
-from mta.mail.outcome import Outcome, Peer
+from mta.mail.outcome import Blame, Outcome, Peer, Verdict
 from mta.mail.security import Dane, Requirement, Skip
 from mta.mail.shape import Shape
 from mta.security.judgement import fallen_short
+from mta.smtp.replies import Reply
 from mta.tls.peer_certificate import peer_certificate
 
 NOT_DIALLED = "a connection would be tried"
@@ -157,7 +159,9 @@ class _Walk(Walk):
             await super()._dial(site, addresses, began)
         else:
             tls = fallen_short(self._requirement, "")
-            self.contact = Contact(Peer(site.host, addresses[0], site.port, tls))
+            self.contact = Contact(
+                Peer(site.host, addresses[0], site.port, tls, source=site.source(addresses[0]))
+            )
             self.reached = NOT_DIALLED
 
     async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
@@ -172,6 +176,15 @@ class _Walk(Walk):
         if able:
             self.reached = READY
         return True
+
+    def ends_well(self) -> None:
+        """As far as it went, nothing stands in the way: say so of everybody who is left."""
+        reply = Reply(0, "2.0.0", (self.reached,))
+        for number in list(self._attempt.left):
+            outcome = self.contact.outcome(
+                number, Verdict.DELIVERED, reply, "rehearsal", Blame.NONE
+            )
+            self._attempt.settle(outcome)
 
 
 class Rehearsal(Delivery):
@@ -222,8 +235,10 @@ class Rehearsal(Delivery):
         self.roads.append(Road(tuple(recipients), sender, route, domain, settings))
         return await super()._bring(job, route, domain, recipients, settings)
 
-    async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
-        found = await super()._hosts(target, domain)
+    async def _hosts(
+        self, target: Mx | Smarthost, domain: str, way: Way | None
+    ) -> Sequence[MailHost]:
+        found = await super()._hosts(target, domain, way)
         self.roads[-1].all_hosts = tuple(found)
         return found
 
@@ -232,17 +247,17 @@ class Rehearsal(Delivery):
         await super()._send(attempt, *what)
         for walk in self._walks:
             if walk.reached:
-                attempt.would_go(walk.reached, walk.contact)
+                walk.ends_well()
 
     def _walk(
         self,
         attempt: Attempt,
         message: Message,
-        how: tuple[DeliverySettings, Shape],
+        how: tuple[DeliverySettings, Shape, Outgoing],
         *more: Any,
     ) -> Walk:
         road = self.roads[-1]
-        road.settings, road.shape = how
+        road.settings, road.shape, road.outgoing = how
         means = (self._means, attempt, message, how, *more)
         walk = _Walk(road, self._heard, self._connects, *means)
         self._walks.append(walk)

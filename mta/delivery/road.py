@@ -5,6 +5,7 @@ Filled in as the walk goes on, by ``mta.delivery.rehearsal`` alone; nothing here
 
 from dataclasses import dataclass, field
 
+from mta.delivery.outgoing import USUAL, Outgoing
 from mta.delivery.routes import Route
 from mta.delivery.settings import DeliverySettings
 from mta.dns.mx import MailHost
@@ -56,6 +57,7 @@ class Road:
     domain: str  # of the recipients; "" where the route leads elsewhere than to its exchangers
     settings: DeliverySettings  # in force for these hosts
     shape: Shape = ANY_SHAPE  # that they come from
+    outgoing: Outgoing = USUAL  # as whom it goes out
     hosts: list[HostOnRoad] = field(default_factory=list)
     all_hosts: tuple[MailHost, ...] = ()  # the DNS's, those beyond ``max_hosts`` too
     outcomes: list[Outcome] = field(default_factory=list)
