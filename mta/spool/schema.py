@@ -339,6 +339,22 @@ brakes = Table(
     sqlite_with_rowid=False,
 )
 
+sts_policies = Table(
+    "sts_policies",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    _text("id"),
+    _text("lines"),
+    _ms("fetched_ms"),
+    _ms("expires_ms"),
+    _ms("used_ms"),
+    _ms("due_ms", index=True),
+    _ms("failed_ms"),
+    _text("result"),
+    _text("failure"),
+    sqlite_with_rowid=False,
+)
+
 
 def _partial(name: str, *columns: Any, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -373,5 +389,5 @@ _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0013"
+REVISION = "0014"
 """The revision of the migrations that leads to these tables."""
