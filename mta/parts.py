@@ -19,6 +19,7 @@ from mta.config import build as values
 from mta.config import build_tls
 from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
+from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
@@ -31,10 +32,12 @@ from mta.dns.validation import State, Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
+from mta.inbound.refusals import KEEP_MS, Refusals
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
+from mta.policy.limits import HOUR_MS
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms
 from mta.spool.database import Database
@@ -71,6 +74,7 @@ class Parts:
     accounts: Accounts
     certificates: ServerCertificates | None
     delivery: Delivery
+    names: SiteFinder
     scheduler: Scheduler
     inbound: Inbound
     signer: Signer
@@ -147,6 +151,7 @@ class Parts:
         delivery = values.delivery_settings(settings, ours)
         queue = values.queue_settings(settings)
         policy = policy_of(settings)
+        milters = milters_of(settings, self.reactor)
         tls = build_tls.client_tls(settings)
         rules = values.signing_rules(settings)
         tokens = values.tokens(settings, self.reactor)
@@ -161,7 +166,9 @@ class Parts:
         self.accounts.use(tokens, same_keys=settings.oauth == self.settings.oauth)
         self.settings = settings
         self.inbound.use(inbound)
+        self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
+        self.names.use(delivery.shaping)
         self.scheduler.use(queue)
         self.signer.rules = rules
         self.gate.use(policy)
@@ -264,6 +271,15 @@ def _validation(
     return Validation(reactor, resolver, build_tls.probes(settings), every_s, tell)
 
 
+def _shared(gate: Gate) -> Callable[[str], None]:
+    """Return what adds one to a counter that all processes share."""
+
+    def add(name: str) -> None:
+        gate.shared.counts.add(name, HOUR_MS, 1, gate.now_ms(), KEEP_MS)
+
+    return add
+
+
 def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     """Build every part; opens no file but certificates and secrets, starts no thread."""
     log = MailLog(reactor)
@@ -299,6 +315,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         dane=dane,
     )
     signer = Signer(reactor, values.signing_rules(settings))
+    names = SiteFinder(exchangers, reactor.seconds, delivery.shaping)
     scheduler = Scheduler(
         reactor,
         database,
@@ -308,7 +325,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         values.node_name(settings),
         log,
         signer=signer,
-        names=SiteFinder(exchangers, reactor.seconds),
+        names=names,
     )
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
@@ -320,13 +337,14 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         handover=scheduler,
         accounts=accounts,
         certificates=certificates,
-        emit=log,
+        emit=Refusals(log, _shared(gate)),
         signer=signer,
         gate=gate,
         lists=lists,
         verifier=verifier,
     )
+    inbound.filter(milters_of(settings, reactor))
     return Parts(
-        reactor, settings, foreground, log, database, accounts, certificates, delivery,
+        reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate, lists, verifier, validation,
     )  # fmt: skip

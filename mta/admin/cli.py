@@ -27,6 +27,7 @@ from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
 from mta.admin.status import status
 from mta.admin.suppress import suppress
+from mta.admin.top import top
 from mta.admin.trace import trace
 from mta.admin.why import why
 from mta.config import ConfigError
@@ -139,6 +140,7 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_COMMANDS = (queue, trace, why, alias, account, suppress, brake, dkim, config, db, status, init)
+_READING = (queue, top, trace, why, status)
+_COMMANDS = (*_READING, alias, account, suppress, brake, dkim, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

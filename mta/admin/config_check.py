@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 
 from mta.config import ConfigError, Problem, Settings, build, build_tls
 from mta.config.build_addresses import addresses
+from mta.config.build_shaping import shaping
 from mta.delivery.maildir import base_of
 from mta.dkim.store import KeyUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates, read_certificates
@@ -25,6 +26,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     problems: list[Problem] = []
     doubts: list[str] = []
     _try(problems, path, "", build.routes, settings)
+    _try(problems, path, "delivery.shaping_file", shaping, settings)
     _try(problems, path, "", addresses, settings)
     _try(problems, path, "tls", build_tls.client_tls, settings)
     _try(problems, path, "dkim.directory", build.signing_rules, settings)

@@ -12,6 +12,7 @@ from mta.admin.exits import Exit, Failure
 from mta.admin.filters import Chosen, filters, queue_id
 from mta.admin.groups import list_groups, read_keys
 from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.queue_sites import sites
 from mta.admin.queue_verbs import HOLD, RELEASE, REMOVE, RESURRECT, RETRY, command_of
 from mta.admin.render import (
     Column,
@@ -64,6 +65,7 @@ def queue() -> None:
 for _verb in (HOLD, RELEASE, RETRY, REMOVE, RESURRECT):
     queue.add_command(command_of(_verb))
 queue.add_command(bounce)
+queue.add_command(sites)
 queue.add_command(reroute)
 
 
@@ -91,7 +93,7 @@ def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "by",
     metavar="KEYS",
     callback=read_keys,
-    help="Count instead, by some of: domain,cause,code,sender,login,state.",
+    help="Count instead, by some of: domain,site,cause,code,sender,login,state.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_invocation

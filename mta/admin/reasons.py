@@ -10,6 +10,7 @@ leaves alone for a while; mail that is due and not yet in hand is said to wait f
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from shlex import quote
 from typing import Literal, TypeAlias
 
 from mta.admin.render import address, moment, span
@@ -84,7 +85,8 @@ def reason(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
 def _command(verb: str, trace: Trace, one: TracedRecipient) -> str:
     """Write a command for this recipient; for the whole message where it is the only one."""
     to = one.recipient.address
-    if len(trace.recipients) == 1 or not to.isprintable() or "'" in to:
+    # an address with * would be a pattern
+    if len(trace.recipients) == 1 or not to.isprintable() or "'" in to or "*" in to:
         return f"mta queue {verb} {trace.envelope.id}"
     return f"mta queue {verb} {trace.envelope.id} --to '{to}'"
 
@@ -95,7 +97,7 @@ def _held(trace: Trace, one: TracedRecipient) -> Reason:
     if event is None:
         return Reason("held", "hold", "it is held", None, (release,))
     if event.text.startswith(PREFIX):
-        login = v(trace.envelope.origin.login)
+        login = quote(v(trace.envelope.origin.login))
         unblock = (f"mta brake show {login}", f"mta brake show {login} --release", release)
         return Reason("held", "brake", f"it is held: {v(event.text)}", None, unblock)
     why = f": {v(event.text)}" if event.text else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mta.admin import records
+from mta.admin import records, refusals
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_commands import totals
@@ -32,8 +32,9 @@ _COLUMNS = (
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--refusals", "wanted", is_flag=True, help="Also what clients were refused.")
 @pass_invocation
-def status(invocation: Invocation, as_json: bool) -> Exit:
+def status(invocation: Invocation, as_json: bool, wanted: bool) -> Exit:
     """Show whether the service runs, and how the queue is.
 
     Exit status 69 if no service runs that uses this spool.
@@ -46,6 +47,7 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
         active = listing.in_hand(conn)
         everyone = accounts.everyone(conn)
         raised = alarms.everybodys(conn)
+        refused = refusals.counted(conn, now_ms) if wanted else []
     disabled = sum(one.disabled for one in everyone)
     there = {node.name for node in nodes if alive(node, now_ms)}
     raised = [one for one in raised if one.node in there]
@@ -69,6 +71,7 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
                     for a in raised
                 ],
                 "accounts": {"enabled": len(everyone) - disabled, "disabled": disabled},
+                **({"refusals": refusals.records(refused)} if wanted else {}),
             }
         )
         return ended
@@ -82,6 +85,8 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
     say()
     say(f"{totals(found, now_ms)}; {active} active, {due} due")
     say(f"accounts: {len(everyone) - disabled} enabled, {disabled} disabled")
+    if wanted:
+        refusals.show(refused)
     return ended
 
 

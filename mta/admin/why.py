@@ -1,4 +1,4 @@
-"""``mta why``: one answer in a few lines about a message, an address or a domain.
+"""``mta why``: one answer in a few lines about a message, an address, a domain or a site.
 
 State, attempts and the last reply, what blocks it now, the next attempt, and the command that
 would unblock it.  There is always an answer: of what is not known here it is said since when it
@@ -17,6 +17,7 @@ from mta.admin.reasons import Reason, Surroundings, last_attempt, names, reason,
 from mta.admin.render import address, json_line, note, octets, say, span, visible
 from mta.admin.status import alive
 from mta.admin.why_domain import domain_record, tell_domain
+from mta.admin.why_site import MOST, site_records, tell_site
 from mta.mail.address import ascii_domain
 from mta.mail.queue_id import QueueId, is_queue_id, time_of
 from mta.spool import history, leases, standing
@@ -29,14 +30,15 @@ Group = tuple[Reason, list[TracedRecipient]]
 
 
 @click.command()
-@click.argument("what", metavar="ID|ADDRESS|DOMAIN")
+@click.argument("what", metavar="ID|ADDRESS|DOMAIN|SITE")
 @click.option(
     "--limit", type=click.IntRange(1, 100), default=5, show_default=True, help="Newest messages."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each answer, a line.")
 @pass_invocation
 def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
-    """Say where mail is, and why: a message, mail to and from an address, a domain's queue.
+    """Say where mail is, and why: a message, mail to and from an address, the queue of a domain
+    or of a site (a provider's hosts, as 'trace' and the log name them).
 
     A message is named by its queue id or its Message-ID.  Exit status 1 if nothing is known.
     """
@@ -60,11 +62,18 @@ def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
 
 
 def _about_domain(conn: Any, domain: str, around: Surroundings, as_json: bool) -> Exit:
-    if not as_json:
-        return Exit.DONE if tell_domain(conn, domain, around) else Exit.NOTHING
-    record = domain_record(conn, domain)
-    json_line(record)
-    return Exit.DONE if record["known"] else Exit.NOTHING
+    """Answer for a domain, and for the site of that name if mail waits there."""
+    at_site = standing.at_site(conn, domain, MOST)
+    if as_json:
+        record = domain_record(conn, domain) | {"site": site_records(at_site)}
+        record["known"] = known = bool(record["known"] or at_site)
+        json_line(record)
+        return Exit.DONE if known else Exit.NOTHING
+    if at_site:
+        tell_site(domain, at_site, around)
+        say()
+    known = tell_domain(conn, domain, around)
+    return Exit.DONE if known or at_site else Exit.NOTHING
 
 
 def _ids(conn: Any, what: str, limit: int) -> list[QueueId]:
@@ -101,7 +110,11 @@ def _tell_all(traces: Sequence[Trace], around: Surroundings, what: str) -> None:
 
 def _groups(trace: Trace, around: Surroundings, only: str = "") -> list[Group]:
     """Gather recipients about whom the same is to be said, those that wait first."""
-    wanted = [one for one in trace.recipients if one.recipient.address.lower() == only.lower()]
+    wanted = [
+        one
+        for one in trace.recipients
+        if only.lower() in (one.recipient.address.lower(), one.recipient.given.lower())
+    ]
     groups: dict[tuple[Any, ...], Group] = {}
     for one in wanted or trace.recipients:
         found = reason(trace, one, around)

@@ -1,5 +1,6 @@
 """``mta why DOMAIN``: how many wait, since when, why, when it goes on, and what would help."""
 
+from shlex import quote
 from typing import Any
 
 from mta.admin.causes import cause
@@ -35,11 +36,11 @@ def tell_domain(conn: Any, domain: str, around: Surroundings) -> bool:
         due = found.next_attempt_ms <= around.now_ms
         when = "as soon as it is its turn" if due else around.at(found.next_attempt_ms)
         say(f"next attempt: {when}")
-    say(f"what they are:  mta queue list --domain {domain}")
+    say(f"what they are:  mta queue list --domain {quote(visible(domain))}")
     if found.stuck > held:
-        say(f"to try it now:  mta queue retry --domain {domain}")
+        say(f"to try it now:  mta queue retry --domain {quote(visible(domain))}")
     if held:
-        say(f"to release it:  mta queue release --domain {domain}")
+        say(f"to release it:  mta queue release --domain {quote(visible(domain))}")
     return True
 
 

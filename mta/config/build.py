@@ -13,6 +13,7 @@ from typing import Literal
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
 from mta.config.build_mailboxes import mailboxes
+from mta.config.build_shaping import shaping
 from mta.config.build_tls import security
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
@@ -180,6 +181,7 @@ def delivery_settings(settings: Settings, addresses: Addresses | None = None) ->
     delivery = settings.delivery
     return DeliverySettings(
         host_name=settings.host_name,
+        shaping=shaping(settings),
         routes=routes(settings),
         addresses=addresses,
         timeouts=timeouts(settings),

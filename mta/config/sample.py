@@ -7,6 +7,7 @@ A test holds the committed file against this; ``python -m mta.config.sample`` pr
 import re
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from textwrap import wrap
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic.fields import FieldInfo
 from mta.config.section import Section
 from mta.config.settings import DEFAULT_LISTENERS, Settings
 from mta.config.toml import write_pair
+from mta.config.units import format_duration
 
 _WIDTH = 88
 
@@ -46,6 +48,19 @@ _EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "limit": (
         {"name": "logins", "per": "login", "recipients_per_day": 5000, "action": "hold"},
         {"name": "clients", "per": "client", "connections_per_hour": 2000, "sessions": 50},
+    ),
+    "shaping": (
+        {
+            "name": "partner",
+            "domains": ["example.net"],
+            "connections": 2,
+            "messages_per_minute": 30,
+        },
+        {"name": "big", "mx": [".mx.example.com"], "connections": 50, "idle": "30s"},
+    ),
+    "milter": (
+        {"name": "rspamd", "endpoint": "inet:127.0.0.1:11332", "when_away": "hold"},
+        {"name": "opendkim", "endpoint": "unix:/run/opendkim/opendkim.sock", "mail": "submission"},
     ),
     "hold": ({"name": "huge", "min_size": "25MiB", "recipient_domains": ["example.com"]},),
     "dnsbl": (
@@ -167,7 +182,9 @@ def _setting(section: type[Section], name: str, field: FieldInfo) -> Iterator[st
 def _default(field: FieldInfo) -> str:
     if field.is_required() or field.default in (None, (), ""):
         return ""
-    return f"  Default: {field.default}."
+    default = field.default
+    shown = format_duration(default) if isinstance(default, timedelta) else default
+    return f"  Default: {shown}."
 
 
 def _section(annotation: Any) -> type[Section] | None:

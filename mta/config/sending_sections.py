@@ -14,6 +14,7 @@ from mta.config.values import (
     Duration,
     DurationOrNever,
     Name,
+    ProvidersPath,
     Size,
 )
 
@@ -21,6 +22,11 @@ from mta.config.values import (
 class Delivery(Section):
     """Sending."""
 
+    shaping_file: ProvidersPath = Field(
+        "shipped",
+        description='Limits of well-known providers: those "shipped" with the program, "none", or a'
+        " file of [[shaping]] tables.",
+    )
     max_hosts: StrictInt = setting(
         "How many mail exchangers of a domain are tried in one attempt.", 5, ge=1
     )

@@ -11,12 +11,14 @@ from mta.config.dkim_section import Dkim
 from mta.config.fields import table
 from mta.config.incoming_sections import Dnsbl, Incoming
 from mta.config.limit_sections import Limits, Requests, Submission, Timeouts
+from mta.config.milter_section import Milter
 from mta.config.oauth_section import Oauth
 from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
 from mta.config.route_sections import Route
 from mta.config.section import Conflict, Section
 from mta.config.sections import Certificate, Dns, Listener, Log, Spool
 from mta.config.sending_sections import Delivery, Queue, Reports, Retry
+from mta.config.shaping_sections import ShapingEntry
 from mta.config.tls_sections import Tls, TlsPolicy
 from mta.config.values import FullName, NetworkValue
 
@@ -51,6 +53,7 @@ class Settings(Section):
     rewrite: tuple[Rewrite, ...] = Field((), description=Rewrite.__doc__)
     srs: Srs = table()
     route: tuple[Route, ...] = Field((), description=Route.__doc__)
+    shaping: tuple[ShapingEntry, ...] = Field((), description=ShapingEntry.__doc__)
     retry: Retry = table()
     queue: Queue = table()
     delivery: Delivery = table()
@@ -71,6 +74,7 @@ class Settings(Section):
     dnsbl: tuple[Dnsbl, ...] = Field((), description=Dnsbl.__doc__)
     guard: Guard = table()
     brake: Brake = table()
+    milter: tuple[Milter, ...] = Field((), description=Milter.__doc__)
     timeouts: Timeouts = table()
     log: Log = table()
 
@@ -89,7 +93,9 @@ class Settings(Section):
         yield from _doubles("tls_policy", "name", [one.name for one in self.tls_policy])
         for rules, table_name in ((self.sender, "sender"), (self.hold, "hold")):
             yield from _doubles(table_name, "name", [one.name for one in rules])
+        yield from _doubles("shaping", "name", [one.name for one in self.shaping])
         yield from _doubles("limit", "name", [one.name for one in self.limit])
+        yield from _doubles("milter", "name", [one.name for one in self.milter])
         yield from _doubles("dnsbl", "zone", [one.zone for one in self.dnsbl])
         yield from _doubles("domain", "name", [one.name for one in self.domain])
         yield from _doubles("rewrite", "name", [one.name for one in self.rewrite])
@@ -138,7 +144,7 @@ class Settings(Section):
 
     def _listeners_of_rules(self) -> Iterator[Conflict]:
         known = {one.name for one in self.listener}
-        for table_name in ("sender", "limit", "hold"):
+        for table_name in ("sender", "limit", "hold", "milter"):
             for index, rule in enumerate(getattr(self, table_name)):
                 for name in set(rule.listeners) - known:
                     text = f'there is no listener "{name}"'

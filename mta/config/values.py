@@ -220,6 +220,17 @@ def authorities(value: object, info: ValidationInfo) -> str | Path:
     return "system" if value == "system" else file_path(value, info)
 
 
+def site_pattern(value: object) -> str:
+    """Return a pattern of sites' names; they are domain names, or such as ``smarthost:partner``."""
+    text = _text(value, "mail.protection.example.net")
+    return text if ":" in text or "/" in text else domain_pattern(text)
+
+
+def providers_path(value: object, info: ValidationInfo) -> str | Path:
+    """Return "shipped", "none", or the path of a file."""
+    return value if value in ("shipped", "none") else file_path(value, info)
+
+
 def trusted(value: object, info: ValidationInfo) -> str | Path:
     """Return "system", "certifi", or the path of a file of certificates."""
     return "certifi" if value == "certifi" else authorities(value, info)
@@ -329,6 +340,8 @@ Trusted = Annotated[str | Path, PlainValidator(trusted), _PLAIN_TEXT, _TEXT]
 Fingerprint = Annotated[str, BeforeValidator(fingerprint)]
 Probe = Annotated[str, BeforeValidator(probe)]
 MailboxPath = Annotated[str, BeforeValidator(mailbox_path)]
+SitePattern = Annotated[str, PlainValidator(site_pattern), _TEXT]
+ProvidersPath = Annotated[str | Path, PlainValidator(providers_path), _PLAIN_TEXT, _TEXT]
 Authorities = Annotated[str | Path, PlainValidator(authorities), _PLAIN_TEXT, _TEXT]
 
 

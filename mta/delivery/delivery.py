@@ -1,7 +1,7 @@
 """Delivery: one job in, one outcome for each of its recipients out.
 
-The walk: route → hosts → addresses → session, until nobody is left or no host is; mail for a
-Maildir is ``mailboxes``' business.  What a failure on the way means is decided in ``attempt``;
+From the job to the route and its hosts; the way from host to host is ``walk``'s, mail for a
+Maildir ``mailboxes``' business.  What a failure on the way means is decided in ``attempt``;
 nothing here writes to the spool.  Concurrency is the scheduler's: each job uses one connection
 at a time.
 """
@@ -9,14 +9,12 @@ at a time.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from mta.delivery import nowhere, senders
-from mta.delivery.attempt import Attempt, Contact
-from mta.delivery.connection import Connection
+from mta.delivery.attempt import Attempt
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
@@ -30,37 +28,19 @@ from mta.delivery.routes import (
     Route,
     Smarthost,
 )
-from mta.delivery.securing import (
-    DaneFacts,
-    Securing,
-    is_address,
-    local_of_route,
-    of_smarthost,
-    wishes_of,
-)
-from mta.delivery.session import Message, Session, prepare
+from mta.delivery.securing import DaneFacts, StsFacts, secured_by
+from mta.delivery.session import prepare
 from mta.delivery.settings import DeliverySettings
-from mta.delivery.transcript import Recorder, told
-from mta.delivery.trouble import Trouble
+from mta.delivery.shaped import Shapes, shape_of
+from mta.delivery.transcript import Recorder
+from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
-from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
+from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
-from mta.mail.outcome import Outcome, Peer, Timing, Verdict
-from mta.mail.security import ANYTHING, Requirement, Skip
-from mta.security.facts import Where
-from mta.security.judgement import fallen_short
+from mta.mail.outcome import Outcome, Verdict
+from mta.shaping.rules import Shaping
 from mta.tls.level import ClientTls
-
-
-class Exchangers(Protocol):
-    """Where mail for a domain goes; ``mta.dns.mx.MailExchangers``."""
-
-    def hosts(self, domain: str) -> Deferred[tuple[MailHost, ...]]:
-        """Give the hosts of ``domain``, best first."""
-
-    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
-        """Give the IP addresses of ``host``."""
 
 
 def _wall_ms() -> int:
@@ -72,7 +52,7 @@ class Delivery:
 
     _log = Logger()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names every part it joins
         self,
         reactor: Reactor,
         settings: DeliverySettings,
@@ -81,23 +61,33 @@ class Delivery:
         emit: Emit,
         *,
         dane: DaneFacts | None = None,
+        sts: StsFacts | None = None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
-        """``dane`` answers for DANE; None: nobody validates DNSSEC here."""
+        """``dane`` answers for DANE; None: nobody validates DNSSEC here.  ``sts``: for MTA-STS."""
         self._dane = dane
+        self._sts = sts
         self._now_ms = now_ms
         self._reactor = reactor
         self._settings = settings
         self._exchangers = exchangers
         self._emit = emit
+        self._shapes = Shapes()
         self._pool = Pool(reactor)
         self._opening = Opening(reactor, tls, self._pool.dismiss)
+        self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
         self._mailboxes = Mailboxes(reactor)
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
+        self._shapes = Shapes()
         self._opening.tls = tls
+
+    @property
+    def shaping(self) -> Shaping:
+        """What is said about sites."""
+        return self._settings.shaping
 
     def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which mail from ``sender`` to ``domain`` is gathered.
@@ -184,16 +174,13 @@ class Delivery:
         assert isinstance(target, Mx | Smarthost)
         try:
             message = prepare(attempt, job.envelope, job.body)
-            securing = None
-            if isinstance(target, Mx):
-                local = local_of_route(route.name, target)
-                securing = Securing(settings.security, local, wishes_of(job.envelope), self._dane)
-            walk = _Walk(self, attempt, message, settings, securing, record)
-            for host in (await self._hosts(target, domain))[: settings.max_hosts]:
-                if not attempt.left or walk.sessions >= settings.max_sessions:
-                    return
-                where = Where(domain, host.name, host.signed, host.expanded)
-                await walk.visit(Site(host.name, target), where)
+            asked = (self._dane, self._sts)
+            secured = secured_by(settings.security, route.name, target, job.envelope, *asked)
+            hosts = await self._hosts(target, domain)
+            shape = shape_of(settings, hosts, domain, route)
+            shaped = (self._shapes.settings(settings, shape), shape)
+            walk = Walk(self._means, attempt, message, shaped, secured, record)
+            await walk.along(hosts[: settings.max_hosts], target, domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
@@ -225,137 +212,6 @@ class Delivery:
         )
 
 
-class _Walk:
-    """One message on its way from host to host."""
-
-    def __init__(
-        self,
-        delivery: Delivery,
-        attempt: Attempt,
-        message: Message,
-        settings: DeliverySettings,
-        securing: Securing | None,
-        record: Recorder | None,
-    ) -> None:
-        """``securing`` says how private sessions must be; None: the smarthost's route does."""
-        self.sessions = 0  # how many hosts have heard about the message
-        self._record = record
-        self._pool = delivery._pool
-        self._opening = delivery._opening
-        self._exchangers = delivery._exchangers
-        self._seconds = delivery._reactor.seconds
-        self._now_ms = delivery._now_ms
-        self._until = self._seconds() + settings.timeouts.total
-        self._attempt = attempt
-        self._message = message
-        self._settings = settings
-        self._securing = securing
-        self._requirement = ANYTHING
-        self._those: list[Recipient] | None = None  # whom it is about now, if not about all
-        self._not_asked: list[Recipient] = []  # there was no room for them on a connection
-
-    async def visit(self, site: Site, where: Where) -> None:
-        """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        required = await self._required(site, where)
-        if isinstance(required, Skip):
-            self._attempt.not_tried(site.host, required)
-            if self._record is not None:
-                self._record.fails(f"{site.host} is not dialled: {required.why}")
-            return
-        self._requirement = required
-        self._those, self._not_asked = None, []
-        await self._connect(site)
-        while self._not_asked and self._seconds() <= self._until:
-            self._those, self._not_asked = self._not_asked, []
-            await self._connect(site)
-
-    async def _required(self, site: Site, where: Where) -> Requirement | Skip:
-        if isinstance(site.target, Smarthost):
-            return of_smarthost(site.target)
-        assert self._securing is not None
-        return await self._securing.requirement(where, site.port)
-
-    async def _connect(self, site: Site) -> None:
-        """Use a connection that waits for work, or the host's addresses in turn."""
-        requirement = self._requirement
-        trouble = self._record is not None and self._record.trouble
-        while (connection := self._pool.take(site, requirement)) is not None:
-            if self._record is not None:
-                _go_on(self._record, connection, site)
-            if await self._talk(connection, site, 0.0):
-                return
-            if self._record is not None:
-                self._record.trouble = trouble  # that an idle connection has ended is none
-        began = self._seconds()
-        try:
-            addresses = await self._addresses(site.host)
-        except (DnsTemporary, NoUsableHost) as error:
-            self._attempt.host_unknown(site.host, error, configured=site.configured)
-            if self._record is not None:
-                self._record.fails(f"{site.host}: {error}")
-            return
-        for address in addresses:
-            if self._seconds() > self._until:
-                return
-            try:
-                connection = await self._opening.open(
-                    site, address, self._settings, requirement, self._record
-                )
-            except Trouble as trouble:
-                if self._record is not None:
-                    self._record.fails(f"no session: {trouble}")
-                tls = fallen_short(requirement, str(trouble) if trouble.result else "")
-                peer = Peer(site.host, address, site.port, tls)
-                contact = Contact(peer, Timing(self._since(began)))
-                self._attempt.site_fails(trouble, contact)
-            else:
-                await self._talk(connection, site, self._since(began))
-                return
-
-    async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
-        """Send on ``connection``; False if it had been dead before."""
-        session = Session(connection, site, self._seconds, connect_s, self._now_ms)
-        uses = connection.uses
-        try:
-            limit = self._settings.recipients_per_transaction
-            alive = await session.send(self._attempt, self._message, limit, self._those)
-        except BaseException:
-            connection.abort()
-            raise
-        if alive:
-            self._not_asked = session.not_asked
-            if self._record is not None and self._attempt.left and not self._not_asked:
-                self._record.trouble = True  # another host is to do what this one would not
-        self._pool.park(site, connection, self._settings)
-        self.sessions += alive and connection.uses > uses
-        return alive
-
-    async def _addresses(self, host: str) -> Sequence[str]:
-        """Return the addresses to try; the families come by turns."""
-        if host.startswith("/"):  # a unix socket
-            return ("",)
-        if host.startswith("["):
-            return (literal_address(host),)
-        if is_address(host):
-            return (host,)
-        return (await self._exchangers.addresses(host))[: self._settings.max_addresses]
-
-    def _since(self, began: float) -> float:
-        return float(self._seconds() - began)
-
-
-def _go_on(record: Recorder, connection: Connection, site: Site) -> None:
-    """Let ``record`` hear of a connection that has served other messages before."""
-    connection.record = record
-    if connection.secrets is not None:
-        record.beware(connection.secrets)
-    where = site.socket or f"{site.host}[{connection.address}]:{site.port}"
-    record.note(
-        f"connection to {where} used again,"
-        f" for the message after {connection.uses}; {told(connection.tls)}"
-    )
-
-
 def _with_transcript(
     outcomes: list[Outcome], record: Recorder | None, *, every: bool
 ) -> list[Outcome]:
@@ -367,17 +223,6 @@ def _with_transcript(
         return outcomes
     text = record.text()
     return [replace(one, transcript=text) for one in outcomes]
-
-
-def literal_address(domain: str) -> str:
-    """Return the IP address in an address literal (RFC 5321 §4.1.3).
-
-    Raises ``NoSuchDomain`` if there is none in it.
-    """
-    address = domain.strip("[]").removeprefix("ipv6:")
-    if not is_address(address):
-        raise NoSuchDomain(f"{domain} is not an address")
-    return address
 
 
 def _by_route(job: Job, settings: DeliverySettings) -> Iterable[tuple[Route, str, list[Recipient]]]:

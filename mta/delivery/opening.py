@@ -202,7 +202,9 @@ class Opening:
         if flaw is not None and requirement.insists:
             command = "connect" if site.implicit_tls else Stage.STARTTLS
             text = f"{requirement.level.value} is required: {flaw.text}"
-            raise Trouble(Kind.TLS, command, text, result=flaw.result)
+            trouble = Trouble(Kind.TLS, command, text, result=flaw.result)
+            trouble.tls = connection.tls
+            raise trouble
 
 
 def _number(error: Exception) -> int | None:
@@ -213,7 +215,8 @@ def _number(error: Exception) -> int | None:
 def _require(reply: Reply, stage: Stage) -> None:
     """Obey the first digit (RFC 5321 §4.2.1)."""
     if not 200 <= reply.code < 300:
-        raise Trouble(Kind.REFUSED, stage, reply.text, reply)
+        result = Result.STARTTLS_NOT_SUPPORTED if stage is Stage.STARTTLS else None
+        raise Trouble(Kind.REFUSED, stage, reply.text, reply, result)
 
 
 async def _hello(connection: Connection, host_name: str) -> None:

@@ -60,6 +60,8 @@ class Pool:
             self._dismiss_idle(next(iter(self._idle)))
         if self._sweep is None and self._idle:
             self._sweep = self._clock.callLater(settings.idle_s, self._dismiss_overdue)
+        elif self._sweep is not None and self._sweep.getTime() > until:
+            self._sweep.reset(settings.idle_s)
 
     def dismiss(self, connection: Connection) -> None:
         """See ``connection`` off with QUIT; it may be dead already."""

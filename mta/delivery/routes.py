@@ -163,11 +163,15 @@ class Routes:
 
     def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which the queue gathers such mail: what one session can serve."""
-        route = self.choose(sender, domain, chosen)
-        match route.target:
-            case Mx():
-                return f"mx:{domain}"
-            case Lmtp(host, port):
-                return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
-            case target:
-                return f"{type(target).__name__.lower()}:{route.name}"
+        return destination_of(self.choose(sender, domain, chosen), domain)
+
+
+def destination_of(route: Route, domain: str) -> str:
+    """Return the key of the destination to which ``route`` leads mail for ``domain``."""
+    match route.target:
+        case Mx():
+            return f"mx:{domain}"
+        case Lmtp(host, port):
+            return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
+        case target:
+            return f"{type(target).__name__.lower()}:{route.name}"

@@ -7,6 +7,7 @@ from mta.delivery.securing import SecuritySettings
 from mta.delivery.timeouts import Timeouts
 from mta.delivery.transcript import Keep
 from mta.policy.addresses import Addresses
+from mta.shaping.rules import NO_SHAPING, Shaping
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +25,6 @@ class DeliverySettings:
     messages_per_connection: int = 100
     recipients_per_transaction: int = 100  # what any server must take (RFC 5321 §4.5.3.1.8)
     security: SecuritySettings = field(default_factory=SecuritySettings)
+    shaping: Shaping = NO_SHAPING
     addresses: Addresses | None = None  # domains of ours, and SRS for what is forwarded
     transcripts: Keep = "failures"  # of which attempts what was said is kept

@@ -17,6 +17,7 @@ from mta.dns.answers import DnsTemporary
 from mta.dns.cache import Cache
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
 from mta.mail.site import Site, alone, site_of
+from mta.shaping.rules import NO_SHAPING, Shaping
 
 _KEEP_S = 300.0
 _KEEP_FAILURE_S = 30.0
@@ -34,10 +35,18 @@ class Hosts(Protocol):
 class SiteFinder:
     """Implements ``mta.queue.resolving.SiteNames``."""
 
-    def __init__(self, exchangers: Hosts, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, exchangers: Hosts, seconds: Callable[[], float], shaping: Shaping = NO_SHAPING
+    ) -> None:
         """``seconds`` is a monotonic clock."""
         self._exchangers = exchangers
-        self._kept: Cache[Site] = Cache(seconds, _REMEMBERED)
+        self._seconds = seconds
+        self.use(shaping)
+
+    def use(self, shaping: Shaping) -> None:
+        """Go on by other entries of shaping; what is remembered is looked up anew."""
+        self._shaping = shaping
+        self._kept: Cache[Site] = Cache(self._seconds, _REMEMBERED)
 
     def known(self, destination: str) -> Site | None:
         """Return the site of ``destination``, if that needs no look-up."""
@@ -51,7 +60,9 @@ class SiteFinder:
     def alone(self, destination: str) -> Site:
         """Return ``destination`` as a site by itself; that of "mx:example.org" is "example.org"."""
         kind, _, name = destination.partition(":")
-        return alone(destination, name if kind == "mx" else destination)
+        if kind != "mx":
+            return self._shaping.site(alone(destination, destination))
+        return self._shaping.site(alone(destination, name), name)
 
     def find(self, destination: str) -> Deferred[Site]:
         """Look the site up; fails only when cancelled, or by a fault of the program."""
@@ -65,6 +76,8 @@ class SiteFinder:
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop):
             site, keep_s = self.alone(destination), _KEEP_FAILURE_S
         else:
-            site, keep_s = site_of((host.preference, host.name) for host in hosts), _KEEP_S
+            found = site_of((host.preference, host.name) for host in hosts)
+            domain = destination.removeprefix(_MX)
+            site, keep_s = self._shaping.site(found, domain), _KEEP_S
         self._kept.put(destination, site, keep_s)
         return site

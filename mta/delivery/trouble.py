@@ -2,6 +2,7 @@
 
 from enum import Enum, auto
 
+from mta.mail.outcome import Tls
 from mta.mail.security import Result
 from mta.smtp.replies import Reply
 from mta.smtp.steps import Stage
@@ -36,6 +37,7 @@ class Trouble(Exception):
     ) -> None:
         self.kind = kind
         self.result = result
+        self.tls: Tls | None = None  # what a handshake came to that was not good enough
         self.command = command.value if isinstance(command, Stage) else command
         self.reply = reply
         super().__init__(text)

@@ -64,12 +64,16 @@ class Passage:
         return decision
 
     def login_failed(self, login: str) -> None:
-        """Count it, against the address, the login, and the two together."""
+        """Count it, against the address, the login, and the two together.
+
+        Who names nobody counts against the address alone: he has no login to be shut out of.
+        """
         settings = self._policy.guard
         if settings is None:
             return
         now_ms = self._gate.now_ms()
-        for key in self._guarded(settings, login)[:3]:
+        pair, address, everywhere, _ = self._guarded(settings, login)
+        for key in (pair, address, everywhere) if login else (address,):
             self._counts.add(key, settings.window_ms, 1, now_ms)
 
     def logged_in(self, login: str) -> Ruling:

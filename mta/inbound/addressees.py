@@ -21,11 +21,19 @@ class Addressees:
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._reported: dict[str, tuple[Any, ...]] = {}  # the same of those that only reports know
         self._expanded = False
+        self._taken_away: dict[str, str] = {}  # some of them, with the filter that wants it
 
     @property
     def count(self) -> int:
         """To how many addresses the message goes."""
-        return len(self._rows)
+        if not self._taken_away:
+            return len(self._rows)
+        return sum(address not in self._taken_away for address in self._rows)
+
+    @property
+    def full(self) -> bool:
+        """Whether there can be no more."""
+        return len(self._rows) >= self._limit
 
     @property
     def domains(self) -> list[str]:
@@ -47,7 +55,7 @@ class Addressees:
 
     def add(self, address: str, notify: str, orcpt: str) -> bool:
         """Take an address as it is; False if there is no room."""
-        if len(self._rows) >= self._limit:
+        if self.full:
             return False
         self._rows.setdefault(address, (domain_of(address), notify, orcpt))
         return True
@@ -69,6 +77,45 @@ class Addressees:
             Recipient(number, address, row[0], attempts, False, *row[1:])
             for number, (address, row) in enumerate(self._all())
         )
+
+    def restore(self, address: str) -> bool:
+        """Have one that was taken away get the message after all; False if there is none such."""
+        self._taken_away.pop(address, None)
+        return address in self._rows
+
+    def take_away(self, address: str, who: str) -> bool:
+        """Have nobody of that address get the message, or of what has come of it.
+
+        It stays among the recipients, for the history.  False if there is none such.
+        """
+        wanted = address.lower()
+        names = [(one, row[3] if row[3:] else "") for one, row in self._all()]
+        found = [one for one, given in names if address in (one, given)]
+        found = found or [one for one, given in names if wanted in (one.lower(), given.lower())]
+        self._taken_away.update(dict.fromkeys(found, who))
+        return bool(found)
+
+    def take_all_away(self, who: str) -> None:
+        """Have nobody get it."""
+        self._taken_away.update({address: who for address, _ in self._all()})
+
+    def taken_away(self) -> list[tuple[int, str]]:
+        """Return the numbers of those that were taken away, each with the filter."""
+        if not self._taken_away:
+            return []
+        if not self.count:  # nobody is left of whom reports could tell
+            last = next(reversed(self._taken_away.values()))
+            self._taken_away = {one: last for one, _ in self._all()} | self._taken_away
+        return [
+            (number, self._taken_away[address])
+            for number, (address, _) in enumerate(self._all())
+            if address in self._taken_away
+        ]
+
+    @property
+    def removed(self) -> frozenset[int]:
+        """The numbers of those that were taken away."""
+        return frozenset(number for number, _ in self.taken_away())
 
     def _all(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         if not self._reported:

@@ -128,9 +128,9 @@ def _expanded(addresses: Addresses, target: str, client: Client) -> Expansion | 
     try:
         found = addresses.local.expand(target)
     except UnknownAddress as error:
-        return Refusal(UNKNOWN, str(error))
+        return Refusal(UNKNOWN, f"unknown address: {error}")
     except Endless as error:
-        return Refusal(ENDLESS, str(error))
+        return Refusal(ENDLESS, f"endless alias: {error}")
     if client.outside and not found.known and hides_route(target):
         return Refusal(RELAYING_DENIED, "the local part is a route to somewhere else")
     return found

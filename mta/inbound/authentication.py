@@ -35,6 +35,23 @@ CANNOT_SAY = reply(454, "4.7.0", "Authentication is not possible at the moment; 
 _Answer = TypeVar("_Answer")
 
 _PASSWORDS = (Claim, Proved, Disproved)
+# What is wrong with tokens and certificates that are no forgeries, and with a proxy's word
+_HONEST = frozenset(
+    {
+        "disabled",
+        "token expired",
+        "token not valid yet",
+        "certificate of several accounts",
+        "no such account",
+    }
+)
+
+
+def is_guess(attempt: Attempt | KeysWanted, reason: str) -> bool:
+    """Tell whether an attempt that failed for ``reason`` may have been a guess or a forgery."""
+    if isinstance(attempt, Bearer | External):
+        return reason not in _HONEST
+    return reason == "credentials"
 
 
 class Authentication:
@@ -51,6 +68,7 @@ class Authentication:
     ) -> None:
         """``passage`` is the client in the eyes of the policy, ``refuse`` logs what it refuses."""
         self.login = ""
+        self.mechanism = ""  # by which it was proved
         self.certificate: ClientCertificate | None = None  # what the client has shown
         self._reception = reception
         self._origin = origin
@@ -97,7 +115,7 @@ class Authentication:
             return answer
         if (limited := self._passage.logged_in(answer)) is not None:
             return self._refuse("AUTH", CANNOT_SAY, limited.reason)
-        self.login = answer
+        self.login, self.mechanism = answer, attempt.mechanism
         self._reception.emit(events.Authenticated(self._origin(), attempt.mechanism))
         return AUTHENTICATED
 
@@ -132,7 +150,7 @@ class Authentication:
         except CancelledError:
             raise
         except AuthenticationFailed as error:
-            if error.reason == "credentials":
+            if is_guess(attempt, error.reason):
                 self._passage.login_failed(attempt.login)
             self._failed(attempt, error.reason)
             return WRONG if isinstance(attempt, _PASSWORDS) else NOT_ACCEPTED

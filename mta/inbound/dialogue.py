@@ -13,14 +13,16 @@ from twisted.internet.defer import Deferred
 from mta.inbound import addressing, relaying, requests
 from mta.inbound.authentication import Authentication
 from mta.inbound.client import Client
+from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Ruling, Rulings
+from mta.inbound.origin import origin_of
 from mta.inbound.reception import Reception
+from mta.inbound.screen import Ends, Screen, hello
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.stranger import Stranger, stranger_of
 from mta.inbound.transaction import Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
-from mta.mail.headers import protocol_keyword
 from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.events import (
     Content,
@@ -61,6 +63,7 @@ class Dialogue:
         client: Client,
         core: Server,
         introduce: Callable[[Client], Reply | None],
+        ends: Ends,
     ) -> None:
         """``core`` is the protocol's state.
 
@@ -77,6 +80,9 @@ class Dialogue:
         self._stranger = stranger_of(reception, listener, client.host, trusted=self._trusted)
         self._core = core
         self._transaction: Transaction | None = None
+        self._screen = (
+            None if reception.milters is None else Screen(reception.milters, reception, ends)
+        )
         self._passage = reception.gate.arrive(listener.name, client.host)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
@@ -117,22 +123,13 @@ class Dialogue:
 
     def origin(self, *, utf8: bool = False) -> Origin:
         """Return what is known of the client; ``utf8``: it sends a message with SMTPUTF8."""
-        core, client = self._core, self._client
-        return Origin(
-            listener=self._listener.name,
-            client_address=client.host,
-            client_name=core.client_name,
-            login=self.login,
-            protocol=protocol_keyword(
-                extended=core.extended,
-                secure=core.secure,
-                authenticated=bool(self.login),
-                utf8=utf8,
-            ),
-            tls=self.tls,
-            proxy=client.proxy,
-            host_name=client.host_name,
-        )
+        listener, client, login = self._listener.name, self._client, self.login
+        return origin_of(self._core, client, listener, login=login, tls=self.tls, utf8=utf8)
+
+    def leave(self) -> None:
+        """The client has gone: nobody waits for a filter any more."""
+        if self._screen is not None:
+            self._screen.leave()
 
     async def abandon(self) -> None:
         """The client has gone: what has not been accepted is forgotten."""
@@ -144,7 +141,7 @@ class Dialogue:
         if transaction is not None:
             await transaction.abandon()
 
-    def _mail(self, mail: Mail) -> Reply:
+    def _mail(self, mail: Mail) -> Reply | Later:
         refusal = relaying.may_begin(self._listener, login=self.login, secure=self._core.secure)
         if refusal is not None:
             return self._refuse("MAIL", refusal, "not authenticated", mail.sender)
@@ -167,7 +164,7 @@ class Dialogue:
             verification = self._stranger.message(origin, sender, rulings)
         if self._settings.addresses is not None:
             mail = self._canonical(mail, rulings)
-        self._transaction = Transaction(
+        self._transaction = transaction = Transaction(
             self._reception,
             self._settings,
             origin,
@@ -179,7 +176,21 @@ class Dialogue:
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
             verification=verification,
         )
-        return requests.accepted(mail.wanted, asked, OK_MAIL)
+        ok = requests.accepted(mail.wanted, asked, OK_MAIL)
+        if self._screen is not None:
+            filtering = self._screen.begin(transaction, mail, origin, submission=self._submission)
+            if filtering is not None:
+                transaction.filtering = filtering
+                return self._screened(filtering, origin, ok)
+        return ok
+
+    async def _screened(self, filtering: Filtering, origin: Origin, ok: Reply) -> Reply:
+        """Go on with MAIL when the filters have had their say."""
+        if (refused := await filtering.begin(hello(origin, self._authentication))) is None:
+            return ok
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None
+        return self._refuse("MAIL", *refused, transaction.sender)
 
     @property
     def _submission(self) -> bool:
@@ -230,7 +241,7 @@ class Dialogue:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
-        if ruling is None:
+        if ruling is None and transaction.filtering is None:
             return self._add(transaction, address, rcpt)
         return self._ruled(transaction, address, rcpt, ruling)
 
@@ -245,9 +256,11 @@ class Dialogue:
         found = addressing.aim(addresses, address, rcpt, client, self._reception.now_ms())
         if isinstance(found, addressing.Refusal):
             return self._refuse("RCPT", found.reply, found.reason, transaction.sender, address)
-        return None if found is None else self._aimed(transaction, address, found)
+        return None if found is None else self._aimed(transaction, address, rcpt, found)
 
-    async def _aimed(self, transaction: Transaction, address: str, aim: addressing.Aim) -> Reply:
+    async def _aimed(
+        self, transaction: Transaction, address: str, rcpt: Rcpt, aim: addressing.Aim
+    ) -> Reply:
         """Go on with RCPT for what an address stands for, as far as the policy lets mail go."""
         count = transaction.count
         refused: tuple[Reply, str] | None = None
@@ -264,6 +277,8 @@ class Dialogue:
                 aim = aim.without(one, said[1])
         if refused is not None and not aim.goals:
             return self._refuse("RCPT", *refused, transaction.sender, address)
+        if (no := await self._filtered(transaction, address, rcpt)) is not None:
+            return no
         answer = transaction.add_aim(aim)
         if not answer.positive:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
@@ -276,11 +291,22 @@ class Dialogue:
         rcpt: Rcpt,
         ruling: Ruling | Awaitable[Ruling],
     ) -> Reply:
-        """Go on with RCPT when the policy has had its say."""
+        """Go on with RCPT when the policy has had its say, and then the filters."""
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
+        if (no := await self._filtered(transaction, address, rcpt)) is not None:
+            return no
         return self._add(transaction, address, rcpt)
+
+    async def _filtered(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply | None:
+        """Ask the filters about a recipient as the client has named it."""
+        if transaction.filtering is None or transaction.full:
+            return None
+        refused = await transaction.filtering.recipient(address, rcpt)
+        if refused is None:
+            return None
+        return self._refuse("RCPT", *refused, transaction.sender, address)
 
     def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:
         answer = transaction.add(address, rcpt.notify, rcpt.orcpt)
@@ -288,8 +314,15 @@ class Dialogue:
             return self._refuse("RCPT", answer, "recipient limit", transaction.sender, address)
         return answer
 
-    def _data(self, data: Data) -> Reply:
-        return GO_AHEAD
+    def _data(self, data: Data) -> Reply | Later:
+        assert self._transaction is not None
+        filtering = self._transaction.filtering
+        return GO_AHEAD if filtering is None else self._go_ahead(filtering)
+
+    async def _go_ahead(self, filtering: Filtering) -> Reply:
+        """Answer DATA when the filters have had their say."""
+        refused = await filtering.data()
+        return GO_AHEAD if refused is None else self._refuse("DATA", *refused)
 
     def _content(self, content: Content) -> Later | None:
         assert self._transaction is not None
@@ -336,6 +369,8 @@ class Dialogue:
             )
             self.arrive()
             self._passage = self._reception.gate.arrive(self._listener.name, client.host)
+            if self._screen is not None:
+                self._screen.begin_anew()
             ruling = self._authentication.begin_anew(self._passage, login)
             if ruling is not None:
                 refusal, reason = closing(ruling.reply), ruling.reason
@@ -344,6 +379,8 @@ class Dialogue:
         return reply(220, "", f"{self._settings.host_name} ESMTP")
 
     def _rejected(self, rejected: Rejected) -> None:
+        if self._screen is not None:
+            self._screen.unknown(rejected)
         self._refuse(rejected.verb, rejected.reply, "protocol")
 
     def _refuse(

@@ -25,7 +25,7 @@ class Passage(Protocol):
         """Ask before a password is looked at; takes its time after failures."""
 
     def login_failed(self, login: str) -> None:
-        """Say that the password was wrong."""
+        """Say that the password, token or certificate was wrong; ``login`` "": nobody was named."""
 
     def logged_in(self, login: str) -> Ruling:
         """Say who the client is from now on, if nothing is against it."""

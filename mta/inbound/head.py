@@ -44,6 +44,7 @@ class Head:
         self.priority: int | None = None  # what a field of the header asks for, and may
         self.refusal: Reply | None = None
         self.reason = ""  # what the client is not told
+        self.received = 0  # octets of our ``Received:``, on top
         self._settings = settings
         self._passage = passage
         self._rulings = rulings
@@ -92,6 +93,13 @@ class Head:
             block = self._as_new(block, header)
         return [self._trace(header, only), block, *(pieces[1:] if whole else ())]
 
+    def reread(self, block: bytes) -> None:
+        """Note what the header says now that filters have changed it."""
+        header = headers.scan(block)
+        self.message_id = header.message_id
+        self.utf8 = header.utf8
+        self.tls_not_required = header.tls_not_required
+
     def _refuse(self, answer: Reply, reason: str) -> None:
         if self.refusal is None:
             self.refusal, self.reason = answer, reason
@@ -122,7 +130,7 @@ class Head:
             block = completion.without_hidden(block, headers.end_of(block))
             done.append("Bcc removed")
         if done:
-            self._rulings.remarks.append(Remark("header", ", ".join(done)))
+            self._rulings.remarks.append(Remark("header", ", ".join(done), "submission"))
         return block
 
     def _verified(
@@ -158,6 +166,7 @@ class Head:
         self.tls_not_required = header.tls_not_required
         host_name = self._settings.host_name
         lines = headers.received(self._origin, host_name, self._id, only, self._created_ms)
+        self.received = len(lines)
         if self._submission:
             lines += self._added
             lines += headers.missing_fields(header, host_name, self._id, self._created_ms)

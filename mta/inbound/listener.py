@@ -29,6 +29,7 @@ from mta.inbound.settings import (
 )
 from mta.mail.envelope import Origin
 from mta.mail.events import Emit, Refused
+from mta.milter.milters import Milters
 from mta.policy.matching import network_of
 from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import Reply, reply
@@ -216,6 +217,10 @@ class Inbound:
             implicit = TlsMode.IMPLICIT
             if (new.tls is implicit) == (factory.listener.tls is implicit):
                 factory.listener = new
+
+    def filter(self, milters: Milters | None) -> None:
+        """Have the mail of sessions to come shown to filters."""
+        self._reception.milters = milters
 
     def shutdown(self, grace_s: float) -> Deferred[None]:
         """End all sessions; fires when they have ended.

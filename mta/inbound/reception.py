@@ -13,6 +13,7 @@ from mta.dnsbl.lists import Lists
 from mta.inbound.gate import Gate, Open
 from mta.inbound.settings import InboundSettings
 from mta.mail.events import Emit
+from mta.milter.milters import Milters
 from mta.smtp.sasl import StoredKeys
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
@@ -75,5 +76,6 @@ class Reception:
     gate: Gate = field(default_factory=Open)  # the policy
     lists: Lists | None = None  # that strangers are looked up in
     verifier: Verifier | None = None  # of the mail that they bring
+    milters: Milters | None = None  # filters of others
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping

@@ -68,3 +68,13 @@ def accepted(wanted: Wanted | None, asked: Asked, ok: Reply) -> Reply:
     if wanted is None or wanted.priority is None or wanted.priority == asked.priority:
         return ok
     return reply(250, "2.3.6", f"{asked.priority} is the priority that you have here")
+
+
+def expires_ms(asked: Asked, created_ms: int, expiry_ms: int) -> int:
+    """Return when a message is given up.
+
+    A hold comes before the clock of the expiry (RFC 4865); a deadline may end it sooner.
+    """
+    at_ms = (asked.release_ms or created_ms) + expiry_ms
+    by = asked.deliver_by
+    return min(at_ms, by.deadline_ms) if by and by.mode == "R" else at_ms

@@ -72,7 +72,9 @@ class Session(Protocol):
         self._ended = ended
         self._core = Server(core)
         self._introduce = introduce
-        self._dialogue = Dialogue(reception, listener, client, self._core, self._introduced)
+        self._dialogue = Dialogue(
+            reception, listener, client, self._core, self._introduced, self._ends
+        )
         self._patience = Patience(reception.clock, reception.settings.limits, self._expired)
         self._since = reception.clock.seconds()
         self._received = 0  # octets since time was last looked at
@@ -134,6 +136,7 @@ class Session(Protocol):
         self._patience.stop()
         self._core.close(None, ending(reason, handshaking=self._handshaking))
         self._leaving = self._lost = True
+        self._dialogue.leave()
         if self.refusal is None:
             self._reception.emit(
                 Disconnected(
@@ -172,6 +175,13 @@ class Session(Protocol):
 
     def stopProducing(self) -> None:
         """The connection is gone; ``connectionLost`` comes."""
+
+    def _ends(self) -> tuple[int, str, int]:
+        """Return the client's port, and where it has connected to."""
+        transport: Any = self.transport
+        peer, host = transport.getPeer(), transport.getHost()
+        address, port = getattr(host, "host", ""), getattr(host, "port", 0)
+        return getattr(peer, "port", 0), address, port
 
     def _greet(self) -> None:
         if self.refusal is not None:
@@ -222,7 +232,10 @@ class Session(Protocol):
         if answer is None:
             self._core.proceed()
         elif isinstance(answer, Reply):
-            self._core.answer(answer)
+            if answer.code == 421:  # RFC 5321 §3.8
+                self._core.close(answer, "refused")
+            else:
+                self._core.answer(answer)
         else:
             self._core.supply(answer)
 

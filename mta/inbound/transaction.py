@@ -19,28 +19,31 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from mta.inbound import leftovers
 from mta.inbound.addressees import Addressees
 from mta.inbound.addressing import Aim
+from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Passage, Rulings
 from mta.inbound.head import Head
 from mta.inbound.line_length import LINE_TOO_LONG, Lines
+from mta.inbound.pieces import Pieces
 from mta.inbound.reception import Reception
+from mta.inbound.requests import expires_ms
 from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
 from mta.inbound.verification import Unwelcome, Verification
-from mta.mail.envelope import NOTHING, Asked, Body, Envelope, MemoryBody, Origin
-from mta.mail.events import Accepted, Note, Refused, Ruled
+from mta.mail.envelope import NOTHING, Asked, Envelope, Origin
+from mta.mail.events import Accepted, Finished, Refused, Ruled
 from mta.mail.queue_id import new_queue_id
 from mta.policy.decision import Decision
 from mta.smtp.commands import Mail
 from mta.smtp.events import EndOfChunk, EndOfData
 from mta.smtp.replies import Reply, reply
 from mta.spool import intake
-from mta.spool.body import StoredBody
+from mta.spool.body import body_of
 from mta.spool.errors import SpoolFull, SpoolUnavailable
 
 _CHUNK = intake.CHUNK_SIZE - 4 * 1024  # our own lines come on top of the first
-_SMALL = 1024  # pieces below it are joined
 _EARLY_CHUNK = 64 * 1024  # while memory is short; the longest header that is scanned whole
 
 OK_RCPT = reply(250, "2.1.5", "Ok")
@@ -75,6 +78,7 @@ class Transaction:
         ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
         ``verification``: it comes from outside, and is verified.
         """
+        self.filtering: Filtering | None = None  # if filters are to see the message
         self._asked = asked
         self._reception = reception
         self._settings = settings
@@ -85,13 +89,12 @@ class Transaction:
         self.sender = mail.sender
         self._addressees = Addressees(settings.limits.recipients)
         self._created_ms = reception.now_ms()
-        self._id = new_queue_id(self._created_ms)
+        self.id = new_queue_id(self._created_ms)
         self._head = Head(
-            settings, passage, rulings, origin, mail.sender, self._id, self._created_ms,
+            settings, passage, rulings, origin, mail.sender, self.id, self._created_ms,
             submission=submission, highest=highest, verification=verification,
         )  # fmt: skip
-        self._pieces: list[bytes] = []
-        self._held = 0  # octets in ``_pieces``, and in the head of a message being signed
+        self._pieces = Pieces(reception)
         self._size = 0  # octets in all, those that were prepended included
         self._stored = 0  # chunks in the spool
         self._complete = False  # all of it has arrived
@@ -110,6 +113,11 @@ class Transaction:
         """How many recipients there are."""
         return self._addressees.count
 
+    @property
+    def full(self) -> bool:
+        """Whether there can be no more."""
+        return self._addressees.full
+
     def add(self, address: str, notify: str = "", orcpt: str = "") -> Reply:
         """One more recipient."""
         return OK_RCPT if self._addressees.add(address, notify, orcpt) else TOO_MANY_RECIPIENTS
@@ -126,7 +134,7 @@ class Transaction:
         if self._failure is not None:
             return None
         short = self._reception.held > self._settings.limits.memory
-        full = self._held + len(data) > (_EARLY_CHUNK if short else _CHUNK)
+        full = self._pieces.held + len(data) > (_EARLY_CHUNK if short else _CHUNK)
         if full and self._pieces and not self._head_awaited():
             return self._store_then_keep(data)
         self._keep(data)
@@ -136,8 +144,7 @@ class Transaction:
         """Tell whether the header is still arriving: it is seen to as a whole."""
         if self._size:
             return False
-        self._pieces = [b"".join(self._pieces)]
-        return self._head.awaited(self._pieces[0])
+        return self._head.awaited(self._pieces.joined())
 
     async def end_chunk(self, end: EndOfChunk) -> Reply | None:
         """A chunk is complete (RFC 3030 §2); a refusal is the end of the whole message."""
@@ -158,69 +165,58 @@ class Transaction:
             self._complete = True
             chunk = self._chunk(last=True)
             self._failure = self._failure or await self._judge()
+            if self.filtering is not None and self._failure is None:
+                chunk = await self._filtered(self.filtering, chunk, end)
             if self._topping is not None and self._failure is None:
                 chunk = await self._put_on_top(self._topping, chunk)
             self._failure = self._failure or await self._accept(chunk, end.eight_bit)
         refusal = end.refusal or self._failure
-        self._release()
+        self._pieces.release()
         if refusal is None:
-            return reply(250, "2.0.0", f"Ok: queued as {self._id}")
+            return reply(250, "2.0.0", f"Ok: queued as {self.id}")
         await self.abandon()
         self._refused(refusal)
         return refusal
 
     async def abandon(self) -> None:
         """Forget it all; nothing stays in the spool."""
-        self._release()
+        self._pieces.release()
         if self._verification is not None:
             self._verification.cancel()
-        if not self._touched:
-            return
-        self._touched = False
-        try:
-            await self._reception.database.write(intake.discard, self._id)
-        except CancelledError:
-            raise
-        except Exception as error:
-            text = f"chunks of {self._id}, which was not accepted, stay behind: {error}"
-            self._reception.emit(Note("warning", "inbound", text))
+        if self.filtering is not None:
+            self.filtering.examination.abort()
+        if self._touched:
+            self._touched = False
+            await leftovers.remove(self._reception, self.id)
 
     def _keep(self, data: bytes) -> None:
         if self._lines is not None and self._lines.too_long(data):
             self._failure, self._reason = LINE_TOO_LONG, "line length"
-        # A client that sends an octet or two in each TLS record would else hold thirty times
-        # the memory that is counted.
-        if self._pieces and len(self._pieces[-1]) < _SMALL:
-            self._pieces[-1] += data
-        else:
-            self._pieces.append(data)
-        self._hold(len(data))
-
-    def _hold(self, octets: int) -> None:
-        self._held += octets
-        self._reception.held += octets
-
-    def _release(self) -> None:
-        self._reception.held -= self._held
-        self._held = 0
-        self._pieces = []
+        self._pieces.keep(data)
 
     async def _store_then_keep(self, data: bytes) -> None:
         chunk = self._chunk()
+        if self.filtering is not None and self._failure is None:
+            chunk = await self.filtering.see(chunk, self._head.received)
+            if self.filtering.refusal is not None:
+                self._failure, self._reason = self.filtering.refusal
         if self._failure is None and chunk:
             await self._store(chunk)
-        self._release()
+        self._pieces.release()
         if self._failure is None:
-            if self._topping is not None:
-                self._hold(len(self._topping.head))
+            if self.filtering is not None:
+                self._pieces.hold(self.filtering.held)
+            elif self._topping is not None:
+                self._pieces.hold(len(self._topping.head))
             self._keep(data)
 
     async def _store(self, chunk: bytes) -> None:
-        first = 1 if self._topping is not None and self._topping.head else 0
+        held_back = self._topping is not None and self._topping.head
+        first = 1 if held_back or self.filtering is not None else 0
         number = first + self._stored
         self._touched = True
         try:
-            await self._reception.database.write(intake.store_chunk, self._id, number, chunk, first)
+            await self._reception.database.write(intake.store_chunk, self.id, number, chunk, first)
         except CancelledError:
             raise
         except Exception as error:
@@ -232,7 +228,7 @@ class Transaction:
         signer, emit = self._reception.signer, self._reception.emit
         if signer is None or not signer.rules.wants(submission=submission):
             return None
-        return Signature(signer, self._id, self._created_ms, emit)
+        return Signature(signer, self.id, self._created_ms, emit)
 
     async def _put_on_top(self, topping: Signature | Verification, last: bytes) -> bytes:
         """Put its fields on top; return the last chunk, which is all if nothing was stored."""
@@ -246,7 +242,7 @@ class Transaction:
             self._failure = self._not_accepted(error)
             return last
         self._size += len(fields)
-        head = fields + topping.head
+        head = fields + (self._top or topping.head)
         if not self._stored:
             return head + last if head else last
         self._top = head
@@ -254,14 +250,18 @@ class Transaction:
 
     def _chunk(self, *, last: bool = False) -> bytes:
         """Return what is held as one chunk; the first one gets our lines on top."""
-        pieces, self._pieces = self._pieces, []
+        pieces = self._pieces.take()
         if self._size == 0:
             pieces = self._headed(pieces)
         chunk = b"".join(pieces)
         self._size += len(chunk)
-        if self._topping is None or self._failure is not None:
+        if self._failure is not None:
             return chunk
-        return self._topping.see(chunk, last=last)
+        if self.filtering is not None:
+            if self._verification is not None:
+                self._verification.see(chunk, last=True)  # as it came; the filters hold it back
+            return chunk
+        return chunk if self._topping is None else self._topping.see(chunk, last=last)
 
     def _headed(self, pieces: list[bytes]) -> list[bytes]:
         """Have the head of the message seen to."""
@@ -287,26 +287,43 @@ class Transaction:
         answer, self._reason = refused
         return answer
 
+    async def _filtered(self, filtering: Filtering, last: bytes, end: EndOfData) -> bytes:
+        """Have the filters say all, and do what they want; return the last chunk."""
+        try:
+            await filtering.finish(last, self._head.received, self._stored, self._topping)
+        except BaseException as error:
+            self._failure = self._not_accepted(error)
+            return last
+        if filtering.refusal is not None:
+            self._passage.not_accepted()
+            self._failure, self._reason = filtering.refusal
+            return last
+        changed = filtering.changed(self.sender, self._asked, self._addressees, self.rulings)
+        self.sender, self._asked = changed.sender, changed.asked
+        self._head.reread(filtering.header)
+        if filtering.eight_bit is not None:
+            end.eight_bit = filtering.eight_bit
+        self._stored, self._size, self._top = filtering.stored, filtering.size, filtering.top
+        return filtering.last
+
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
-        whole = self._stored == 0
         handover, count = self._reception.handover, self._addressees.count
-        octets = len(last) if whole else 0
+        octets = 0 if self._stored else len(last)
         release_ms, held = self._asked.release_ms, self.rulings.held
-        at_once = release_ms is None and not held
+        at_once = release_ms is None and not held and count > 0
         reservation = handover.reserve(count, octets, self._origin.owner) if at_once else None
         attempts = 0 if reservation is None else 1
         recipients = self._addressees.recipients(attempts)
-        envelope = self._envelope(eight_bit)
-        chunks = (last,) if last else ()
         item = intake.Intake(
-            envelope=envelope,
+            envelope=(envelope := self._envelope(eight_bit)),
             recipients=recipients,
-            chunks=chunks,
+            chunks=intake.divided(last),
             stored=self._stored,
             head=self._top,
             held=held,
             remarks=tuple(self.rulings.remarks),
+            removed=self._addressees.removed,
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=(
                 release_ms or self._created_ms
@@ -323,27 +340,23 @@ class Transaction:
         self._touched = False
         self._reception.emit(Accepted(envelope, recipients))
         for remark in self.rulings.remarks:
-            self._reception.emit(Ruled(self._id, remark.verb, remark.text))
-        if held:
-            self._reception.emit(Ruled(self._id, "hold", held))
+            self._reception.emit(Ruled(self.id, remark.verb, remark.text, remark.who))
+        if item.finished:
+            self._reception.emit(Finished(self.id))
+        elif held:
+            self._reception.emit(Ruled(self.id, "hold", held))
         elif at_once:
-            handover.accepted(envelope, recipients, self._body(chunks, whole=whole), reservation)
+            body = body_of(item, self._reception.database)
+            handover.accepted(envelope, item.remaining, body, reservation)
         return None
-
-    def _expires_ms(self) -> int:
-        """A hold comes before the clock of the expiry (RFC 4865); a deadline may end it sooner."""
-        asked = self._asked
-        expires_ms = (asked.release_ms or self._created_ms) + self._settings.expiry_ms
-        by = asked.deliver_by
-        return min(expires_ms, by.deadline_ms) if by and by.mode == "R" else expires_ms
 
     def _envelope(self, eight_bit: bool) -> Envelope:
         return Envelope(
-            id=self._id,
+            id=self.id,
             sender=self.sender,
             size=self._size,
             created_ms=self._created_ms,
-            expires_ms=self._expires_ms(),
+            expires_ms=expires_ms(self._asked, self._created_ms, self._settings.expiry_ms),
             eight_bit=eight_bit,
             binary=self._mail.binary,
             utf8=self._mail.utf8 and self._head.utf8,
@@ -352,15 +365,6 @@ class Transaction:
             message_id=self._head.message_id,
             origin=self._origin,
             asked=self._asked,
-        )
-
-    def _body(self, chunks: tuple[bytes, ...], *, whole: bool) -> Body:
-        if whole:
-            return MemoryBody(chunks)
-        return StoredBody(
-            self._reception.database,  # type: ignore[arg-type]
-            self._id,
-            bool(self._top) + self._stored + len(chunks),
         )
 
     def _not_accepted(self, error: BaseException) -> Reply:
@@ -376,7 +380,7 @@ class Transaction:
         if isinstance(error, SpoolFull):
             return NO_ROOM
         if not isinstance(error, SpoolUnavailable):
-            self._log.error("{id} can't be stored: {error!r}", id=self._id, error=error)
+            self._log.error("{id} can't be stored: {error!r}", id=self.id, error=error)
         return TRY_AGAIN
 
     def _refused(self, answer: Reply) -> None:

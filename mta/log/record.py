@@ -199,7 +199,9 @@ def _disconnected(event: Disconnected) -> Record:
 
 
 def _ruled(event: Ruled) -> Record:
-    return {"type": "Ruling", "id": event.id, "verb": event.verb, "text": event.text}
+    return {
+        "type": "Ruling", "id": event.id, "verb": event.verb, "text": event.text, "who": event.who,
+    }  # fmt: skip
 
 
 def _operated(event: Operated) -> Record:

@@ -213,7 +213,9 @@ def _disconnected(event: Disconnected) -> tuple[Line, ...]:
 
 
 def _ruled(event: Ruled) -> tuple[Line, ...]:
-    return (("policy", f"{event.id}: {event.verb}: {clean(event.text)}"),)
+    program, _, name = event.who.partition(" ")
+    said = f": {clean(event.text)}" if event.text else ""
+    return ((program, f"{event.id}: {f'{name}: ' if name else ''}{event.verb}{said}"),)
 
 
 def _operated(event: Operated) -> tuple[Line, ...]:

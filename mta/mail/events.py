@@ -102,11 +102,12 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """Something was done to a message that was accepted: by the policy, or to its header."""
+    """Something was done to a message that was accepted: by the policy, or by a filter."""
 
     id: str
-    verb: str  # "hold", "rewrite", "header"
+    verb: str  # "hold", "rewrite", "header"; of a filter "examined", "not examined", "discard"
     text: str  # the rule, and what it found; what was done
+    who: str = "policy"  # or "milter" and the filter's name
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from mta.mail.shape import ANY_SHAPE, Shape
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -22,6 +24,7 @@ class Site:
     name: str  # for people; different sites may have the same one
     hosts: tuple[str, ...] = ()  # its mail exchangers by name, sorted; none: not found by MX
     gathered: bool = False  # several sets of hosts that somebody has put together
+    shape: Shape = ANY_SHAPE
 
 
 def site_of(hosts: Iterable[tuple[int, str]]) -> Site:

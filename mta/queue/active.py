@@ -16,6 +16,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from mta.mail.envelope import Body, Envelope, Recipient
+from mta.queue.blocks import Blocked
 from mta.queue.entry import Destination, Entry, entries
 from mta.queue.health import Health
 from mta.queue.lease import Lease
@@ -26,6 +27,7 @@ from mta.queue.sites import Sites
 from mta.spool.leases import Key
 
 _GUESTS = 100  # who has less than this part of the set is a guest
+_BLOCKED_MIN_S = 1.0
 _UNRESOLVED_S = 5.0  # mail whose site cannot be looked up yet comes back so soon
 
 
@@ -110,15 +112,23 @@ class ActiveSet:
         self.resolving = Resolving(clock, names, self._resolved)
         self._names = names
         self._soon = soon
+        self.blocked: Blocked | None = None  # set by who suspends; None: nobody does
         self._entries: set[Entry] = set()
         self.closed = False  # the service stops: what is taken is given back at once
 
     def use(self, settings: QueueSettings) -> None:
-        """Go on with other bounds."""
+        """Go on with other bounds; what waits lines up anew, for its site may be another one."""
         self.sites.limits = settings.site_limits
         self.sites.revive()  # a route may lead elsewhere now
         self.room.bound_recipients = settings.active_recipients
         self.room.bound_octets = settings.active_octets
+        self.line_up_again()
+
+    def line_up_again(self) -> None:
+        """Let all that waits line up anew: its site may be another one, or it may be blocked."""
+        for entry in self.sites.withdraw(lambda _entry: True):
+            self._line_up(entry)
+        self.resolving.go()
 
     def take(
         self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body, token: str
@@ -129,18 +139,22 @@ class ActiveSet:
         for entry in some:
             self.room.enter(entry)
             self._entries.add(entry)
-            if self.closed or token != self._lease.token:
-                self._ledger.give_back(entry, self._now_ms())
-                continue
-            site = self._names.known(entry.destination)
-            if site is None and self.resolving.load <= self.room.free:
-                self.resolving.wait(entry)
-            elif site is None:
-                self._ledger.put_off(entry, _UNRESOLVED_S, "")
-            else:
-                entry.site = site
-                self._admit(entry)
+            self._line_up(entry)
         self.resolving.go()
+
+    def _line_up(self, entry: Entry) -> None:
+        """Let ``entry`` wait, for its turn or for its site to be known; or give it back."""
+        if self.closed or entry.token != self._lease.token:
+            self._ledger.give_back(entry, self._now_ms())
+            return
+        site = self._names.known(entry.destination)
+        if site is not None:
+            entry.site = site
+            self._admit(entry)
+        elif self.resolving.load <= self.room.free:
+            self.resolving.wait(entry)
+        else:
+            self._ledger.put_off(entry, _UNRESOLVED_S, "")
 
     def _resolved(self, entry: Entry) -> None:
         if self.closed or entry.token != self._lease.token:
@@ -151,10 +165,20 @@ class ActiveSet:
 
     def _admit(self, entry: Entry) -> None:
         """Let ``entry``, whose site is known now, wait for its turn, or put it back."""
+        if self.put_back(entry):
+            return
         domain, now_s = entry.job.recipients[0].domain, self._clock.seconds()
         put_off = self.sites.admit(entry, now_s, domain, self.room.free)
         if put_off is not None:
             self._ledger.put_off(entry, put_off.wait_s, put_off.why)
+
+    def put_back(self, entry: Entry) -> bool:
+        """Return ``entry`` to the spool if it is blocked; tell whether it was."""
+        if self.blocked is None or (block := self.blocked(entry)) is None:
+            return False
+        wait_s = max((block.until_ms - self._now_ms()) / 1000, _BLOCKED_MIN_S)
+        self._ledger.put_off(entry, wait_s, block.reason)
+        return True
 
     def ended(self, entry: Entry, state: Health, why: str = "") -> None:
         """Give back the place of ``entry``; if that shows its site to be dead, put off the rest."""

@@ -42,6 +42,7 @@ class Claims:
         self._wake: int | None = None
         self._unknown: set[leases.Key] = set()
         self._after_s = 0.0
+        self.watched_until_ms = 0  # as the last poll has it
         self.due = False  # the spool has something for us, as far as we know
         self.under_way = False
 
@@ -94,6 +95,7 @@ class Claims:
     async def poll(self) -> bool:
         """Ask the spool whether anything is due; tell whether an operator has changed anything."""
         poll = await self._database.read(leases.poll, self._now_ms())
+        self.watched_until_ms = poll.watched_until_ms
         changed = self._wake is not None and poll.wake != self._wake
         if poll.wake != self._wake:
             if changed:

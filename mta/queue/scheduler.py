@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -30,6 +30,7 @@ from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome
 from mta.queue.active import ActiveSet
+from mta.queue.blocks import Blocked
 from mta.queue.claims import Claims
 from mta.queue.entry import Destination, Entry
 from mta.queue.health import Health, health
@@ -37,10 +38,12 @@ from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
 from mta.queue.operators import Operators
+from mta.queue.publishing import Publishing
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle
+from mta.queue.watch import Watch
 from mta.spool import leases
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
@@ -116,7 +119,11 @@ class Scheduler:
         self._claims = Claims(
             clock, now_ms, database, self._lease, self._active, self._registered_ms
         )
+        self._publishing = Publishing(
+            clock, now_ms, database, self._lease, self._active.sites, emit
+        )
         self._operators = Operators(database, emit)
+        self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
         self._polling = Periodic(clock, emit, "polling", lambda: _POLL_S, self._poll)
         self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
@@ -124,6 +131,7 @@ class Scheduler:
         self._running: dict[Entry, Deferred[list[Outcome]]] = {}
         self._cancelled: dict[Entry, str] = {}
         self._turn_set = False
+        self._pacing: IDelayedCall | None = None
         self._stopping = False
 
     def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
@@ -167,6 +175,12 @@ class Scheduler:
         self._active.use(settings)
         self._soon()
 
+    def block(self, blocked: Blocked | None) -> None:
+        """Ask ``blocked`` about everything before it is dialled; what waits is asked about now."""
+        self._active.blocked = blocked
+        self._active.line_up_again()
+        self._soon()
+
     @property
     def active(self) -> int:
         """How many recipients are in the active set."""
@@ -187,6 +201,7 @@ class Scheduler:
         for duty in (self._polling, self._renewing, self._tidying):
             duty.start()
         self._housekeeping.start()
+        self._publishing.start()
         self.kick()
 
     def _ready(self) -> bool:
@@ -220,10 +235,21 @@ class Scheduler:
         now_s = self._clock.seconds()
         while (entry := self._active.sites.next(now_s)) is not None:
             self._begin(entry)
+        if self._active.sites.wake_s is not None:
+            self._wake_at(self._active.sites.wake_s)
         if self._claims.look():
             claim = Deferred.fromCoroutine(self._claims.claim())
             claim.addErrback(self._fault, "claiming due mail")
             claim.addBoth(lambda _: self._soon())
+
+    def _wake_at(self, at_s: float) -> None:
+        """Take a turn when a site's pace lets it go on."""
+        if self._pacing is not None and self._pacing.active():
+            if self._pacing.getTime() <= at_s:
+                return
+            self._pacing.cancel()
+        wait_s = max(0.0, at_s - self._clock.seconds())
+        self._pacing = self._clock.callLater(wait_s, self._soon)
 
     def _fault(self, failure: Failure, what: str) -> None:
         self._log.failure("while {what}", failure, what=what)
@@ -236,6 +262,10 @@ class Scheduler:
         if must_return(entry.job.envelope, entry.began_ms):
             self._active.ended(entry, Health.UNKNOWN)
             self._ledger.expire(entry)
+            return
+        if self._active.blocked is not None and self._active.put_back(entry):
+            self._active.ended(entry, Health.UNKNOWN)
+            self._soon()
             return
         try:
             attempt = self._attempt(entry.job)
@@ -261,6 +291,8 @@ class Scheduler:
         """An attempt has ended."""
         self._running.pop(entry, None)
         state = health(outcomes)
+        if self._watch.wanted:
+            self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
         now_ms = self._now_ms()
         settled = settle(entry, outcomes, self._settings, now_ms, self._random)
@@ -282,6 +314,9 @@ class Scheduler:
             await self._lease.register(self._settings.lease_s)
         if await self._claims.poll() or self._operators.unaware:
             await self._operators.look()
+        self._watch.until(self._claims.watched_until_ms)
+        if self._watch.wanted:
+            await self._watch.write()
         self._soon()
 
     def _third(self) -> float:
@@ -331,6 +366,7 @@ class Scheduler:
     async def _stop(self, grace_s: float) -> None:
         self._stopping = self._active.closed = True
         self._housekeeping.stop()
+        self._publishing.stop()
         for duty in (self._polling, self._tidying):
             duty.stop()
         self._active.give_back(lambda _entry: True)
@@ -344,6 +380,8 @@ class Scheduler:
             text = f"{lost} writes could not be made; what was delivered may be delivered again"
             self._emit(Note("error", "queue", text))
         self._renewing.stop()
+        if self._pacing is not None and self._pacing.active():
+            self._pacing.cancel()
         await self._lease.give_up()
 
     def _all_written(self) -> bool:

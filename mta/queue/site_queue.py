@@ -7,6 +7,7 @@
   and a success revives the site while another fault kills it for longer.  A site that is gathered
   from the hosts of many customers is dead only when mail to two of them has failed: what
   is wrong with one customer says little about the provider.
+* **Shape.**  What somebody has said about the site (``mta.shaping``) bounds its window and pace.
 """
 
 from collections import Counter, OrderedDict
@@ -17,9 +18,11 @@ from mta.mail.site import Site
 from mta.queue.backlog import Backlog
 from mta.queue.health import Health
 from mta.queue.limits import Limits
+from mta.queue.pace import Pace
 from mta.queue.ready import L, Ready
 
 _PROBE_SHARE = 100  # recipients in memory while a site is dead or on probation
+_PACED_S = 900.0  # a paced site has no more in memory than may be begun in so long
 _GUEST_SHARE = 50  # whoever has less than this part of the share is a guest
 
 
@@ -38,6 +41,9 @@ class SiteQueue(Generic[L]):
     dead_until_s: float = 0.0
     why: str = ""  # its last fault, in words
     used_s: float = 0.0
+    ended_count: int = 0  # deliveries
+    pace: Pace | None = None
+    paced: bool = False  # it waits for its pace, and not in a line
     line: "OrderedDict[SiteQueue[L], None] | None" = None  # where it waits for its turn
     _owners: Counter[str] = field(default_factory=Counter)  # recipients in memory
     _failed: set[str] = field(default_factory=set)  # destinations, since its last success
@@ -52,6 +58,19 @@ class SiteQueue(Generic[L]):
         """Whether it has shown faults and nothing else."""
         return self.faults > 0 and not self.answered
 
+    def reshape(self, site: Site, limits: Limits) -> None:
+        """Take over what is known of the site now; a pace goes on where its rates are the same."""
+        self.site = site
+        rates = site.shape.rates
+        if rates != (() if self.pace is None else self.pace.rates):
+            self.pace = Pace(rates) if rates else None
+        self.window = min(self.window, self.most(limits))
+
+    def most(self, limits: Limits) -> int:
+        """How many deliveries it may have at the same time."""
+        said = self.site.shape.connections
+        return limits.concurrency if said is None else said
+
     def dead(self, now_s: float) -> bool:
         """Whether nothing is to be dialled now."""
         return now_s < self.dead_until_s
@@ -63,6 +82,8 @@ class SiteQueue(Generic[L]):
         next to nothing here, get a quarter more: nobody's bulk keeps them out.
         """
         share = min(limits.share, _PROBE_SHARE) if self.deaths else limits.share
+        if self.pace is not None:
+            share = min(share, self.pace.within(_PACED_S))
         if item.owner and self._owners[item.owner] * _GUEST_SHARE < share:
             return share + share // 4
         if item.urgency > 0:
@@ -90,6 +111,7 @@ class SiteQueue(Generic[L]):
     def ended(self, item: L, state: Health, now_s: float, why: str, limits: Limits) -> None:
         """Learn from how a delivery has ended."""
         self.running -= 1
+        self.ended_count += 1
         self.used_s = now_s
         self.backlog.done += item.weight
         if state is Health.GOOD:
@@ -98,7 +120,7 @@ class SiteQueue(Generic[L]):
             self.dead_until_s = 0.0
             self.why = ""
             self._failed.clear()
-            self.window = min(self.window + 1, limits.concurrency)
+            self.window = min(self.window + 1, self.most(limits))
         elif state is Health.BAD and not self.dead(now_s):
             self.why = why
             self._fault(item, now_s, limits)
@@ -118,4 +140,4 @@ class SiteQueue(Generic[L]):
     def rest(self, limits: Limits) -> None:
         """It had nothing to do for a while: begin slowly again."""
         if not self.faults:
-            self.window = min(self.window, limits.initial)
+            self.window = min(self.window, limits.initial, self.most(limits))

@@ -13,17 +13,22 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
 * **Share.**  A site has at most ``share`` recipients in memory, and no more than would still
   find room: four slow sites with a quarter each would be the whole set.  What comes beyond goes
   back to the spool (``backlog``), and so does all that is for a dead site.
+* **Pace.**  A site with a rate (``pace``) that is used up waits beside the lines until it may go
+  on; ``wake_s`` says when somebody has to call ``next`` for it.
 * **Urgency** (RFC 6710).  A site with urgent mail is next in turn.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
 from typing import Generic, TypeAlias
 
+from mta.mail.site import Site
 from mta.queue.backlog import PUT_OFF_MIN_S
 from mta.queue.health import Health
 from mta.queue.limits import Limits
+from mta.queue.pace import Pace
 from mta.queue.places import Places
 from mta.queue.ready import L
 from mta.queue.site_queue import SiteQueue
@@ -57,6 +62,7 @@ class Sites(Generic[L]):
         self._answering: Line[L] = OrderedDict()
         self._new: Line[L] = OrderedDict()
         self._patient: Line[L] = OrderedDict()
+        self._paced: list[tuple[float, int, SiteQueue[L]]] = []  # a heap: until when
         self._new_first = False
         self._places: Places[L] = Places(limits.total)
 
@@ -70,7 +76,7 @@ class Sites(Generic[L]):
         self._limits = limits
         self._places.total = limits.total
         for here in self._known.values():
-            here.window = min(here.window, limits.concurrency)
+            here.window = min(here.window, here.most(limits))
             self._line_up(here)
 
     @property
@@ -81,6 +87,10 @@ class Sites(Generic[L]):
     def __len__(self) -> int:
         """Count the sites known."""
         return len(self._known)
+
+    def __iter__(self) -> Iterator[SiteQueue[L]]:
+        """Go through the sites known."""
+        return iter(self._known.values())
 
     def revive(self) -> None:
         """Let every dead site be probed at once: somebody has asked for it."""
@@ -102,6 +112,9 @@ class Sites(Generic[L]):
         if here is None:
             window = min(self._limits.initial, self._limits.concurrency)
             here = self._known[item.site.key] = SiteQueue(item.site, window)
+            here.reshape(item.site, self._limits)
+        elif here.site is not item.site and here.site != item.site:
+            self._reshape(here, item.site)
         here.used_s = now_s
         if here.dead(now_s):
             return PutOff(here.dead_until_s - now_s, here.why)
@@ -114,6 +127,15 @@ class Sites(Generic[L]):
         if item.urgency > 0 and here.line is not None:
             here.line.move_to_end(here, last=False)
         return None
+
+    def _reshape(self, here: SiteQueue[L], site: Site) -> None:
+        """Something else is said of the site now: another pace does not wait for the old one."""
+        here.reshape(site, self._limits)
+        if here.paced:
+            here.paced = False
+            self._paced = [entry for entry in self._paced if entry[2] is not here]
+            heapify(self._paced)
+        self._line_up(here)
 
     def _full(self, here: SiteQueue[L], item: L, now_s: float, domain: str) -> PutOff:
         backlog = here.backlog
@@ -129,7 +151,7 @@ class Sites(Generic[L]):
     def _line_up(self, here: SiteQueue[L]) -> None:
         """Put ``here`` into the line where it belongs now, or into none."""
         line: Line[L] | None = None
-        if here.ready and here.running < here.window:
+        if here.ready and here.running < here.window and not here.paced:
             if here.answered:
                 line = self._answering
             else:
@@ -148,6 +170,10 @@ class Sites(Generic[L]):
         """Take what is to be dialled next; ``finished`` must follow."""
         places = self._places
         places.make_room(now_s)
+        while self._paced and self._paced[0][0] <= now_s:
+            here = heappop(self._paced)[2]
+            here.paced = False
+            self._line_up(here)
         if places.free <= 0:
             return None
         item = self._of_first_lines(now_s)
@@ -176,11 +202,28 @@ class Sites(Generic[L]):
                 continue
             del line[here]
             here.line = None
+            if here.pace is not None and not self._keeps_pace(here, here.pace, now_s):
+                continue
             item = here.take()
             self._places.take(item, now_s, stranger=not here.answered)
             self._line_up(here)
             return item
         return None
+
+    def _keeps_pace(self, here: SiteQueue[L], pace: Pace, now_s: float) -> bool:
+        """Count a delivery that begins, or let ``here`` wait until one may."""
+        wait_s = pace.wait_s(now_s)
+        if wait_s <= 0:
+            pace.take(now_s)
+            return True
+        here.paced = True
+        heappush(self._paced, (now_s + wait_s, id(here), here))
+        return False
+
+    @property
+    def wake_s(self) -> float | None:
+        """When a site's pace lets it go on; None: nobody waits for that."""
+        return self._paced[0][0] if self._paced else None
 
     def finished(
         self, item: L, state: Health, now_s: float, why: str = ""
@@ -230,11 +273,11 @@ class Sites(Generic[L]):
 
     def tidy(self, now_s: float) -> None:
         """Forget sites that have nothing to do, the healthy ones first."""
-        keep_s = max(_FORGET_S, 2 * self._limits.dead_max_s)
         known = {}
         for key, here in self._known.items():
-            idle_s = 0.0 if here.load else now_s - here.used_s
-            if idle_s < (keep_s if here.faults else _FORGET_S):
+            idle_s = 0.0 if here.load or here.paced else now_s - here.used_s
+            keep_s = max(_FORGET_S, 2 * self._limits.dead_max_s) if here.faults else _FORGET_S
+            if idle_s < keep_s or (here.pace is not None and idle_s < here.pace.memory_s):
                 known[key] = here
             if idle_s >= _IDLE_S:
                 here.rest(self._limits)

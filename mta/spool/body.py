@@ -1,11 +1,14 @@
 """The octets of a message as the spool keeps them, read chunk by chunk."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
+from mta.mail.envelope import Body, MemoryBody
 from mta.mail.queue_id import QueueId
 from mta.spool.database import Database
+from mta.spool.intake import Intake
 from mta.spool.schema import chunks
 
 _CHUNK = select(chunks.c.data).where(
@@ -33,3 +36,12 @@ class StoredBody:
     async def chunk(self, number: int) -> bytes:
         """Give chunk ``number``; fails with ``LookupError`` or ``SpoolUnavailable``."""
         return await self.database.read(read_chunk, self.message_id, number)
+
+
+def body_of(item: Intake, database: Any) -> Body:
+    """Return the octets of a message that has just been taken in, from memory where they are."""
+    if not item.stored:
+        return MemoryBody(item.chunks)
+    return StoredBody(
+        database, item.envelope.id, bool(item.head) + item.stored + len(item.chunks)
+    )

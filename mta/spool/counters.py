@@ -101,6 +101,17 @@ def history(conn: Connection, name: str, since_ms: int) -> list[tuple[int, int]]
     return [(row[0], row[1]) for row in conn.execute(query.order_by(columns.start_ms))]
 
 
+def sums(conn: Connection, prefix: str, since_ms: int) -> dict[str, int]:
+    """Return what each counter whose name begins with ``prefix`` has counted since."""
+    columns = counters.c
+    query = (
+        select(columns.name, func.sum(columns.count))
+        .where(columns.name.startswith(prefix, autoescape=True), columns.start_ms >= since_ms)
+        .group_by(columns.name)
+    )
+    return {name: int(number) for name, number in conn.execute(query)}
+
+
 def leave(conn: Connection, node: str) -> None:
     """This process ends: nothing is in use by it."""
     conn.execute(delete(gauges).where(gauges.c.node == node))

@@ -7,7 +7,7 @@ that domain.  Letters match in either case (ASCII only on SQLite, whose ``lower`
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, text
+from sqlalchemy import ColumnElement, and_, func, or_, text
 
 from mta.spool.schema import WAITING, State, messages, recipients
 
@@ -44,12 +44,14 @@ def conditions(wanted: Filter, now_ms: int) -> list[ColumnElement[bool]]:
         found.append(recipients.c.message_id.in_(wanted.ids))
     for column, pattern in (
         (messages.c.sender, wanted.sender),
-        (recipients.c.address, wanted.recipient),
         (recipients.c.domain, wanted.domain),
         (messages.c.login, wanted.login),
     ):
         if pattern:
             found.append(_matches(column, pattern))
+    if wanted.recipient:  # as it is, or as the client named it
+        given = and_(text("recipients.given <> ''"), _matches(recipients.c.given, wanted.recipient))
+        found.append(or_(_matches(recipients.c.address, wanted.recipient), given))
     found += _ranges(wanted, now_ms)
     if wanted.code is not None:
         found.append(recipients.c.last_code == wanted.code)

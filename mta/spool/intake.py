@@ -32,6 +32,7 @@ class Remark:
     verb: str
     text: str
     who: str = "policy"
+    recipient: int | None = None  # its number; None: it is about all of the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,19 @@ class Intake:
     head: bytes = b""
     held: str = ""  # why it is to be kept until an operator releases it; then without a claim
     remarks: tuple[Remark, ...] = ()  # for its history
+    removed: frozenset[int] = frozenset()  # recipients that will not get it; ``remarks`` say why
+
+    @property
+    def finished(self) -> bool:
+        """Whether nobody will get it: then nothing is kept but its history."""
+        return bool(self.removed) and len(self.removed) == len(self.recipients)
+
+    @property
+    def remaining(self) -> tuple[Recipient, ...]:
+        """Return those who will get it."""
+        if not self.removed:
+            return self.recipients
+        return tuple(one for one in self.recipients if one.number not in self.removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,13 @@ class Handover(Protocol):
         """The message was not accepted: the room is free again."""
 
 
+def divided(octets: bytes) -> tuple[bytes, ...]:
+    """Return ``octets`` in chunks: as a rule in one, none if there is nothing."""
+    if 0 < len(octets) <= CHUNK_SIZE:
+        return (octets,)
+    return tuple(octets[at : at + CHUNK_SIZE] for at in range(0, len(octets), CHUNK_SIZE))
+
+
 def accept(conn: Connection, items: Sequence[Intake]) -> list[None]:
     """Take in all ``items``; for ``Database.write_together``."""
     insert(conn, [(item, None) for item in items])
@@ -103,6 +124,8 @@ def insert(conn: Connection, items: Sequence[tuple[Intake, str | None]]) -> None
     for item, _ in items:
         if item.stored and not _arrived(conn, item.envelope.id):
             raise LookupError(f"{item.envelope.id}: its stored chunks are gone")
+        if item.finished:
+            conn.execute(chunks.delete().where(chunks.c.message_id == item.envelope.id))
     bulk.insert(conn, messages, [_message(item, parent) for item, parent in items])
     bulk.insert(conn, recipients, [row for item, _ in items for row in _recipients(item)])
     bulk.insert(conn, chunks, [row for item, _ in items for row in _chunks(item)])
@@ -124,6 +147,19 @@ def store_chunk(
     if number == first:
         bulk.insert(conn, arriving, [(message_id,)])
     bulk.insert(conn, chunks, [(message_id, number, data)])
+
+
+def adopt(conn: Connection, message_id: str, other: str) -> None:
+    """Put the chunks stored under ``other`` in the place of those of a message that is arriving."""
+    if not _arrived(conn, other):
+        if repeated(conn):  # it is done
+            return
+        raise LookupError(f"{message_id}: the chunks of its new body are gone")
+    _arrived(conn, message_id)
+    conn.execute(chunks.delete().where(chunks.c.message_id == message_id))
+    moved = chunks.update().where(chunks.c.message_id == other)
+    conn.execute(moved.values(message_id=message_id))
+    bulk.insert(conn, arriving, [(message_id,)])
 
 
 def discard(conn: Connection, message_id: str) -> None:
@@ -173,7 +209,7 @@ def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
         parent,
         envelope.created_ms,
         envelope.expires_ms,
-        None,
+        envelope.created_ms if item.finished else None,
         bulk.storable(envelope.message_id),
         origin.listener,
         origin.client_address,
@@ -181,7 +217,7 @@ def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
         origin.login,
         origin.protocol,
         origin.tls,
-        bool(item.head) + item.stored + len(item.chunks),
+        0 if item.finished else bool(item.head) + item.stored + len(item.chunks),
         asked.ret,
         asked.envid,
         asked.priority,
@@ -200,7 +236,7 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
     urgency = item.envelope.asked.urgency
     state = State.HELD if item.held else State.QUEUED
     words, at_ms = bulk.storable(item.held), item.envelope.created_ms if item.held else None
-    return [
+    rows = [
         (
             message_id,
             recipient.number,
@@ -227,6 +263,23 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
         )
         for recipient in item.recipients
     ]
+    if not item.removed:
+        return rows
+    return [_removed(item, row) if row[1] in item.removed else row for row in rows]
+
+
+_STATE, _CLAIM, _FINISHED_MS = (
+    [column.name for column in recipients.columns].index(name)
+    for name in ("state", "claim", "finished_ms")
+)
+
+
+def _removed(item: Intake, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the row of a recipient that will not get the message."""
+    values = list(row)
+    values[_STATE], values[_CLAIM] = State.REMOVED.value, None
+    values[_FINISHED_MS] = item.envelope.created_ms
+    return tuple(values)
 
 
 def _remarks(item: Intake) -> Iterable[dict[str, Any]]:
@@ -234,7 +287,7 @@ def _remarks(item: Intake) -> Iterable[dict[str, Any]]:
     return [
         {
             "message_id": item.envelope.id,
-            "recipient": None,
+            "recipient": remark.recipient,
             "at_ms": item.envelope.created_ms,
             "verb": remark.verb,
             "who": remark.who,
@@ -245,6 +298,8 @@ def _remarks(item: Intake) -> Iterable[dict[str, Any]]:
 
 
 def _chunks(item: Intake) -> Iterable[tuple[str, int, bytes]]:
+    if item.finished:
+        return ()
     message_id, begin = item.envelope.id, bool(item.head) + item.stored
     rows = [(message_id, number, data) for number, data in enumerate(item.chunks, begin)]
     return [(message_id, 0, item.head), *rows] if item.head else rows

@@ -46,6 +46,7 @@ class Poll:
 
     wake: int  # goes up whenever an operator has changed something
     next_due_ms: int | None  # when the next unclaimed recipient is due; None: there is none
+    watched_until_ms: int = 0  # until when somebody looks at what processes do
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ _FIRST_DUE = ", ".join(
     f" AND {urgency.text} ORDER BY next_attempt_ms LIMIT 1)"
     for urgency in _CLASSES
 )
-_POLL = text(f"SELECT counter, {_FIRST_DUE} FROM wakeups")  # noqa: S608 - words of this file
+_POLL = text(f"SELECT counter, watched_until_ms, {_FIRST_DUE} FROM wakeups")  # noqa: S608 - words of this file
 _NEXT_TOKEN = text(
     "SELECT claim FROM recipients WHERE claim IS NOT NULL AND claim > :after ORDER BY claim LIMIT 1"
 )
@@ -230,8 +231,8 @@ def overdue(conn: Connection, token: str, now_ms: int) -> list[Key]:
 
 def poll(conn: Connection, now_ms: int) -> Poll:
     """Return what has happened and when there is something to do; cheap."""
-    wake, *due = conn.execute(_POLL).one()
-    return Poll(wake, min((one for one in due if one is not None), default=None))
+    wake, watched_ms, *due = conn.execute(_POLL).one()
+    return Poll(wake, min((one for one in due if one is not None), default=None), watched_ms)
 
 
 def wake(conn: Connection) -> None:

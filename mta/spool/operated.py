@@ -5,6 +5,7 @@ A running service reads from that history (``since``) what to write into its log
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
@@ -98,4 +99,5 @@ def since(conn: Connection, after: int | None) -> tuple[int, list[Done]]:
         columns.id > after, columns.id <= last, columns.verb.in_(VERBS), columns.who != _POLICY
     )
     query = query.group_by(*said, columns.at_ms).order_by(func.min(columns.id)).limit(_MOST)
-    return last, [Done(*row) for row in conn.execute(query).tuples()]
+    found: Any = conn.execute(query)
+    return last, [Done(*row) for row in found]

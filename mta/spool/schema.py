@@ -277,6 +277,9 @@ nodes = Table(
     _ms("started_ms"),
     _ms("lease_until_ms"),
     _text("about"),  # JSON object: version, process id, host, ...
+    _text("sites", server_default="[]"),  # JSON: ``mta.spool.site_states``
+    _ms("sites_ms", nullable=True),  # when it was written
+    _text("report", server_default=""),  # JSON object, while somebody looks (``watching``)
 )
 
 alarms = Table(
@@ -294,6 +297,7 @@ wakeups = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),  # one row, id 1
     Column("counter", BigInteger, nullable=False),
+    _ms("watched_until_ms", server_default="0"),
 )
 
 counters = Table(  # of the policy: how much was used of what, in windows of time
@@ -383,11 +387,13 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
     recipients.c.domain,
     recipients.c.message_id,
     recipients.c.number,
+    recipients.c.state,  # these two, so that counting needs nothing but the index
+    recipients.c.last_ms,
     where="state IN ('queued', 'held') AND (last_ms IS NOT NULL OR state = 'held')",
 )
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0014"
+REVISION = "0016"
 """The revision of the migrations that leads to these tables."""

@@ -9,11 +9,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Join,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    text,
+)
 
 from mta.mail.queue_id import QueueId
 from mta.spool.filters import Filter, conditions
-from mta.spool.schema import State, messages, recipients
+from mta.spool.schema import State, attempts, messages, recipients
 
 SAMPLE = 10_000  # recipients that wait at one domain whose replies are read
 NEWEST = 20_000  # recipients, or messages, that are looked through for what has no index
@@ -142,9 +154,11 @@ def _newest(condition: ColumnElement[bool] | Any) -> Select[Any]:
 
 
 def to_address(conn: Connection, address: str, limit: int) -> list[QueueId]:
-    """Return the newest messages to ``address``, newest first."""
+    """Return the newest messages to ``address``, newest first; it may be an alias."""
     columns = recipients.c
-    query = select(columns.message_id).where(func.lower(columns.address) == func.lower(address))
+    given = and_(text("given <> ''"), func.lower(columns.given) == func.lower(address))
+    meant = or_(func.lower(columns.address) == func.lower(address), given)
+    query = select(columns.message_id).where(meant)
     query = query.distinct().order_by(columns.message_id.desc()).limit(limit)
     return [QueueId(one) for one in conn.execute(query).scalars()]
 
@@ -158,7 +172,53 @@ def from_address(conn: Connection, address: str, limit: int) -> list[QueueId]:
     return [QueueId(one) for one in conn.execute(query).scalars()]
 
 
-KEYS = {
+@dataclass(frozen=True, slots=True)
+class AtSite:
+    """What waits for one domain since an attempt at a site."""
+
+    domain: str
+    recipients: int
+    oldest: QueueId
+    next_attempt_ms: int
+
+
+def at_site(conn: Connection, site: str, limit: int) -> list[AtSite]:
+    """Return for which domains mail waits since its last attempt at ``site`` (its name).
+
+    Of the ``NEWEST`` first that are stuck, in the order of the domains' names.
+    """
+    columns = recipients.c
+    some = (
+        select(
+            columns.domain,
+            columns.message_id,
+            columns.number,
+            columns.attempts,
+            columns.next_attempt_ms,
+        )
+        .where(_STUCK)
+        .order_by(columns.domain, columns.message_id, columns.number)
+        .limit(NEWEST)
+        .subquery()
+    )
+    last = and_(
+        attempts.c.message_id == some.c.message_id,
+        attempts.c.recipient == some.c.number,
+        attempts.c.attempt == some.c.attempts,
+    )
+    number = func.count()
+    query = (
+        select(some.c.domain, number, func.min(some.c.message_id), func.min(some.c.next_attempt_ms))
+        .join_from(some, attempts, last)
+        .where(attempts.c.site == site)
+        .group_by(some.c.domain)
+        .order_by(number.desc(), some.c.domain)
+    )
+    found: Any = conn.execute(query.limit(limit))
+    return [AtSite(*row) for row in found]
+
+
+KEYS: dict[str, tuple[ColumnElement[Any], ...]] = {
     "domain": (recipients.c.domain,),
     "cause": (
         recipients.c.state,
@@ -171,8 +231,18 @@ KEYS = {
     "sender": (messages.c.sender,),
     "login": (messages.c.login,),
     "state": (recipients.c.state,),
+    "site": (func.coalesce(attempts.c.site, "").label("site"),),  # of the last attempt
 }
 """What a listing can be grouped by, and the columns that it takes."""
+
+
+def _with_site() -> Join:
+    last = and_(
+        attempts.c.message_id == recipients.c.message_id,
+        attempts.c.recipient == recipients.c.number,
+        attempts.c.attempt == recipients.c.attempts,
+    )
+    return messages.join(recipients).outerjoin(attempts, last)
 
 
 def groups(conn: Connection, wanted: Filter, now_ms: int, by: Sequence[str]) -> list[Row[Any]]:
@@ -195,7 +265,7 @@ def groups_query(wanted: Filter, now_ms: int, by: Sequence[str]) -> Select[Any]:
             func.min(recipients.c.message_id).label("oldest"),
             func.min(recipients.c.next_attempt_ms).label("next_ms"),
         )
-        .select_from(messages.join(recipients))
+        .select_from(_with_site() if "site" in by else messages.join(recipients))
         .where(and_(*conditions(wanted, now_ms)))
         .group_by(*columns.values())
     )

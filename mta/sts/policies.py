@@ -9,23 +9,21 @@ records say.  All who want to know about one domain share one look.
 
 A message with REQUIRETLS needs to know for certain, and waits longer.
 
-Trusts: the policy hosts whose certificates verify, and the clock.  TXT records are not trusted: they
-can make us fetch, or not, and never take a policy away.  When the spool cannot be read, nobody
-knows whether a policy is in force: that raises, and mail waits.
+Trusts: the policy hosts whose certificates verify, and the clock.  TXT records are not trusted:
+they can make us fetch, or not, and never take a policy away.  When the spool cannot be read,
+nobody knows whether a policy is in force: that raises, and mail waits.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError
 from twisted.logger import Logger
 
-from mta.dns.answers import Answer, DnsTemporary, NoSuchName
 from mta.dns.cache import Cache
 from mta.dns.sharing import Sharing
-from mta.dns.txt import joined
 from mta.mail.events import Emit, Note
 from mta.mail.security import Published, Result
 from mta.security.facts import Sts, StsMode
@@ -33,9 +31,9 @@ from mta.spool import sts
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.sts import Stored
+from mta.sts.discovery import Lookup, find
 from mta.sts.fetch import Fetch, NoPolicy
 from mta.sts.policy import Policy, kept
-from mta.sts.record import RecordInvalid, policy_id
 
 RETRY_S = 300.0  # after a fetch that failed (RFC 8461 §3.3)
 REFRESH_S = 86_400.0  # a policy is fetched anew after that, though nothing says so
@@ -44,16 +42,6 @@ _FORGOTTEN_S = 86_400.0
 _REMEMBERED = 20_000  # domains
 _AT_ONCE = 50  # fetches
 _USED_MS = 86_400_000  # how exactly it is known when a policy was used
-# How long the news of a TXT record counts here; the resolver goes by its time to live
-_SHORTEST_S, _LONGEST_S = 60.0, 600.0
-_DNS_AGAIN_S = 60.0
-
-
-class Lookup(Protocol):
-    """What is asked of a resolver; ``mta.dns.resolver.Resolver`` is one."""
-
-    def lookup(self, name: str, rdtype: str) -> Deferred[Answer]:
-        """Return the records, or fail with ``NoSuchName`` or ``DnsTemporary``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +62,6 @@ class _Known:
     unknown: str = ""  # why it cannot be known what the domain has published
     result: Result | None = None  # the same in a word of TLS reports, if it has one
     waited: bool = False  # mail has waited for the look that is under way, and long enough
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What the DNS says."""
-
-    id: str | None  # None: no record, or no good one
-    due_s: float  # for how long that holds
-    unknown: str = ""  # why it is not known
 
 
 class Policies:
@@ -160,9 +139,9 @@ class Policies:
         If the DNS does not answer, the policy host is asked all the same: whoever can make it
         silent must not make policies end.
         """
-        record = await self._record(stored.domain)
+        record = await find(self._resolver, stored.domain)
         if record.unknown:
-            await self._fetch(stored, stored.id, _DNS_AGAIN_S)
+            await self._fetch(stored, stored.id, record.due_s)
         elif record.id is not None:
             await self._fetch(stored, record.id, record.due_s)
 
@@ -222,7 +201,7 @@ class Policies:
 
     async def _discover(self, domain: str) -> None:
         """Find out what the domain publishes now, and keep it."""
-        record = await self._record(domain)
+        record = await find(self._resolver, domain)
         stored = await self._database.read(sts.get, domain) or Stored(domain)
         if record.id is None:
             self._put(stored, record.due_s, record.unknown, None)
@@ -235,19 +214,6 @@ class Policies:
             self._put(stored, RETRY_S - since_s, stored.failure, _result(stored))
             return
         await self._fetch(stored, record.id, record.due_s)
-
-    async def _record(self, domain: str) -> _Record:
-        try:
-            answer = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
-            due_s = min(max(answer.ttl, _SHORTEST_S), _LONGEST_S)
-            return _Record(policy_id(joined(answer)), due_s)
-        except NoSuchName:
-            return _Record(None, _LONGEST_S)
-        except RecordInvalid:
-            return _Record(None, due_s)
-        except DnsTemporary as error:
-            text = f"it cannot be known whether {domain} has an MTA-STS policy: {error}"
-            return _Record(None, _DNS_AGAIN_S, text)
 
     async def _fetch(self, stored: Stored, record_id: str, due_s: float) -> None:
         """Fetch a policy, and keep what comes of it."""
@@ -324,4 +290,3 @@ def _result(stored: Stored) -> Result | None:
 
 def _moment(ms: int) -> str:
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
-

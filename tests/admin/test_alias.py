@@ -77,5 +77,9 @@ def test_a_message_is_found_by_what_was_named(relay):
     relay.write(intake.insert, [(item, None)])
     (trace,) = relay.json("trace", "staff@EXAMPLE.org")
     assert (trace["id"], trace["recipients"][0]["given"]) == (message_id, "Staff@example.org")
+    (why,) = relay.json("why", "staff@example.org")
+    assert why["id"] == message_id
+    assert relay.json("queue", "list", "--to", "staff@example.org")[0]["id"] == message_id
+    assert relay.run("queue", "list", "--to", "nobody@example.org").exit_code == 1
     text = relay.run("trace", "staff@example.org").output
     assert "alias by addresses: Staff@example.org -> x@example.net (aliases:3)" in text

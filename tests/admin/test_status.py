@@ -4,6 +4,9 @@ import json
 import os
 import socket
 
+from mta.mail.refusal import Refusal
+from mta.spool import counters
+from mta.spool.counters import Count
 from mta.spool.schema import State
 
 
@@ -98,3 +101,40 @@ def test_alarms(relay):
     assert [(one["name"], one["text"]) for one in status["alarms"]] == [
         ("dns", "DANE is off: no AD bit")
     ]
+
+
+def test_refusals(relay):
+    """What was refused, by kind, this hour and in the last 24; older hours don't count."""
+    many = Refusal("smtps", "RCPT", "550 5.7.1", "not trusted").counter
+    few = Refusal("smtp", "connect", "421 4.7.0", "connection limit").counter
+    hour = relay.now - relay.now % 3_600_000
+    rows = [
+        Count(many, hour, 3_600_000, 5, hour + 10**9),
+        Count(many, hour - 23 * 3_600_000, 3_600_000, 2, hour + 10**9),
+        Count(many, hour - 24 * 3_600_000, 3_600_000, 100, hour + 10**9),
+        Count(few, hour - 3_600_000, 3_600_000, 1, hour + 10**9),
+        Count("messages/3600000:login:refused", hour, 3_600_000, 9, hour + 10**9),
+    ]
+    relay.register(pid=str(os.getpid()), host=socket.gethostname())
+    relay.write(counters.exchange, rows, [], "node", 0, 0, relay.now)
+    lines = relay.run("status", "--refusals").stdout.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("LISTENER"))
+    assert [line.split(maxsplit=6) for line in lines[start + 1 :]] == [
+        ["smtps", "RCPT", "550", "5.7.1", "5", "7", "not trusted"],
+        ["smtp", "connect", "421", "4.7.0", "0", "1", "connection limit"],
+    ]
+    (status,) = relay.json("status", "--refusals")
+    assert status["refusals"][0] == {
+        "listener": "smtps",
+        "stage": "RCPT",
+        "reply": "550 5.7.1",
+        "reason": "not trusted",
+        "this_hour": 5,
+        "day": 7,
+    }
+    assert "refusals" not in relay.json("status")[0]
+
+
+def test_nothing_was_refused(local):
+    """That is told too."""
+    assert "nothing was refused in the last 24 hours" in local.run("status", "--refusals").output

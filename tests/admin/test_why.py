@@ -244,3 +244,40 @@ def test_grouping_by_nonsense(local):
     assert result.exit_code == 64
     assert "domain, cause, code" in result.stderr
     assert local.run("queue", "list", "--group-by", "code", "--domain", "no.test").exit_code == 1
+
+
+def test_site(relay):
+    """A site is answered for by the domains whose mail waits since it was tried there."""
+    relay.register()
+    for domain in ("one.example", "two.example", "two.example"):
+        one = relay.accept(f"a@{domain}", claim=True)
+        relay.settle(one, State.QUEUED)
+    relay.write(lambda conn: conn.exec_driver_sql("UPDATE attempts SET site = 'mx.big.example'"))
+    result = relay.run("why", "mx.big.example")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:4] == [
+        "site mx.big.example: 3 recipients of 2 domains wait since they were tried there",
+        "DOMAIN       RECIPIENTS  OLDEST  NEXT",
+        "two.example           2      1h    5m",
+        "one.example           1      1h    5m",
+    ]
+    (found,) = relay.json("why", "mx.big.example")
+    assert [one["domain"] for one in found["site"]] == ["two.example", "one.example"]
+    relay.accept("new@two.example")
+    assert relay.run("queue", "list", "--group-by", "site").stdout.splitlines() == [
+        "RECIPIENTS  OLDEST  NEXT  SITE",
+        "         3      1h    5m  mx.big.example",
+        "         1      1h   now  -",
+    ]
+
+
+def test_what_a_shell_would_obey(local):
+    """Attack: a login or a pattern in an address cannot widen or twist the command offered."""
+    local.register()
+    one = local.accept(held="brake: 900 recipients in an hour, usual are 3")
+    sql = "UPDATE messages SET login = 'x; reboot'"
+    local.write(lambda conn: conn.exec_driver_sql(sql))
+    assert blocked(local, one)[1][0] == "mta brake show 'x; reboot'"
+    two = local.accept("a*@example.com", "b@example.com")
+    local.run("queue", "hold", two, "--yes")
+    assert blocked(local, two)[1] == [f"mta queue release {two}"]

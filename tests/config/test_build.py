@@ -39,7 +39,9 @@ def test_defaults_are_those_of_the_packages(configured: Configured):
     assert build.session_limits(settings) == SessionLimits()
     assert build.timeouts(settings) == Timeouts()
     assert build.queue_settings(settings) == QueueSettings(host_name=NAME)
-    assert delivery == replace(DeliverySettings(host_name=NAME), routes=delivery.routes)
+    assert delivery == replace(
+        DeliverySettings(host_name=NAME), routes=delivery.routes, shaping=delivery.shaping
+    )
     assert build.inbound_settings(settings) == InboundSettings(
         host_name=NAME, listeners=build.listeners(settings)
     )

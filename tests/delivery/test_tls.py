@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+from dane_cases import issue
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -22,7 +26,9 @@ from mta.dns.mx import MailHost
 from mta.mail.envelope import Envelope, Job, MemoryBody, Recipient
 from mta.mail.outcome import Outcome, Tls, TlsLevel, Verdict
 from mta.mail.queue_id import new_queue_id
-from mta.tls.certificates import CertificateFiles, ServerCertificates, self_signed
+from mta.mail.security import Dane, DaneState, Tlsa
+from mta.tls.certificates import CertificateFiles, Clients, ServerCertificates, self_signed
+from mta.tls.clients import ClientCertificates
 from mta.tls.level import ClientTls
 
 HOST = "mx.test"
@@ -30,19 +36,19 @@ PASSWORD = "correct horse"
 CONTENT = b"Subject: hi\r\n\r\nhello\r\n"
 
 
-def make_certificate(name: str) -> tuple[bytes, ServerCertificates]:
-    """Return a certificate as PEM, and what a server needs of it."""
+def make_certificate(name: str) -> tuple[bytes, ServerCertificates, CertificateFiles]:
+    """Return a certificate as PEM, what a server needs of it, and its files."""
     certificate, key = self_signed(name, datetime.now(UTC))
     directory = Path(mkdtemp())
     (directory / "crt").write_bytes(certificate)
     (directory / "key").write_bytes(key)
     (directory / "key").chmod(0o600)
     files = CertificateFiles(directory / "crt", directory / "key")
-    return certificate, ServerCertificates([files])
+    return certificate, ServerCertificates([files]), files
 
 
-GOOD, GOOD_SERVER = make_certificate(HOST)
-OTHER, OTHER_SERVER = make_certificate("other.test")
+GOOD, GOOD_SERVER, GOOD_FILES = make_certificate(HOST)
+OTHER, OTHER_SERVER, _ = make_certificate("other.test")
 
 
 class Server(LineOnlyReceiver):
@@ -56,7 +62,8 @@ class Server(LineOnlyReceiver):
         self.secure = False
         self.log: list[bytes] = []
         if self.factory.implicit:
-            self.transport.startTLS(self.factory.certificates.options())
+            mode = self.factory.mode
+            self.transport.startTLS(self.factory.certificates.options(lambda: mode))
             self.secure = True
         self.transport.write(b"220 mx.test ESMTP\r\n")
 
@@ -101,6 +108,7 @@ class ServerFactory(Factory):
     def __init__(self, certificates: ServerCertificates, **options: Any) -> None:
         self.certificates = certificates
         self.implicit = options.get("implicit", False)
+        self.mode = options.get("mode", ClientCertificates.NONE)
         self.mute = options.get("mute", False)  # says 220 to STARTTLS, then nothing
         self.say: dict[bytes, Any] = options.get("say", {})
         self.connections: list[Server] = []
@@ -110,11 +118,32 @@ class ServerFactory(Factory):
 class Exchangers:
     """Everything is at ``HOST``, on loopback."""
 
+    def __init__(self, signed: bool = False) -> None:
+        self.signed = signed
+
     def hosts(self, domain: str) -> Deferred[tuple[MailHost, ...]]:
-        return succeed((MailHost(HOST, 10),))
+        return succeed((MailHost(HOST, 10, self.signed),))
 
     def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
         return succeed(("127.0.0.1",))
+
+
+class Known:
+    """The facts of DANE, whatever host it is."""
+
+    off = ""
+
+    def __init__(self, *records: Tlsa) -> None:
+        self.found = Dane(DaneState.USABLE, records, HOST) if records else Dane(DaneState.ABSENT)
+
+    async def facts(self, host: str, port: int) -> Dane:
+        return self.found
+
+
+def record(certificate: bytes) -> Tlsa:
+    """Return a 3 0 1 record."""
+    der = load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
+    return Tlsa(3, 0, 1, sha256(der).digest())
 
 
 BODY = MemoryBody((CONTENT,))
@@ -143,7 +172,12 @@ class DeliveryOverTls(TestCase):
         self.addCleanup(listening.stopListening)
 
     async def deliver(
-        self, target: Callable[[int], Target], trust: bytes = GOOD, job: Job = JOB
+        self,
+        target: Callable[[int], Target],
+        trust: bytes = GOOD,
+        job: Job = JOB,
+        dane: Known | None = None,
+        **more: Any,
     ) -> Outcome:
         """Deliver one message along a route to ``target`` at the server's port."""
         settings = DeliverySettings(
@@ -152,7 +186,9 @@ class DeliveryOverTls(TestCase):
             replace(Timeouts(), ehlo=2.0, greeting=2.0),
         )
         self.events: list[Any] = []
-        delivery = Delivery(reactor, settings, Exchangers(), ClientTls([trust]), self.events.append)
+        exchangers = Exchangers(signed=dane is not None)
+        tls = ClientTls([trust], **more)
+        delivery = Delivery(reactor, settings, exchangers, tls, self.events.append, dane=dane)
         (outcome,) = await delivery.deliver(job)
         again = await delivery.deliver(job)
         self.again = again[0]
@@ -182,6 +218,56 @@ class DeliveryOverTls(TestCase):
         self.assertEqual(outcome.peer.tls.level, TlsLevel.VERIFIED)
         (connection,) = self.server.connections
         self.assertIn(b"MAIL FROM:<a@here.test> REQUIRETLS", connection.log)
+
+    async def test_requiretls_to_a_mail_exchanger(self) -> None:
+        """RFC 8689 §4.2.1: signed MX records, and the host proved by DANE or by a certificate."""
+        offer = b"250-mx.test\r\n250-STARTTLS\r\n250 REQUIRETLS\r\n"
+        for trust, dane, level in (
+            (GOOD, Known(), TlsLevel.VERIFIED),
+            (OTHER, Known(record(GOOD)), TlsLevel.DANE),
+        ):
+            await self.listen(say={b"EHLO": offer})
+            outcome = await self.deliver(Mx, trust, SECRET, dane)
+            self.assertEqual((outcome.verdict, outcome.peer.tls.level), (Verdict.DELIVERED, level))
+        for trust, dane in ((OTHER, Known()), (GOOD, Known(record(OTHER)))):
+            await self.listen(say={b"EHLO": offer})
+            outcome = await self.deliver(Mx, trust, SECRET, dane)
+            self.assertEqual((outcome.verdict, outcome.enhanced), (Verdict.DEFERRED, "4.7.5"))
+            self.assertEqual(self.server.messages, 0)
+
+    async def test_dane(self) -> None:
+        """The certificate of the record, whoever has issued it; another one gets nothing."""
+        await self.listen()
+        outcome = await self.deliver(Mx, OTHER, dane=Known(record(GOOD)))
+        self.assertEqual(outcome.peer.tls.level, TlsLevel.DANE)
+        self.assertEqual((self.again.peer.use, self.again.peer.tls), (2, outcome.peer.tls))
+        await self.listen(OTHER_SERVER)
+        outcome = await self.deliver(Mx, OTHER, dane=Known(record(GOOD)))
+        self.assertEqual((outcome.verdict, outcome.enhanced), (Verdict.DEFERRED, "4.7.5"))
+        self.assertIn("matches none of the TLSA records (3 0 1", outcome.text)
+        tls = outcome.peer.tls
+        self.assertEqual((tls.level, tls.version), (TlsLevel.ENCRYPTED, "TLSv1.3"))
+        self.assertEqual(tls.required, "dane")
+        logs = [line for one in self.server.connections for line in one.log]
+        self.assertFalse([line for line in logs if b"MAIL" in line])
+
+    async def test_smarthost_that_wants_a_certificate(self) -> None:
+        """It is shown the one of the route; without it, it does not let us in."""
+        directory = Path(mkdtemp())
+        ours = issue("us.test")
+        identity = CertificateFiles(directory / "us.crt", directory / "us.key")
+        identity.certificate.write_bytes(ours.pem)
+        identity.key.write_bytes(ours.key_pem)
+        identity.key.chmod(0o600)
+        clients = Clients(frozenset({ClientCertificates.REQUIRED}), identity.certificate)
+        asking = ServerCertificates([GOOD_FILES], clients=clients)
+        for shown, verdict in ((identity, Verdict.DELIVERED), (None, Verdict.DEFERRED)):
+            await self.listen(asking, implicit=True, mode=ClientCertificates.REQUIRED)
+            outcome = await self.deliver(
+                lambda port, shown=shown: Smarthost(HOST, port, "implicit", identity=shown),
+                identities=[identity],
+            )
+            self.assertEqual(outcome.verdict, verdict, outcome.text)
 
     async def test_requiretls_where_it_is_not_offered(self) -> None:
         """A verified smarthost that does not promise to go on so gets nothing: 5.7.30."""

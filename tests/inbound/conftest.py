@@ -26,6 +26,7 @@ from mta.policy.addresses import Addresses, Canonical
 from mta.policy.aliases import Entry, LocalAddresses, LocalDomain
 from mta.policy.rewriting import Rewrites
 from mta.spool import counters, intake
+from mta.spool.body import read_chunk
 
 
 class MemorySpool:
@@ -45,7 +46,9 @@ class MemorySpool:
         return self._later(lambda: self._apply(fn, (item,)))
 
     def read(self, fn, *args):
-        return fail(NotImplementedError("nothing is read back here"))
+        if fn is read_chunk:
+            return succeed(self.chunks[args])
+        return fail(NotImplementedError("nothing else is read back here"))
 
     def pump(self):
         """Do what waits."""
@@ -55,8 +58,9 @@ class MemorySpool:
 
     def body(self, item):
         """The octets of an accepted message."""
-        stored = [self.chunks[item.envelope.id, n] for n in range(item.stored)]
-        return b"".join(stored) + b"".join(item.chunks)
+        first = 1 if item.head else 0
+        stored = [self.chunks[item.envelope.id, n + first] for n in range(item.stored)]
+        return item.head + b"".join(stored) + b"".join(item.chunks)
 
     def _later(self, work):
         self.writes += 1
@@ -82,6 +86,10 @@ class MemorySpool:
             message_id, number, data, *_ = args
             assert len(data) <= intake.CHUNK_SIZE
             self.chunks[message_id, number] = data
+        elif fn is intake.adopt:
+            mine, other = args
+            moved = {(mine, n): data for (id, n), data in self.chunks.items() if id == other}
+            self.chunks = {k: v for k, v in self.chunks.items() if k[0] not in args} | moved
         elif fn is intake.discard:
             self.chunks = {k: v for k, v in self.chunks.items() if k[0] != args[0]}
         else:

@@ -20,7 +20,10 @@ from twisted.internet.testing import StringTransport
 from mta.auth.failures import AuthenticationFailed, AuthenticationUnavailable
 from mta.mail.events import Authenticated
 from mta.mail.events import AuthenticationFailed as Failed
+from mta.policy.limits import HOUR_MS, Bound, LimitRule, Limits, Measure, Per
+from mta.policy.matching import Who
 from mta.policy.rules import Policy
+from mta.policy.senders import SenderRule, Senders
 from mta.smtp.mechanisms import MECHANISMS
 from mta.smtp.sasl import StoredKeys
 from mta.tls.certificates import CertificateFiles, Clients, ServerCertificates, self_signed
@@ -38,11 +41,12 @@ class Book:
         self.error = None
         self.later = None  # a Deferred to answer the next question
         self.pinned = None
+        self.reason = "token expired"  # why a token or a certificate is no good
 
     def _answer(self, login, right=True):
         if self.error is not None:
             return fail(self.error)
-        return succeed(login) if right else fail(AuthenticationFailed("token expired"))
+        return succeed(login) if right else fail(AuthenticationFailed(self.reason))
 
     def scram_keys(self, login, hash_name):
         salted = hashlib.pbkdf2_hmac(hash_name, b"secret", SALT, 4096)
@@ -289,3 +293,83 @@ def test_attack_a_blocked_guesser_changes_the_mechanism(world, connect, guarded)
         guarded()
         answer = peer.exchange()
     assert answer.startswith(b"454 4.7.0 ")
+
+
+def bearer(peer, token, login="", wait=lambda: None):
+    """Log in with a token; return the last reply."""
+    first = f"n,{'a=' + login if login else ''},\x01auth=Bearer {token}\x01\x01".encode()
+    said = peer.say(b"AUTH OAUTHBEARER %b\r\n" % b64encode(first))
+    wait()
+    said += peer.exchange()
+    return peer.say(b"AQ==\r\n") if said.startswith(b"334 ") else said
+
+
+def external(peer, login="", wait=lambda: None):
+    """Log in with a certificate; return the reply."""
+    said = peer.say(b"AUTH EXTERNAL %b\r\n" % (b64encode(login.encode()) or b"="))
+    wait()
+    return said + peer.exchange()
+
+
+@pytest.mark.parametrize("login", ["ann", ""])
+def test_attack_guessing_by_token(world, connect, guarded, login):
+    """Forged tokens count as wrong passwords do, whether they come with a name or without."""
+    world.accounts.reason = "token signature"
+    for _ in range(35):
+        bearer(connect(SSL.TLS1_2_VERSION), "forged", login, guarded)
+    said = bearer(connect(SSL.TLS1_2_VERSION), "good", login, guarded)
+    assert said.startswith(b"454 4.7.0 ")
+    assert world.of(Authenticated) == []
+    assert world.of(Failed)[-1].reason == "blocked"
+
+
+def test_nameless_forgeries_shut_out_nobody_elsewhere(world, connect, guarded):
+    """Attack: tokens without a name fail in masses; such tokens from elsewhere do not wait."""
+    world.accounts.reason = "token signature"
+    for _ in range(20):
+        bearer(connect(SSL.TLS1_2_VERSION), "forged", "", guarded)
+    passage = world.gate.arrive("smtps", "192.0.2.77")
+    asked = Deferred.fromCoroutine(passage.may_log_in(""))
+    assert asked.called and asked.result is None
+
+
+def test_an_old_token_is_no_guess(world, connect, guarded):
+    """A client that has missed to renew its token is told no and not blocked for it."""
+    for _ in range(35):
+        bearer(connect(SSL.TLS1_2_VERSION), "old", "ann")
+    assert bearer(connect(SSL.TLS1_2_VERSION), "good", "ann").startswith(b"235 ")
+
+
+def test_attack_guessing_by_certificate(world, connect, guarded, pair):
+    """Certificates of nobody count as wrong passwords do, and block other mechanisms too."""
+    world.accounts.reason = "certificate of no account"
+    for _ in range(20):
+        external(connect(SSL.TLS1_2_VERSION, certificate=pair), "ann", guarded)
+    said = external(connect(SSL.TLS1_2_VERSION, certificate=pair), "ann", guarded)
+    assert said.startswith(b"454 4.7.0 ")
+    assert bearer(connect(SSL.TLS1_2_VERSION), "good", "ann", guarded).startswith(b"454 4.7.0 ")
+    assert world.of(Authenticated) == []
+
+
+def test_policy_meets_external_tokens_and_chunks(world, connect, guarded, pair):
+    """Whoever has logged in, however, is bound by the same rules; BDAT is no way round them."""
+    rule = SenderRule("people", Who(), ("{login}@example.org",))
+    bound = Bound(Measure.MESSAGES, HOUR_MS, 2)
+    limit = LimitRule("few", Per.LOGIN, Who(), (bound,))
+    world.gate.use(Policy(senders=Senders((rule,)), limits=Limits((limit,))))
+    by_certificate = connect(certificate=pair)
+    certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+    world.accounts.pinned = describe(certificate).fingerprint
+    assert external(by_certificate).startswith(b"235 ")
+    by_token = connect()
+    assert bearer(by_token, "good").startswith(b"235 ")
+    stolen = b"MAIL FROM:<ceo@example.org>\r\n"
+    mail = b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<b@example.com>\r\n"
+    for peer in (by_certificate, by_token):
+        assert b"550 5.7.1 " in peer.say(stolen)
+        said = peer.say(mail + b"BDAT 28\r\nFrom: ceo@example.org\r\n\r\nx\r\nBDAT 0 LAST\r\n")
+        assert b"550 5.7.1 From address is not permitted" in said
+        said = peer.say(mail + b"BDAT 8\r\nX: y\r\n\r\nBDAT 2 LAST\r\n\r\n")
+        assert b"250 2.0.0 Ok: queued" in said
+    assert by_token.say(mail).startswith(b"451 4.7.1 ")
+    assert [item.envelope.origin.login for item in world.spool.accepted] == ["ann", "ann"]

@@ -137,6 +137,21 @@ def test_no_key(world):
     assert world.of(Note) == []
 
 
+@pytest.mark.parametrize("body", [b"text\r\n", b"text\r\n" * 80_000])
+def test_what_is_signed_is_what_is_sent(signing, body):
+    """New mail is completed and loses Bcc before it is signed, small or stored in chunks."""
+    client = signing.connect("smtps")
+    client.say(LOGIN)
+    content = b"Bcc: secret@example.com,\r\n other@example.com\r\nSubject: x\r\n\r\n" + body
+    assert submit(client, content).startswith(b"250 ")
+    item = signing.spool.accepted[0]
+    stored = [octets for _, octets in sorted(signing.spool.chunks.items())]
+    sent = b"".join([item.head, *stored, *item.chunks])
+    assert b"From: <a@example.org>\r\n" in sent
+    assert b"secret" not in sent
+    assert verify(sent) == [True, True]
+
+
 def test_attack_two_from_fields(signing):
     """Attack: two From fields; where they are let in they are not signed, and the log says so."""
     lenient = SubmissionSettings(refuse_repeated=False)

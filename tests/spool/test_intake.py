@@ -155,3 +155,66 @@ def test_born_held(table, mail):
     ]
     assert table.write(operate.release, Filter(), mail.now, "me") == 1
     assert len(table.write(leases.claim_due, mail.token, mail.now, mail.now + 10**9, 10)) == 1
+
+
+def test_removed_recipients(table, mail):
+    """Who is not to get a message is in its history from the beginning; the others get it."""
+    table.register()
+    remark = Remark("discard", "", "milter x", 1)
+    item = mail.intake("a@example.com", "b@example.com", claim=mail.token)
+    table.accept(replace(item, removed=frozenset({1}), remarks=(remark,)))
+    trace = table.read(history.trace, item.envelope.id)
+    assert [one.state for one in trace.recipients] == [State.QUEUED, State.REMOVED]
+    assert [one.finished_ms for one in trace.recipients] == [None, item.envelope.created_ms]
+    assert trace.finished_ms is None
+    assert trace.octets_kept
+    assert [(one.recipient, one.who) for one in trace.events] == [(1, "milter x")]
+    assert table.write(leases.claim_due, "other", mail.now, mail.now + 1000, 10) == []
+
+
+def test_a_message_that_nobody_gets(table, mail):
+    """It is finished, its octets are gone, and the trace still answers."""
+    item = mail.intake("a@example.com", "b@example.com", chunks=(b"last",))
+    table.write(intake.store_chunk, item.envelope.id, 1, b"body", 1)
+    table.accept(replace(item, head=b"head", stored=1, removed=frozenset({0, 1})))
+    trace = table.read(history.trace, item.envelope.id)
+    assert [one.state for one in trace.recipients] == [State.REMOVED] * 2
+    assert trace.finished_ms == item.envelope.created_ms
+    assert not trace.octets_kept
+    assert table.rows("SELECT count(*) FROM chunks") == [(0,)]
+    assert table.rows("SELECT count(*) FROM arriving") == [(0,)]
+
+
+def test_a_new_body_takes_the_place_of_the_old(table, mail):
+    """Whole, with fewer or more chunks; a second run of a lost commit changes nothing."""
+    item = mail.intake(chunks=(b"end",))
+    id, other = item.envelope.id, "OTHER"
+    for number in (1, 2, 3):
+        table.write(intake.store_chunk, id, number, b"old", 1)
+    for number in (1, 2):
+        table.write(intake.store_chunk, other, number, b"new%d" % number, 1)
+    table.write(intake.adopt, id, other)
+    with table.engine.connect() as conn:
+        conn.execution_options(writing=True, repeated=True)
+        with conn.begin():
+            intake.adopt(conn, id, other)
+    table.accept(replace(item, head=b"head", stored=2))
+    with writing(table.engine) as conn:
+        assert list(listing.chunks(conn, id)) == [b"head", b"new1", b"new2", b"end"]
+    assert table.rows("SELECT count(*) FROM arriving") == [(0,)]
+
+
+def test_a_new_body_that_was_swept_away(table, mail):
+    """The old one is not given up for nothing."""
+    table.write(intake.store_chunk, "MINE", 1, b"old", 1)
+    with pytest.raises(LookupError):
+        table.write(intake.adopt, "MINE", "OTHER")
+    assert table.rows("SELECT count(*) FROM chunks") == [(1,)]
+
+
+def test_octets_in_chunks():
+    """None for nothing, one as a rule, more for what is longer than a chunk."""
+    assert intake.divided(b"") == ()
+    assert intake.divided(b"x") == (b"x",)
+    long = b"x" * (intake.CHUNK_SIZE + 1)
+    assert [len(one) for one in intake.divided(long)] == [intake.CHUNK_SIZE, 1]

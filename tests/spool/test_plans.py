@@ -6,7 +6,7 @@ The plans are asked of databases with enough rows in them for a planner to have 
 import pytest
 from sqlalchemy import event, text
 
-from mta.spool import history, leases, listing, outcomes, standing
+from mta.spool import history, leases, listing, outcomes, standing, watching
 from mta.spool.engine import writing
 from mta.spool.filters import Filter
 from mta.spool.schema import State, metadata
@@ -183,7 +183,22 @@ def test_address(plans, mail):
     assert plan.count("TEMP B-TREE") <= 1  # of what was found
 
 
-@pytest.mark.parametrize("by", [("domain",), ("domain", "cause"), ("sender", "login", "code")])
+def test_site(plans, mail):
+    """What is stuck since an attempt at a site begins at the index of what is stuck."""
+    plan = plans.of(standing.at_site, "mx.example", 20)
+    assert "ix_recipients_stuck" in plan
+    _no_scan(plan)
+
+
+def test_top(plans, mail):
+    """The live view reads what is stuck off its index, and nothing beside it."""
+    for look in (watching.stuck_in_all, lambda conn: watching.stuck(conn, 10)):
+        plan = plans.of(look)
+        assert "ix_recipients_stuck" in plan
+        _no_scan(plan)
+
+
+@pytest.mark.parametrize("by", [("domain",), ("site",), ("domain", "cause"), ("sender", "login", "code")])
 def test_groups(plans, mail, by):
     """Groups are counted over what waits, not over the history."""
     plan = plans.of(standing.groups, Filter(), mail.now, by)

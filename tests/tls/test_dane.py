@@ -250,6 +250,19 @@ def reused(connection):
     return bool(vars(SSL)["_lib"].SSL_session_reused(connection._ssl))
 
 
+def test_the_name_asked_for(make, handshake, write):
+    """RFC 7672 §2.2.2: SNI is the TLSA base domain, where that is not the host's name."""
+    certificates = ServerCertificates([CertificateFiles(*write(make("x.example")))])
+    for sni, name in (("", b"mx.example.org"), ("real.example.org", b"real.example.org")):
+        creator = ClientTls("system").creator("mx.example.org", Requirement(sni=sni))
+        client = creator.clientConnectionForTLS(None)
+        client.set_connect_state()
+        server = certificates.options().serverConnectionForTLS(None)
+        server.set_accept_state()
+        handshake(client, server)
+        assert server.get_servername() == name
+
+
 def test_fingerprints(make, handshake, write):
     """The certificate's or its key's; another certificate is not let through."""
     leaf = make("x.example")

@@ -1,0 +1,81 @@
+"""``mta queue sites``: how the sites are that mail waits for, as the running processes say."""
+
+from collections.abc import Iterator
+
+import click
+
+from mta.admin.exits import Exit
+from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.render import Column, json_line, note, say, span, table, visible
+from mta.spool import site_states
+from mta.spool.site_states import NodeSites, SiteState
+
+_COLUMNS = (
+    Column("SITE", style="cyan"),
+    Column("RUNNING", "right"),
+    Column("WAITING", "right"),
+    Column("PER MIN", "right"),
+    Column("HELD FOR", "right"),
+    Column("WHY"),
+)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each site.")
+@pass_invocation
+def sites(invocation: Invocation, as_json: bool) -> Exit:
+    """Show the sites that mail in memory waits for, those that are held up first.
+
+    RUNNING is deliveries under way, of so many that the site may have now.  A site is all domains
+    with the same mail exchangers, or what [[shaping]] has made one.  What the processes say
+    is some seconds old.  Exit status 1 if there is nothing to show.
+    """
+    now_ms = invocation.now_ms()
+    with invocation.reading() as conn:
+        found = site_states.everywhere(conn, now_ms)
+    if as_json:
+        for record in _records(found):
+            json_line(record)
+    else:
+        _draw(found, now_ms)
+    return Exit.DONE if any(one.sites for one in found) else Exit.NOTHING
+
+
+def _records(found: list[NodeSites]) -> Iterator[dict[str, object]]:
+    for node in found:
+        for one in node.sites:
+            yield {
+                "node": node.node,
+                "at_ms": node.at_ms,
+                "key": one.key,
+                "name": one.name,
+                "window": one.window,
+                "running": one.running,
+                "waiting": one.waiting,
+                "per_minute": one.per_minute,
+                "until_ms": one.until_ms,
+                "reason": one.reason,
+                "shaping": list(one.shaping),
+            }
+
+
+def _draw(found: list[NodeSites], now_ms: int) -> None:
+    if not any(one.sites for one in found):
+        note("no site has anything to do")
+        return
+    for node in found:
+        if node.sites:
+            say(f"{visible(node.node)}, {span(max(now_ms - node.at_ms, 0))} ago:")
+            table(_COLUMNS, [_cells(one, now_ms) for one in node.sites])
+
+
+def _cells(one: SiteState, now_ms: int) -> tuple[str, ...]:
+    held = one.until_ms is not None and one.until_ms > now_ms
+    return (
+        visible(one.name),
+        f"{one.running}/{one.window}",
+        str(one.waiting),
+        f"{one.per_minute:g}",
+        span(one.until_ms - now_ms) if held and one.until_ms is not None else "-",
+        visible(" ".join(one.reason.split())),
+    )

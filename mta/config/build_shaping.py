@@ -1,0 +1,58 @@
+"""Turn ``[[shaping]]`` and the providers' file into what ``mta.shaping`` takes."""
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mta.config.load import key_path
+from mta.config.problems import ConfigError, Problem
+from mta.config.settings import Settings
+from mta.config.shaping_sections import ProvidersFile, ShapingEntry
+from mta.mail.shape import Shape
+from mta.shaping.rules import Rule, Shaping
+
+SHIPPED = Path(str(files("mta.shaping"))) / "providers.toml"
+
+
+def shaping(settings: Settings) -> Shaping:
+    """Return all entries; ``ConfigError`` if the providers' file cannot be used."""
+    own = tuple(_rule(one, provided=False) for one in settings.shaping)
+    return Shaping(own + providers(settings.delivery.shaping_file))
+
+
+def providers(file: str | Path) -> tuple[Rule, ...]:
+    """Return the entries of a file; "shipped" is the one that comes with the program."""
+    if file == "none":
+        return ()
+    path = SHIPPED if file == "shipped" else Path(file)
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+        found = ProvidersFile.model_validate(data)
+    except OSError as error:
+        raise ConfigError([Problem(path, "", f"cannot be read: {error.strerror}")]) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError([Problem(path, "", f"{error} (TOML syntax)")]) from None
+    except ValidationError as error:
+        raise ConfigError(
+            [
+                Problem(path, key_path(detail["loc"], data), detail["msg"])
+                for detail in error.errors(include_url=False, include_input=False)
+            ]
+        ) from None
+    return tuple(_rule(one, provided=True) for one in found.shaping)
+
+
+def _rule(one: ShapingEntry, *, provided: bool) -> Rule:
+    shape = Shape(
+        connections=one.connections,
+        messages_per_second=one.messages_per_second,
+        messages_per_minute=one.messages_per_minute,
+        messages_per_hour=one.messages_per_hour,
+        messages_per_connection=one.messages_per_connection,
+        recipients_per_transaction=one.recipients_per_transaction,
+        idle_s=None if one.idle is None else one.idle.total_seconds(),
+        tls_minimum=one.tls_minimum or "",
+    )
+    return Rule(one.name, shape, one.domains, one.sites, one.mx, one.one_site, provided)

@@ -1,0 +1,221 @@
+"""One message on its way: from host to host, from address to address, until nobody is left.
+
+What a failure on the way means is decided in ``attempt``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from mta.delivery.attempt import Attempt, Contact
+from mta.delivery.connection import Connection
+from mta.delivery.opening import Opening, Site
+from mta.delivery.pool import Pool
+from mta.delivery.routes import Mx, Smarthost
+from mta.delivery.securing import Securing, is_address
+from mta.delivery.session import Message, Session
+from mta.delivery.settings import DeliverySettings
+from mta.delivery.shaped import at_least
+from mta.delivery.transcript import Recorder, told
+from mta.delivery.trouble import Trouble
+from mta.dns.answers import DnsTemporary
+from mta.dns.mx import MailHost, NoSuchDomain, NoUsableHost
+from mta.mail.envelope import Recipient
+from mta.mail.outcome import Peer, Timing
+from mta.mail.security import ANYTHING, Published, Requirement, Skip, Source
+from mta.mail.shape import Shape
+from mta.security.facts import Where
+from mta.security.judgement import fallen_short
+
+
+class Exchangers(Protocol):
+    """Where mail for a domain goes; ``mta.dns.mx.MailExchangers``."""
+
+    def hosts(self, domain: str) -> Deferred[tuple[MailHost, ...]]:
+        """Give the hosts of ``domain``, best first."""
+
+    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+        """Give the IP addresses of ``host``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all walks use."""
+
+    pool: Pool
+    opening: Opening
+    exchangers: Exchangers
+    seconds: Callable[[], float]
+    now_ms: Callable[[], int]
+
+
+class Walk:
+    """One message on its way from host to host."""
+
+    def __init__(
+        self,
+        means: Means,
+        attempt: Attempt,
+        message: Message,
+        how: tuple[DeliverySettings, Shape],
+        secured: Requirement | Securing,
+        record: Recorder | None,
+    ) -> None:
+        """``secured`` is how private sessions must be, or says it of each host."""
+        settings, self._shape = how
+        self.sessions = 0  # how many hosts have heard about the message
+        self._record = record
+        self._pool = means.pool
+        self._opening = means.opening
+        self._exchangers = means.exchangers
+        self._seconds = means.seconds
+        self._now_ms = means.now_ms
+        self._until = self._seconds() + settings.timeouts.total
+        self._attempt = attempt
+        self._message = message
+        self._settings = settings
+        self._secured = secured
+        self._requirement = ANYTHING
+        self._kept_to: Published | None = None  # a policy of MTA-STS that has stood in the way
+        self._those: list[Recipient] | None = None  # whom it is about now, if not about all
+        self._not_asked: list[Recipient] = []  # there was no room for them on a connection
+
+    async def along(self, hosts: Sequence[MailHost], target: Mx | Smarthost, domain: str) -> None:
+        """Try the hosts in their order.
+
+        Once more, if hosts have been left alone, or have failed, because of a policy that the
+        domain has replaced meanwhile (RFC 8461 §5.1).
+        """
+        await self._once(hosts, target, domain)
+        kept_to, self._kept_to = self._kept_to, None
+        if not self._attempt.left or kept_to is None or not isinstance(self._secured, Securing):
+            return
+        if await self._secured.replaced(kept_to):
+            if self._record is not None:
+                self._record.note(f"once more: {domain} has another MTA-STS policy now")
+            await self._once(hosts, target, domain)
+
+    async def _once(self, hosts: Sequence[MailHost], target: Mx | Smarthost, domain: str) -> None:
+        for host in hosts:
+            if not self._attempt.left or self.sessions >= self._settings.max_sessions:
+                return
+            await self.visit(Site(host.name, target), host, domain)
+
+    async def visit(self, site: Site, host: MailHost, domain: str) -> None:
+        """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
+        found: Requirement | Skip
+        if isinstance(self._secured, Requirement):
+            found = self._secured
+        else:
+            where = Where(domain, host.name, host.signed, host.expanded)
+            found = await self._secured.requirement(where, site.port)
+        required = at_least(found, self._shape)
+        if isinstance(required, Skip):
+            if required.source is Source.STS:
+                self._kept_to = required.published
+            self._attempt.not_tried(site.host, required)
+            if self._record is not None:
+                self._record.fails(f"{site.host} is not dialled: {required.why}")
+            return
+        self._requirement = required
+        self._those, self._not_asked = None, []
+        await self._connect(site)
+        while self._not_asked and self._seconds() <= self._until:
+            self._those, self._not_asked = self._not_asked, []
+            await self._connect(site)
+
+    async def _connect(self, site: Site) -> None:
+        """Use a connection that waits for work, or the host's addresses in turn."""
+        requirement = self._requirement
+        trouble = self._record is not None and self._record.trouble
+        while (connection := self._pool.take(site, requirement)) is not None:
+            if self._record is not None:
+                _go_on(self._record, connection, site)
+            if await self._talk(connection, site, 0.0):
+                return
+            if self._record is not None:
+                self._record.trouble = trouble  # that an idle connection has ended is none
+        began = self._seconds()
+        try:
+            addresses = await self._addresses(site.host)
+        except (DnsTemporary, NoUsableHost) as error:
+            self._attempt.host_unknown(site.host, error, configured=site.configured)
+            if self._record is not None:
+                self._record.fails(f"{site.host}: {error}")
+            return
+        for address in addresses:
+            if self._seconds() > self._until:
+                return
+            try:
+                connection = await self._opening.open(
+                    site, address, self._settings, requirement, self._record
+                )
+            except Trouble as trouble:
+                if self._record is not None:
+                    self._record.fails(f"no session: {trouble}")
+                why = str(trouble) if trouble.result else ""
+                if trouble.result is not None and requirement.source is Source.STS:
+                    self._kept_to = requirement.published
+                tls = trouble.tls or fallen_short(requirement, why)
+                peer = Peer(site.host, address, site.port, tls)
+                contact = Contact(peer, Timing(self._since(began)))
+                self._attempt.site_fails(trouble, contact)
+            else:
+                await self._talk(connection, site, self._since(began))
+                return
+
+    async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
+        """Send on ``connection``; False if it had been dead before."""
+        session = Session(connection, site, self._seconds, connect_s, self._now_ms)
+        uses = connection.uses
+        try:
+            limit = self._settings.recipients_per_transaction
+            alive = await session.send(self._attempt, self._message, limit, self._those)
+        except BaseException:
+            connection.abort()
+            raise
+        if alive:
+            self._not_asked = session.not_asked
+            if self._record is not None and self._attempt.left and not self._not_asked:
+                self._record.trouble = True  # another host is to do what this one would not
+        self._pool.park(site, connection, self._settings)
+        self.sessions += alive and connection.uses > uses
+        return alive
+
+    async def _addresses(self, host: str) -> Sequence[str]:
+        """Return the addresses to try; the families come by turns."""
+        if host.startswith("/"):  # a unix socket
+            return ("",)
+        if host.startswith("["):
+            return (literal_address(host),)
+        if is_address(host):
+            return (host,)
+        return (await self._exchangers.addresses(host))[: self._settings.max_addresses]
+
+    def _since(self, began: float) -> float:
+        return float(self._seconds() - began)
+
+
+def _go_on(record: Recorder, connection: Connection, site: Site) -> None:
+    """Let ``record`` hear of a connection that has served other messages before."""
+    connection.record = record
+    if connection.secrets is not None:
+        record.beware(connection.secrets)
+    where = site.socket or f"{site.host}[{connection.address}]:{site.port}"
+    record.note(
+        f"connection to {where} used again,"
+        f" for the message after {connection.uses}; {told(connection.tls)}"
+    )
+
+
+def literal_address(domain: str) -> str:
+    """Return the IP address in an address literal (RFC 5321 §4.1.3).
+
+    Raises ``NoSuchDomain`` if there is none in it.
+    """
+    address = domain.strip("[]").removeprefix("ipv6:")
+    if not is_address(address):
+        raise NoSuchDomain(f"{domain} is not an address")
+    return address

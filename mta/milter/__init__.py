@@ -1,0 +1,1 @@
+"""Filters of others, asked by the Sendmail milter protocol."""

@@ -1,0 +1,1 @@
+"""How fast: which limits hold for which site.  Pure rules, and the providers' figures as data."""
