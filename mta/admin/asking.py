@@ -19,6 +19,11 @@ T = TypeVar("T")
 
 def ask(settings: Settings, question: Callable[[Any], Awaitable[T]]) -> T:
     """Return what ``question(lookup)`` gives; raise what it raises."""
+    return ask_all(settings, lambda _, resolver: question(resolver.lookup))
+
+
+def ask_all(settings: Settings, question: Callable[[Any, Resolver], Awaitable[T]]) -> T:
+    """Return what ``question(reactor, resolver)`` gives; raise what it raises."""
     answers: list[Any] = []
 
     async def main(reactor: Any) -> None:
@@ -29,7 +34,7 @@ def ask(settings: Settings, question: Callable[[Any], Awaitable[T]]) -> T:
             attempts=settings.dns.attempts,
         )
         try:
-            answers.append(await question(resolver.lookup))
+            answers.append(await question(reactor, resolver))
         except Exception:
             answers.append(Failure())
 

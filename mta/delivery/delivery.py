@@ -1,9 +1,9 @@
 """Delivery: one job in, one outcome for each of its recipients out.
 
-From the job to the route and its hosts; the way from host to host is ``walk``'s, mail for a
-Maildir ``mailboxes``' business.  What a failure on the way means is decided in ``attempt``;
-nothing here writes to the spool.  Concurrency is the scheduler's: each job uses one connection
-at a time.
+The way: route → hosts → addresses → session, until nobody is left or no host is; from the host
+on it is the business of ``walk``, and mail for a Maildir that of ``mailboxes``.  What a failure
+on the way means is decided in ``attempt``; nothing here writes to the spool.  Concurrency is the
+scheduler's: each job uses one connection at a time.
 """
 
 import time

@@ -1,6 +1,8 @@
-"""One message on its way: from host to host, from address to address, until nobody is left.
+"""One message on its way from host to host, and among the addresses of each.
 
-What a failure on the way means is decided in ``attempt``.
+For every host it is found out how private a session must be; a connection that waits for work
+is preferred to a new one; addresses are tried in turn until one lets us in.  What a failure means,
+and with that whether another host is tried, is decided in ``attempt``.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,13 +44,13 @@ class Exchangers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What all walks use."""
+    """What all walks share."""
 
     pool: Pool
     opening: Opening
     exchangers: Exchangers
-    seconds: Callable[[], float]
-    now_ms: Callable[[], int]
+    seconds: Callable[[], float]  # how long things take
+    now_ms: Callable[[], int]  # the wall clock, of deadlines
 
 
 class Walk:

@@ -77,8 +77,8 @@ class Fetcher:
         ``addresses`` finds the addresses of a host (without it the system does); ``port`` is
         dialled instead of the URL's.
         """
+        self.tls = tls
         self._reactor = reactor
-        self._tls = tls
         self._largest = largest
         self._timeout_s = timeout_s
         self._addresses = addresses
@@ -128,7 +128,7 @@ class Fetcher:
         else:
             inner = _InTurn(self._reactor, host, port, self._addresses, self._timeout_s)
         # chain and host name must verify
-        creator = self._tls.creator(host, Requirement(Level.VERIFY))
+        creator = self.tls.creator(host, Requirement(Level.VERIFY))
         endpoint: IStreamClientEndpoint = wrapClientTLS(creator, inner)
         return endpoint
 

@@ -42,6 +42,4 @@ def body_of(item: Intake, database: Any) -> Body:
     """Return the octets of a message that has just been taken in, from memory where they are."""
     if not item.stored:
         return MemoryBody(item.chunks)
-    return StoredBody(
-        database, item.envelope.id, bool(item.head) + item.stored + len(item.chunks)
-    )
+    return StoredBody(database, item.envelope.id, bool(item.head) + item.stored + len(item.chunks))

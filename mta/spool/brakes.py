@@ -41,9 +41,7 @@ def trip(conn: Connection, login: str, reason: str, now_ms: int) -> bool:
     row = conn.execute(brakes.select().where(brakes.c.login == login).with_for_update()).first()
     if row is None:
         conn.execute(
-            brakes.insert().values(
-                login=login, tripped_ms=now_ms, reason=reason, released_ms=None
-            )
+            brakes.insert().values(login=login, tripped_ms=now_ms, reason=reason, released_ms=None)
         )
         return True
     if row.released_ms is None:

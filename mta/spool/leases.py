@@ -80,7 +80,7 @@ _DUE_ROWS = (
 _CLASSES = tuple(text(f"recipients.urgency = {urgency}") for urgency in (1, 0, -1))
 _SHARE = 10  # each class that has mail due gets a tenth of a claim at least
 _FIRST_DUE = ", ".join(
-    "(SELECT next_attempt_ms FROM recipients WHERE state = 'queued' AND claim IS NULL"
+    "(SELECT next_attempt_ms FROM recipients WHERE state = 'queued' AND claim IS NULL"  # noqa: S608
     f" AND {urgency.text} ORDER BY next_attempt_ms LIMIT 1)"
     for urgency in _CLASSES
 )

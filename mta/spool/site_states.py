@@ -51,7 +51,9 @@ def publish(conn: Connection, token: str, at_ms: int, sites: Sequence[SiteState]
 def everywhere(conn: Connection, now_ms: int) -> list[NodeSites]:
     """Return what every process whose lease has not run out has said, by name."""
     query = select(nodes.c.name, nodes.c.sites, nodes.c.sites_ms).order_by(nodes.c.name)
-    found = conn.execute(query.where(nodes.c.sites_ms.is_not(None), nodes.c.lease_until_ms > now_ms))
+    found = conn.execute(
+        query.where(nodes.c.sites_ms.is_not(None), nodes.c.lease_until_ms > now_ms)
+    )
     return [
         NodeSites(row.name, row.sites_ms, tuple(map(_state, json.loads(row.sites))))
         for row in found

@@ -112,12 +112,6 @@ def purge(conn: Connection, before_ms: int) -> int:
     return conn.execute(delete(sts_policies).where(over)).rowcount
 
 
-def forget(conn: Connection, domain: str) -> bool:
-    """Remove what is kept of ``domain``; False if nothing is."""
-    here = sts_policies.c.domain == domain
-    return conn.execute(delete(sts_policies).where(here)).rowcount > 0
-
-
 def _stored(row: object) -> Stored:
     values: dict[str, object] = row._asdict()  # type: ignore[attr-defined]
     lines = str(values["lines"])

@@ -30,6 +30,9 @@ class Fetch(Protocol):
     def __call__(self, domain: str) -> Awaitable[Policy]:
         """Return the policy of ``domain``; raises ``NoPolicy``."""
 
+    def use(self, tls: ClientTls) -> None:
+        """Trust others from now on."""
+
 
 def host_of(domain: str) -> str:
     """Return the name of the policy host."""
@@ -62,6 +65,10 @@ class PolicyFetch:
             addresses=addresses,
             port=port,
         )
+
+    def use(self, tls: ClientTls) -> None:
+        """Trust others from now on."""
+        self._fetcher.tls = tls
 
     async def __call__(self, domain: str) -> Policy:
         """Return the policy of ``domain``; raises ``NoPolicy``."""

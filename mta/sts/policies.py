@@ -34,6 +34,8 @@ from mta.spool.sts import Stored
 from mta.sts.discovery import Lookup, find
 from mta.sts.fetch import Fetch, NoPolicy
 from mta.sts.policy import Policy, kept
+from mta.sts.settings import StsSettings
+from mta.tls.level import ClientTls
 
 RETRY_S = 300.0  # after a fetch that failed (RFC 8461 §3.3)
 REFRESH_S = 86_400.0  # a policy is fetched anew after that, though nothing says so
@@ -42,14 +44,6 @@ _FORGOTTEN_S = 86_400.0
 _REMEMBERED = 20_000  # domains
 _AT_ONCE = 50  # fetches
 _USED_MS = 86_400_000  # how exactly it is known when a policy was used
-
-
-@dataclass(frozen=True, slots=True)
-class StsSettings:
-    """How MTA-STS is looked at."""
-
-    enabled: bool = True
-    first_wait_s: float = 5.0  # how long mail waits for the policy of a domain not known yet
 
 
 @dataclass(slots=True)
@@ -77,27 +71,29 @@ class Policies:
         database: Database,
         emit: Emit,
         settings: StsSettings,
-        *,
-        now_ms: Callable[[], int],
     ) -> None:
-        """``now_ms`` is a clock on the wall, for what is kept over restarts."""
-        self.fetch = fetch
-        self.settings = settings
+        """``reactor`` knows the time of day, which policies end by."""
+        self._fetch = fetch
+        self._settings = settings
         self._reactor = reactor
         self._resolver = resolver
         self._database = database
         self._emit = emit
-        self._now_ms = now_ms
         self._kept: Cache[_Known] = Cache(reactor.seconds, _REMEMBERED)
         self._going: Sharing[None] = Sharing()
         self._loading: Sharing[_Known] = Sharing()
         self._background: set[Deferred[None]] = set()
         self._turns = DeferredSemaphore(_AT_ONCE)
 
+    def use(self, settings: StsSettings, tls: ClientTls) -> None:
+        """Take new settings and authorities."""
+        self._settings = settings
+        self._fetch.use(tls)
+
     @property
     def on(self) -> bool:
         """Policies are looked at."""
-        return self.settings.enabled
+        return self._settings.enabled
 
     async def facts(self, domain: str, host: str, *, certain: bool = False) -> Sts | None:
         """Return what the policy of ``domain`` says of ``host``; None: there is nothing to say.
@@ -141,14 +137,18 @@ class Policies:
         """
         record = await find(self._resolver, stored.domain)
         if record.unknown:
-            await self._fetch(stored, stored.id, record.due_s)
+            await self._renew(stored, stored.id, record.due_s)
         elif record.id is not None:
-            await self._fetch(stored, record.id, record.due_s)
+            await self._renew(stored, record.id, record.due_s)
 
     def stop(self) -> None:
         """Let go of everything that is under way."""
         for work in tuple(self._background):
             work.cancel()
+
+    def _now_ms(self) -> int:
+        now_s: float = self._reactor.seconds()
+        return round(now_s * 1000)
 
     async def _known(self, domain: str, *, certain: bool = False) -> _Known:
         kept = self._kept.get(domain)
@@ -159,7 +159,7 @@ class Policies:
             await self._look(domain, CERTAIN_S)
         elif known.waited or known.stored.in_force(self._now_ms()):
             await self._look(domain, 0.0)
-        elif not await self._look(domain, self.settings.first_wait_s):
+        elif not await self._look(domain, self._settings.first_wait_s):
             known.waited = True
         kept = self._kept.get(domain)
         return kept[0] if kept else known
@@ -213,25 +213,21 @@ class Policies:
         if stored.failed_ms and 0 <= since_s < RETRY_S:
             self._put(stored, RETRY_S - since_s, stored.failure, _result(stored))
             return
-        await self._fetch(stored, record.id, record.due_s)
+        await self._renew(stored, record.id, record.due_s)
 
-    async def _fetch(self, stored: Stored, record_id: str, due_s: float) -> None:
+    async def _renew(self, stored: Stored, record_id: str, due_s: float) -> None:
         """Fetch a policy, and keep what comes of it."""
         domain = stored.domain
         await self._turns.acquire()
         try:
-            policy = await self.fetch(domain)
+            policy = await self._fetch(domain)
         except NoPolicy as error:
             await self._keep_failure(stored, error)
             return
         finally:
             self._turns.release()
-        now_ms, age_ms = self._now_ms(), policy.max_age_s * 1000
-        refresh_ms = min(round(REFRESH_S * 1000), age_ms // 2)
-        used_ms = stored.used_ms or now_ms
-        fetched = Stored(
-            domain, record_id, policy.lines, now_ms, now_ms + age_ms, used_ms, now_ms + refresh_ms
-        )
+        now_ms = self._now_ms()
+        fetched = to_store(policy, domain, record_id, now_ms, used_ms=stored.used_ms)
         self._put(fetched, due_s, "", None)
         await self._written(sts.keep, fetched)
 
@@ -272,6 +268,14 @@ class Policies:
         known.stored = replace(known.stored, used_ms=now_ms)
         writing = Deferred.fromCoroutine(self._written(sts.used, known.stored.domain, now_ms))
         writing.addErrback(self._failed, known.stored.domain)
+
+
+def to_store(policy: Policy, domain: str, record_id: str, now_ms: int, *, used_ms: int) -> Stored:
+    """Return a policy that was fetched now, as it is kept."""
+    age_ms = policy.max_age_s * 1000
+    due_ms = now_ms + min(round(REFRESH_S * 1000), age_ms // 2)
+    used_ms = used_ms or now_ms
+    return Stored(domain, record_id, policy.lines, now_ms, now_ms + age_ms, used_ms, due_ms)
 
 
 def described(stored: Stored, policy: Policy) -> str:

@@ -5,7 +5,6 @@ the operator hears of it long before.  Of domains to which no mail has gone for 
 policy runs out.  Processes that share a spool share the work: each policy is one's at a time.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -31,19 +30,11 @@ class Renewal:
 
     _log = Logger()
 
-    def __init__(
-        self,
-        reactor: Any,
-        database: Database,
-        policies: Policies,
-        emit: Emit,
-        *,
-        now_ms: Callable[[], int],
-    ) -> None:
+    def __init__(self, reactor: Any, database: Database, policies: Policies, emit: Emit) -> None:
+        self.policies = policies
         self._database = database
-        self._policies = policies
         self._emit = emit
-        self._now_ms = now_ms
+        self._reactor = reactor
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._turn()))
         self._loop.clock = reactor
 
@@ -55,11 +46,11 @@ class Renewal:
         """Take up nothing more, and let go of what is under way."""
         if self._loop.running:
             self._loop.stop()
-        self._policies.stop()
+        self.policies.stop()
 
     async def _turn(self) -> None:
         try:
-            if self._policies.on:
+            if self.policies.on:
                 await self._renew()
         except CancelledError:
             raise
@@ -70,7 +61,7 @@ class Renewal:
             self._emit(Note("error", "sts", f"policies cannot be renewed: {error!r}"))
 
     async def _renew(self) -> None:
-        now_ms = self._now_ms()
+        now_ms = round(self._reactor.seconds() * 1000)
         database = self._database
         due = await database.write(
             sts.claim_due, now_ms, now_ms + _AGAIN_MS, now_ms - _USED_MS, _MOST
@@ -80,7 +71,7 @@ class Renewal:
 
     async def _one(self, stored: Stored) -> None:
         try:
-            await self._policies.renew(stored)
+            await self.policies.renew(stored)
         except CancelledError:
             raise
         except Exception as error:

@@ -118,3 +118,14 @@ def test_another_requirement_is_another_connection(world, job):
     world.dane.clear()
     assert only(world.deliver(job(), within_s=1)).peer.use == 2
     assert len(host.connections) == 2
+
+
+@pytest.mark.parametrize(
+    "host", ["[192.0.2.1]", "192.0.2.1", "2001:db8::fade", "[ipv6:2001:db8::1]"]
+)
+def test_an_address_has_no_records(host):
+    """Of an address nothing is asked; of a name that ends like one, it is."""
+    from mta.delivery.securing import _numeric
+
+    assert _numeric(host)
+    assert not any(map(_numeric, ("mx.test", "mx1", "a.example.de", "a.10", "fade")))

@@ -76,9 +76,9 @@ def test_sweep(table, mail):
 @pytest.mark.parametrize("number", [0, 9])
 def test_missing_chunk(spool, number):
     """A body that the spool has lost is a LookupError, not an empty message."""
-    from twisted.internet.defer import Deferred  # noqa: PLC0415
+    from twisted.internet.defer import Deferred
 
-    from mta.spool.body import StoredBody  # noqa: PLC0415
+    from mta.spool.body import StoredBody
 
     spool.wait(spool.database.write(intake.store_chunk, "A", 5, b"data"))
     body = StoredBody(spool.database, "A", 6)

@@ -80,8 +80,8 @@ def test_concurrent_claims_never_overlap(table, mail):
 
 def test_open_claim_does_not_block_another(postgresql_url, mail):
     """On PostgreSQL a claim passes over rows that another one is just claiming."""
-    from mta.spool.engine import create_engine  # noqa: PLC0415
-    from mta.spool.intake import accept  # noqa: PLC0415
+    from mta.spool.engine import create_engine
+    from mta.spool.intake import accept
 
     engine = create_engine(postgresql_url)
     with writing(engine) as conn:

@@ -96,7 +96,7 @@ def test_accounts_of_the_first_schema(empty_url):
 
 def test_failed_migration_leaves_nothing(empty_url, monkeypatch):
     """A migration that fails half way leaves an empty database, on SQLite as well."""
-    from alembic.operations import Operations  # noqa: PLC0415
+    from alembic.operations import Operations
 
     def fail(*_args, **_options):
         raise RuntimeError("no")

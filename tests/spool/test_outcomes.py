@@ -162,7 +162,7 @@ def test_two_nodes_finish_together(postgresql_url, mail):
     with writing(engine) as conn:
         outcomes.intake.accept(conn, [item])
     first, second = (mail.record(item, mail.settled(n, State.DELIVERED)) for n in (0, 1))
-    from threading import Thread  # noqa: PLC0415
+    from threading import Thread
 
     answers = []
 

@@ -198,7 +198,9 @@ def test_top(plans, mail):
         _no_scan(plan)
 
 
-@pytest.mark.parametrize("by", [("domain",), ("site",), ("domain", "cause"), ("sender", "login", "code")])
+@pytest.mark.parametrize(
+    "by", [("domain",), ("site",), ("domain", "cause"), ("sender", "login", "code")]
+)
 def test_groups(plans, mail, by):
     """Groups are counted over what waits, not over the history."""
     plan = plans.of(standing.groups, Filter(), mail.now, by)

@@ -37,7 +37,9 @@ def test_notify_and_orcpt_there_and_back(table, mail):
 def test_urgent_mail_is_claimed_first(table, mail):
     """RFC 6710: higher classes first, each in the order of time, whatever the others' is."""
     for priority, due in ((0, 1), (-4, 2), (4, 3), (0, 4), (9, 5)):
-        table.accept(mail.intake(asked=Asked(priority=priority), next_attempt_ms=mail.now - 9 + due))
+        table.accept(
+            mail.intake(asked=Asked(priority=priority), next_attempt_ms=mail.now - 9 + due)
+        )
     assert claimed(table, mail, 10) == [4, 9, 0, 0, -4]
 
 
@@ -50,9 +52,7 @@ def test_no_class_starves(table, mail):
 
 def test_urgent_mail_passes_where_other_mail_is_not_wanted(table, mail):
     """A destination may be full for the others and not for urgent mail."""
-    table.accept(
-        mail.intake("a@x.example"), mail.intake("b@x.example", asked=Asked(priority=4))
-    )
+    table.accept(mail.intake("a@x.example"), mail.intake("b@x.example", asked=Asked(priority=4)))
     assert claimed(table, mail, 10, exclude=("x.example",), urgent=("x.example",)) == []
     assert claimed(table, mail, 10, exclude=("x.example",)) == [4]
 

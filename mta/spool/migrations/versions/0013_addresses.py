@@ -15,9 +15,7 @@ _GIVEN = sa.text("given <> ''")
 def upgrade() -> None:
     """Go forward: an older program that still runs leaves the new columns at their default."""
     for name in _COLUMNS:
-        op.add_column(
-            "recipients", sa.Column(name, sa.Text(), nullable=False, server_default="")
-        )
+        op.add_column("recipients", sa.Column(name, sa.Text(), nullable=False, server_default=""))
     op.add_column("attempts", sa.Column("sender", sa.Text(), nullable=False, server_default=""))
     op.create_index(
         "ix_recipients_given",
