@@ -4,6 +4,7 @@ Built once; ``use`` puts new settings into force in all of them.  Nothing here d
 anything about mail.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -270,7 +271,7 @@ def _validation(
 
     def tell(state: State) -> None:
         log(Note(state.level, "dns", state.alarm or "the resolver validates DNSSEC again"))
-        now_ms = round(reactor.seconds() * 1000)
+        now_ms = time.time_ns() // 1_000_000  # the reactor's clock begins anywhere
         said = database.write(alarms.put, node, "dns", state.alarm, now_ms)
         said.addErrback(lambda failure: log(Note("warning", "dns", failure.getErrorMessage())))
 

@@ -14,6 +14,7 @@ they can make us fetch, or not, and never take a policy away.  When the spool ca
 nobody knows whether a policy is in force: that raises, and mail waits.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -58,6 +59,10 @@ class _Known:
     waited: bool = False  # mail has waited for the look that is under way, and long enough
 
 
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class Policies:
     """Implements ``mta.delivery.securing.StsFacts``."""
 
@@ -71,8 +76,11 @@ class Policies:
         database: Database,
         emit: Emit,
         settings: StsSettings,
+        *,
+        now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
-        """``reactor`` knows the time of day, which policies end by."""
+        """``now_ms`` is the time of day, which policies end by; the reactor's begins anywhere."""
+        self.now_ms = now_ms
         self._fetch = fetch
         self._settings = settings
         self._reactor = reactor
@@ -105,7 +113,7 @@ class Policies:
             text = f"it takes too long to find out whether {domain} has an MTA-STS policy"
             known = replace(known, unknown=text)
         policy = known.policy
-        if policy is None or not known.stored.in_force(self._now_ms()):
+        if policy is None or not known.stored.in_force(self.now_ms()):
             if not known.unknown:
                 return None
             nothing = None
@@ -126,7 +134,7 @@ class Policies:
         """
         await self._look(domain, CERTAIN_S)
         known = await self._known(domain)
-        in_force = known.policy is not None and known.stored.in_force(self._now_ms())
+        in_force = known.policy is not None and known.stored.in_force(self.now_ms())
         return (known.stored.lines if in_force else ()) != lines
 
     async def renew(self, stored: Stored) -> None:
@@ -146,10 +154,6 @@ class Policies:
         for work in tuple(self._background):
             work.cancel()
 
-    def _now_ms(self) -> int:
-        now_s: float = self._reactor.seconds()
-        return round(now_s * 1000)
-
     async def _known(self, domain: str, *, certain: bool = False) -> _Known:
         kept = self._kept.get(domain)
         known = kept[0] if kept else await self._loading.join(domain, lambda: self._load(domain))
@@ -157,7 +161,7 @@ class Policies:
             return known
         if certain:
             await self._look(domain, CERTAIN_S)
-        elif known.waited or known.stored.in_force(self._now_ms()):
+        elif known.waited or known.stored.in_force(self.now_ms()):
             await self._look(domain, 0.0)
         elif not await self._look(domain, self._settings.first_wait_s):
             known.waited = True
@@ -206,10 +210,10 @@ class Policies:
         if record.id is None:
             self._put(stored, record.due_s, record.unknown, None)
             return
-        if stored.in_force(self._now_ms()) and stored.id == record.id:
+        if stored.in_force(self.now_ms()) and stored.id == record.id:
             self._put(stored, record.due_s, stored.failure, _result(stored))
             return
-        since_s = (self._now_ms() - stored.failed_ms) / 1000
+        since_s = (self.now_ms() - stored.failed_ms) / 1000
         if stored.failed_ms and 0 <= since_s < RETRY_S:
             self._put(stored, RETRY_S - since_s, stored.failure, _result(stored))
             return
@@ -226,14 +230,14 @@ class Policies:
             return
         finally:
             self._turns.release()
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         fetched = to_store(policy, domain, record_id, now_ms, used_ms=stored.used_ms)
         self._put(fetched, due_s, "", None)
         await self._written(sts.keep, fetched)
 
     async def _keep_failure(self, stored: Stored, error: NoPolicy) -> None:
         """RFC 8461 §3.3: what was fetched before stays in force, and the operator is told."""
-        now_ms, text = self._now_ms(), str(error)
+        now_ms, text = self.now_ms(), str(error)
         failed = replace(stored, failed_ms=now_ms, result=error.result.value, failure=text)
         self._put(failed, RETRY_S, text, error.result)
         await self._written(sts.failed, stored.domain, error.result.value, text, now_ms)
@@ -262,7 +266,7 @@ class Policies:
 
     def _use(self, known: _Known) -> None:
         """Remember that mail goes there: only then a policy is worth renewing."""
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         if now_ms - known.stored.used_ms < _USED_MS:
             return
         known.stored = replace(known.stored, used_ms=now_ms)

@@ -34,7 +34,6 @@ class Renewal:
         self.policies = policies
         self._database = database
         self._emit = emit
-        self._reactor = reactor
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._turn()))
         self._loop.clock = reactor
 
@@ -61,7 +60,7 @@ class Renewal:
             self._emit(Note("error", "sts", f"policies cannot be renewed: {error!r}"))
 
     async def _renew(self) -> None:
-        now_ms = round(self._reactor.seconds() * 1000)
+        now_ms = self.policies.now_ms()
         database = self._database
         due = await database.write(
             sts.claim_due, now_ms, now_ms + _AGAIN_MS, now_ms - _USED_MS, _MOST

@@ -101,8 +101,7 @@ class World:
     """All of it."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
-        self.clock.advance(START_S)
+        self.clock = Clock()  # which begins anywhere, as reactors' clocks do
         self.spool = Spool()
         self.web = Web()
         self.ids: dict[str, str] = {}  # domain: of the TXT record
@@ -111,11 +110,16 @@ class World:
         self.events: list[Any] = []
         self.policies, self.renewal = self.process()
 
+    def wall_s(self) -> float:
+        """The time of day."""
+        return START_S + self.clock.seconds()
+
     def process(self) -> tuple[Policies, Renewal]:
         """Return another process's, with the same spool."""
         policies = Policies(
-            self.clock, self, self.web, self.spool, self.events.append, StsSettings(first_wait_s=5)
-        )  # type: ignore[arg-type]
+            self.clock, self, self.web, self.spool, self.events.append,  # type: ignore[arg-type]
+            StsSettings(first_wait_s=5), now_ms=lambda: round(self.wall_s() * 1000),
+        )  # fmt: skip
         return policies, Renewal(self.clock, self.spool, policies, self.events.append)  # type: ignore[arg-type]
 
     def lookup(self, name: str, rdtype: str) -> Deferred[Answer]:

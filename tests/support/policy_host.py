@@ -20,6 +20,7 @@ class PolicyHost:
         self.status = 200
         self.headers = {"Content-Type": "text/plain; charset=utf-8"}
         self.body = POLICY
+        self.bodies: dict[str, bytes] = {}  # by host, instead
         self.asked: list[tuple[str, str]] = []  # host and path
         self.before: Callable[[], object] = lambda: None  # is called before each answer
         self.let_go = threading.Event()
@@ -31,7 +32,7 @@ class PolicyHost:
             def do_GET(self) -> None:
                 outer.asked.append((self.headers["Host"], self.path))
                 outer.before()
-                body = outer.body
+                body = outer.bodies.get(self.headers["Host"], outer.body)
                 self.send_response(outer.status)
                 for name, value in {"Content-Length": str(len(body)), **outer.headers}.items():
                     if value:
