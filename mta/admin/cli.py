@@ -17,6 +17,7 @@ from mta import __version__
 from mta.admin.accounts import account
 from mta.admin.alias import alias
 from mta.admin.brake import brake
+from mta.admin.cause import cause
 from mta.admin.config_commands import config
 from mta.admin.database_commands import db
 from mta.admin.dkim_commands import dkim
@@ -142,6 +143,6 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
 
 
 _READING = (queue, top, trace, why, status)
-_COMMANDS = (*_READING, alias, account, suppress, brake, dkim, sts, config, db, init)
+_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, sts, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -38,6 +38,7 @@ def queue_row(row: QueueRow) -> dict[str, Any]:
             "code": last.code,
             "enhanced": last.enhanced,
             "text": last.text,
+            "category": last.category,
         },
     }
 
@@ -166,6 +167,7 @@ def attempt(one: TracedAttempt) -> dict[str, Any]:
         "ended_ms": one.ended_ms,
         "state": one.state.value,
         "cause": one.cause,
+        "category": one.outcome.cause,
         "site": one.site,
         "next_attempt_ms": one.next_attempt_ms,
         **_outcome(one.outcome),

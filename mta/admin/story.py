@@ -159,6 +159,8 @@ class Story:
             f" transmit {seconds(outcome.timing.transmit)}; by {v(attempt.node)}"
             f"{f', site {v(attempt.site)}' if attempt.site else ''}"
         )
+        if outcome.cause:
+            yield f"cause: {v(outcome.cause)}"
         if attempt.cause:
             yield v(attempt.cause)
         if outcome.maybe_delivered:
@@ -246,6 +248,8 @@ def _peer(peer: Peer) -> str:
     where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "")
     where += "" if peer.is_path else f":{peer.port}"
     tls = peer.tls
+    if not peer.address and not peer.is_path and not tls.required:
+        return f"{where}, not dialled"
     if tls.level is TlsLevel.NONE:
         private = f"in the clear: {v(tls.why)}" if tls.why else "in the clear"
     else:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, parse, read
 from mta.auth.tokens import TokenRules, Tokens
+from mta.config.build_causes import causes
 from mta.config.build_mailboxes import mailboxes
 from mta.config.build_shaping import shaping
 from mta.config.build_tls import security
@@ -283,6 +284,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
         return_full_octets=reports.return_full_size,
+        causes=causes(settings),
     )
 
 

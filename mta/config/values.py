@@ -231,6 +231,11 @@ def providers_path(value: object, info: ValidationInfo) -> str | Path:
     return value if value in ("shipped", "none") else file_path(value, info)
 
 
+def causes_path(value: object, info: ValidationInfo) -> str | Path:
+    """Return "shipped", or the path of a file."""
+    return "shipped" if value == "shipped" else file_path(value, info)
+
+
 def trusted(value: object, info: ValidationInfo) -> str | Path:
     """Return "system", "certifi", or the path of a file of certificates."""
     return "certifi" if value == "certifi" else authorities(value, info)
@@ -336,6 +341,7 @@ Endpoint = Annotated[
 FilePath = Annotated[Path, PlainValidator(file_path), _PLAIN_TEXT, _TEXT]
 LogTarget = Annotated[str | Path, PlainValidator(log_target), _PLAIN_TEXT, _TEXT]
 FileOrUrl = Annotated[str | Path, PlainValidator(file_or_url), _PLAIN_TEXT, _TEXT]
+CausesPath = Annotated[str | Path, PlainValidator(causes_path), _PLAIN_TEXT, _TEXT]
 Trusted = Annotated[str | Path, PlainValidator(trusted), _PLAIN_TEXT, _TEXT]
 Fingerprint = Annotated[str, BeforeValidator(fingerprint)]
 Probe = Annotated[str, BeforeValidator(probe)]

@@ -31,7 +31,7 @@ from mta.delivery.routes import (
 from mta.delivery.securing import DaneFacts, StsFacts, secured_by
 from mta.delivery.session import prepare
 from mta.delivery.settings import DeliverySettings
-from mta.delivery.shaped import Shapes, shape_of
+from mta.delivery.shaped import Shapes
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
@@ -177,8 +177,7 @@ class Delivery:
             asked = (self._dane, self._sts)
             secured = secured_by(settings.security, route.name, target, job.envelope, *asked)
             hosts = await self._hosts(target, domain)
-            shape = shape_of(settings, hosts, domain, route)
-            shaped = (self._shapes.settings(settings, shape), shape)
+            shaped = self._shapes.of(settings, hosts, domain, route)
             walk = Walk(self._means, attempt, message, shaped, secured, record)
             await walk.along(hosts[: settings.max_hosts], target, domain)
         except CancelledError:

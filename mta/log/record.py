@@ -144,6 +144,7 @@ def _attempted(event: Attempted) -> Record:
         "delay_s": round(event.total_s, 4),
         "next_attempt_ms": event.next_attempt_ms,
         "site": event.site,
+        "cause": event.outcome.cause,
         **_outcome(event.outcome),
     }
 

@@ -139,6 +139,8 @@ def _attempted(event: Attempted) -> tuple[Line, ...]:
     timing = outcome.timing
     use = f", conn_use={peer.use}" if peer is not None and peer.use > 1 else ""
     site = f", site={clean(event.site)}" if event.site else ""
+    if outcome.cause:
+        site += f", cause={outcome.cause}"
     waited = max(event.total_s - event.queued_s - timing.connect - timing.transmit, 0.0)
     text = (
         f"{event.envelope.id}: to=<{clean(event.recipient.address)}>, {_given(event.recipient)}"

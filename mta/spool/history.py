@@ -263,6 +263,7 @@ def _outcome(row: Row[Any]) -> Outcome:
         timing=Timing(row.connect_s, row.transmit_s),
         maybe_delivered=bool(row.maybe_delivered),
         sender=row.sender,
+        cause=row.category,
     )
 
 

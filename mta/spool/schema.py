@@ -143,6 +143,7 @@ recipients = Table(
     _text("given", server_default=""),
     _text("sender", server_default=""),
     _text("role", server_default=""),
+    _text("last_category", server_default=""),  # the last attempt's cause, see ``attempts``
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -208,6 +209,7 @@ attempts = Table(
     _text("tls_required_why", server_default=""),
     _text("tls_observed", server_default=""),  # why mail would have waited
     _text("sender", server_default=""),  # that the peer was told, where it was another
+    _text("category", server_default=""),  # why it did not go through (``mta.mail.cause``)
     sqlite_with_rowid=False,
 )
 
@@ -395,5 +397,5 @@ _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0016"
+REVISION = "0017"
 """The revision of the migrations that leads to these tables."""
