@@ -17,6 +17,7 @@ from mta.delivery import nowhere, senders
 from mta.delivery.attempt import Attempt
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
+from mta.delivery.outgoing import Way
 from mta.delivery.pool import Pool
 from mta.delivery.routes import (
     DEFAULT_ROUTE,
@@ -131,7 +132,7 @@ class Delivery:
             envelope, now_ms = job.envelope, self._now_ms()
             groups = senders.by_sender(envelope, recipients, route, settings.addresses, now_ms)
             for sender, some in groups.items():
-                renamed = replace(job, envelope=replace(envelope, sender=sender))
+                renamed = replace(job, envelope=senders.told(envelope, sender, some))
                 made = await self._bring(renamed, route, domain, some, settings)
                 told = "" if sender == envelope.sender else sender
                 outcomes += [replace(one, sender=told) for one in made]
@@ -176,10 +177,13 @@ class Delivery:
             message = prepare(attempt, job.envelope, job.body)
             asked = (self._dane, self._sts)
             secured = secured_by(settings.security, route.name, target, job.envelope, *asked)
-            hosts = await self._hosts(target, domain)
+            outgoing = route.outgoing or settings.outgoing
+            way = outgoing.way(job.envelope.id)
+            hosts = await self._hosts(target, domain, way)
             shaped = self._shapes.of(settings, hosts, domain, route)
-            walk = Walk(self._means, attempt, message, shaped, secured, record)
-            await walk.along(hosts[: settings.max_hosts], target, domain)
+            walk = Walk(self._means, attempt, message, (*shaped, outgoing), secured, record)
+            some = hosts[: settings.max_hosts]
+            await walk.along([(Site(host.name, target, way), host) for host in some], domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
@@ -194,7 +198,9 @@ class Delivery:
             if record is not None:
                 record.fails(f"a fault of ours: {type(error).__name__}: {error}")
 
-    async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
+    async def _hosts(
+        self, target: Mx | Smarthost, domain: str, way: Way | None
+    ) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""
         if isinstance(target, Smarthost):
             return (MailHost(target.host, 0),)
@@ -206,7 +212,7 @@ class Delivery:
             hosts,
             key=lambda h: (
                 h.preference,
-                h.preference > best or Site(h.name, target) not in self._pool,
+                h.preference > best or Site(h.name, target, way) not in self._pool,
             ),
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select, text, update
 
-from mta.spool.schema import sts_policies
+from mta.spool.tls_tables import sts_policies
 
 _KEEP = text(
     "INSERT INTO sts_policies (domain, id, lines, fetched_ms, expires_ms, used_ms, due_ms,"
