@@ -32,11 +32,13 @@ from sqlalchemy import (
     text,
 )
 
+from mta.spool import columns, tls_tables
 from mta.spool.columns import flag as _flag
-from mta.spool.columns import metadata
 from mta.spool.columns import ms as _ms
 from mta.spool.columns import text_column as _text
-from mta.spool.tls_tables import sts_policies as sts_policies
+
+metadata = columns.metadata
+sts_policies = tls_tables.sts_policies
 
 
 class State(StrEnum):
