@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mta.admin.asking import ask_all
+from mta.admin.asking import resolver, run
 from mta.config import Settings
 from mta.config.build_tls import client_tls
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailExchangers, MailLoop, NoSuchDomain, NullMx
-from mta.dns.resolver import Resolver
 from mta.sts.discovery import find
 from mta.sts.fetch import NoPolicy, PolicyFetch
 from mta.sts.policy import Policy
@@ -36,30 +35,32 @@ class Fetched:
 def published(settings: Settings, domain: str) -> Seen:
     """Return what the DNS says of a domain's policy and its mail exchangers."""
 
-    async def question(reactor: Any, resolver: Resolver) -> Seen:
-        record = await find(resolver, domain)
+    async def question(reactor: Any) -> Seen:
+        asked = resolver(reactor, settings)
+        record = await find(asked, domain)
         words = record.unknown or ("none" if record.id is None else f"id {record.id}")
         try:
-            found = await MailExchangers(resolver, frozenset()).hosts(domain)
+            found = await MailExchangers(asked, frozenset()).hosts(domain)
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
             return Seen(words, trouble=str(error))
         return Seen(words, tuple(host.name for host in found))
 
-    return ask_all(settings, question)
+    return run(question)
 
 
 def fetched(settings: Settings, domain: str) -> Fetched:
     """Fetch a policy as the service does, whatever was tried a moment ago."""
 
-    async def question(reactor: Any, resolver: Resolver) -> Fetched:
-        record = await find(resolver, domain)
+    async def question(reactor: Any) -> Fetched:
+        asked = resolver(reactor, settings)
+        record = await find(asked, domain)
         if record.id is None:
             return Fetched(trouble=record.unknown or f"{domain} has no TXT record of MTA-STS")
-        addresses = MailExchangers(resolver, frozenset()).addresses
+        addresses = MailExchangers(asked, frozenset()).addresses
         try:
             policy = await PolicyFetch(reactor, client_tls(settings), addresses)(domain)
         except NoPolicy as error:
             return Fetched(record.id, trouble=str(error), result=error.result.value)
         return Fetched(record.id, policy)
 
-    return ask_all(settings, question)
+    return run(question)

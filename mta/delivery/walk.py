@@ -108,13 +108,7 @@ class Walk:
 
     async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        found: Requirement | Skip
-        if isinstance(self._secured, Requirement):
-            found = self._secured
-        else:
-            where = Where(domain, host.name, host.signed, host.expanded)
-            found = await self._secured.requirement(where, site.port)
-        required = at_least(found, self._shape)
+        required = await self._required(site, host, domain)
         if isinstance(required, Skip):
             if required.source is Source.STS:
                 self._kept_to = required.published
@@ -128,6 +122,16 @@ class Walk:
         while self._not_asked and self._seconds() <= self._until:
             self._those, self._not_asked = self._not_asked, []
             await self._connect(site)
+
+    async def _required(self, site: Site, host: MailHost, domain: str) -> Requirement | Skip:
+        """Find out how private a session with one host must be, or why there is none."""
+        found: Requirement | Skip
+        if isinstance(self._secured, Requirement):
+            found = self._secured
+        else:
+            where = Where(domain, host.name, host.signed, host.expanded)
+            found = await self._secured.requirement(where, site.port)
+        return at_least(found, self._shape)
 
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
@@ -149,6 +153,10 @@ class Walk:
             if self._record is not None:
                 self._record.fails(f"{site.host}: {error}")
             return
+        await self._dial(site, addresses, began)
+
+    async def _dial(self, site: Site, addresses: Sequence[str], began: float) -> None:
+        """Try addresses in turn until one lets us in, and talk there."""
         for address in addresses:
             if self._seconds() > self._until:
                 return
