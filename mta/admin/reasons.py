@@ -7,8 +7,8 @@ Knowingly not known here: what a running service has in memory, such as which de
 leaves alone for a while; mail that is due and not yet in hand is said to wait for its turn.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from shlex import quote
 from typing import Literal, TypeAlias
@@ -28,6 +28,7 @@ Block: TypeAlias = Literal[
     "no service",
     "turn",
     "suspended",
+    "budget",
     "DNS",
     "TLS",
     "connection",
@@ -46,6 +47,16 @@ class Surroundings:
     now_ms: int
     zone: tzinfo | None
     running: Sequence[str]  # names of nodes
+    waiting: Mapping[str, str] = field(default_factory=dict)  # alarms, by destination
+    route_of: Callable[[str, str, str], str] | None = None  # of sender, domain, and the one chosen
+
+    def budget(self, trace: Trace, one: TracedRecipient) -> str:
+        """Return for which budget of its smarthosts mail has to wait; "" if it has not."""
+        if not self.waiting or self.route_of is None:
+            return ""
+        to = one.recipient
+        route = self.route_of(trace.envelope.sender, to.domain, to.route)
+        return self.waiting.get(f"smarthost:{route}", "")
 
     def at(self, at_ms: int) -> str:
         """Write a moment and how far it is."""
@@ -162,6 +173,8 @@ def _waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         words = "no service is running that uses this spool"
         return Reason("queued", "no service", words, due, _START)
     last = last_attempt(trace, one.recipient.number)
+    if due > around.now_ms and (said := around.budget(trace, one)):
+        return Reason("queued", "budget", v(said), due, ())
     if due <= around.now_ms:
         since = span(around.now_ms - due)
         words = f"it has been due for {since}, and waits for its turn: the service, or its"
