@@ -26,6 +26,7 @@ from mta.admin.init import init
 from mta.admin.invocation import Invocation
 from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
+from mta.admin.restraints import resume, suspend, throttle
 from mta.admin.status import status
 from mta.admin.suppress import suppress
 from mta.admin.top import top
@@ -142,6 +143,20 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
 
 
 _READING = (queue, top, trace, why, status)
-_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, config, db, init)
+_COMMANDS = (
+    *_READING,
+    alias,
+    account,
+    suppress,
+    brake,
+    cause,
+    suspend,
+    resume,
+    throttle,
+    dkim,
+    config,
+    db,
+    init,
+)
 for _command in _COMMANDS:
     cli.add_command(_command)
