@@ -133,7 +133,7 @@ class Delivery:
             envelope, now_ms = job.envelope, self._now_ms()
             groups = senders.by_sender(envelope, recipients, route, settings.addresses, now_ms)
             for sender, some in groups.items():
-                renamed = replace(job, envelope=replace(envelope, sender=sender))
+                renamed = replace(job, envelope=senders.told(envelope, sender, some))
                 made = await self._bring(renamed, route, domain, some, settings)
                 told = "" if sender == envelope.sender else sender
                 outcomes += [replace(one, sender=told) for one in made]

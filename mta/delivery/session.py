@@ -19,14 +19,14 @@ from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
-from mta.mail.outcome import Peer, Timing, Tls
+from mta.mail.outcome import Peer, Timing, Tls, TlsLevel
 from mta.smtp.requests import mail_parameters, rcpt_parameters
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
 
 def unable(envelope: Envelope, extensions: Extensions, tls: Tls) -> Unable | None:
     """Return why a peer with ``extensions`` cannot take the message, or None."""
-    if envelope.require_tls:
+    if envelope.require_tls and envelope.sender:
         why = insecure(extensions, tls)
         if why is not None:
             return why
@@ -41,9 +41,12 @@ def unable(envelope: Envelope, extensions: Extensions, tls: Tls) -> Unable | Non
 
 
 def insecure(extensions: Extensions, tls: Tls) -> Unable | None:
-    """Return why a host that is known to be the right one can't take REQUIRETLS (RFC 8689 §4.2)."""
+    """Return why a host that is known to be the right one can't take REQUIRETLS (RFC 8689 §4.2.1).
+
+    A report goes all the same: it would be lost, and has but the header of the message (§5).
+    """
     if not tls.level.authenticated:
-        return Unable("5.7.30", "REQUIRETLS: the connection is not TLS with a verified certificate")
+        return Unable("5.7.10", "REQUIRETLS: the connection is not TLS with a verified certificate")
     if not extensions.require_tls:
         return Unable("5.7.30", "REQUIRETLS: the host does not offer REQUIRETLS")
     return None
@@ -56,8 +59,8 @@ def unable_at_the_end(
 
     Nobody can listen on a unix socket; anywhere else REQUIRETLS wants verified TLS.
     """
-    if envelope.require_tls and not site.socket and not tls.level.authenticated:
-        return Unable("5.7.30", "REQUIRETLS: LMTP here is not TLS with a verified certificate")
+    if envelope.require_tls and envelope.sender and not (site.socket or tls.level.authenticated):
+        return Unable("5.7.10", "REQUIRETLS: LMTP here is not TLS with a verified certificate")
     by = envelope.asked.deliver_by
     if by is not None and by.mode == "R" and by.deadline_ms <= now_ms:
         return Unable("5.4.7", _OVER)
@@ -97,6 +100,19 @@ class Message:
     rcpt_more: dict[int, bytes]  # what a hop that has DSN is told of some of them (RFC 3461 §5.2.1)
     utf8_sender: bool  # in the local part: nobody gets it without SMTPUTF8
     utf8: frozenset[int]  # numbers of recipients that need it for their own address
+
+    def rcpts(self, batch: Sequence[Recipient], keywords: frozenset[str]) -> list[bytes]:
+        """Return the RCPT lines for a hop that has announced ``keywords``."""
+        lines = [self.rcpt_lines[recipient.number] for recipient in batch]
+        by = self.envelope.asked.deliver_by
+        untold = by is not None and by.mode == "N" and "DELIVERBY" not in keywords
+        if not (self.rcpt_more or untold) or "DSN" not in keywords:
+            return lines
+        if untold:
+            more = [rcpt_parameters(recipient, delay=True) for recipient in batch]
+        else:
+            more = [self.rcpt_more.get(recipient.number, b"") for recipient in batch]
+        return [b"%s%s\r\n" % (line[:-2], one) for line, one in zip(lines, more, strict=True)]
 
     def needs_utf8(self, recipients: Iterable[Recipient]) -> dict[Unable, list[Recipient]]:
         """Return who of ``recipients`` can only be reached with SMTPUTF8, and why."""
@@ -152,7 +168,7 @@ def prepare(attempt: Attempt, envelope: Envelope, body: Body) -> Message:
     more = {
         recipient.number: rcpt_parameters(recipient)
         for recipient in attempt.left.values()
-        if recipient.notify or recipient.orcpt
+        if recipient.notify or recipient.orcpt or recipient.given
     }
     return Message(envelope, sender, lines, body, more, utf8_sender, frozenset(utf8))
 
@@ -265,9 +281,20 @@ class Session:
         why = unable(envelope, extensions, connection.tls)
         return why or too_late(envelope.asked.deliver_by, extensions, now_ms)
 
+    def _keeps_tls(self, envelope: Envelope) -> bool:
+        """Tell whether the session is one in which REQUIRETLS may be said (RFC 8689 §2).
+
+        Whatever has a sender would not have come here otherwise.
+        """
+        tls, extensions = self._connection.tls, self._connection.client.extensions
+        proved = tls.level in (TlsLevel.DANE, TlsLevel.STS)
+        return bool(envelope.sender) or (proved and extensions.require_tls)
+
     def _mail(self, message: Message, now_ms: int, *, utf8: bool) -> bytes:
         envelope, extensions = message.envelope, self._connection.client.extensions
-        more = b" REQUIRETLS" if envelope.require_tls else b""
+        more = b" REQUIRETLS" if envelope.require_tls and self._keeps_tls(envelope) else b""
+        if self._connection.secrets is not None and extensions.auth:
+            more += b" AUTH=<>"  # whoever submitted it, it is not who has logged in (RFC 4954 §5)
         if envelope.asked is not NOTHING:
             more += mail_parameters(envelope.asked, extensions.keywords, now_ms)
         return mail_line(
@@ -310,10 +337,7 @@ class Session:
         self, attempt: Attempt, mail: bytes, batch: Sequence[Recipient], message: Message
     ) -> None:
         began = self._seconds()
-        lines = [message.rcpt_lines[recipient.number] for recipient in batch]
-        if message.rcpt_more and "DSN" in self._connection.client.extensions.keywords:
-            more = [message.rcpt_more.get(recipient.number, b"") for recipient in batch]
-            lines = [b"%s%s\r\n" % (line[:-2], one) for line, one in zip(lines, more, strict=True)]
+        lines = message.rcpts(batch, self._connection.client.extensions.keywords)
         try:
             transaction = await self._connection.transact(
                 mail, lines, message.body, chunked=message.envelope.binary

@@ -42,6 +42,7 @@ class SiteQueue(Generic[L]):
     dead_until_s: float = 0.0
     why: str = ""  # its last fault, in words
     used_s: float = 0.0
+    silent: set[L] = field(default_factory=set)  # deliveries that last, at a stranger
     ended_count: int = 0  # deliveries
     slowness: int = 0  # a level (``mta.mail.restraint``), 0: as fast as it may be
     pace: Pace | None = None
@@ -75,6 +76,11 @@ class SiteQueue(Generic[L]):
         said = self.site.shape.connections
         most = limits.concurrency if said is None else said
         return max(1, most >> self.slowness) if self.slowness else most
+
+    @property
+    def mute(self) -> bool:
+        """Whether it has been asked, and has never answered anybody: one question is enough."""
+        return bool(self.silent) and not self.answered
 
     def dead(self, now_s: float) -> bool:
         """Whether nothing is to be dialled now."""
@@ -117,6 +123,7 @@ class SiteQueue(Generic[L]):
         """Learn from how a delivery has ended."""
         self.running -= 1
         self.ended_count += 1
+        self.silent.discard(item)
         self.used_s = now_s
         self.backlog.done += item.weight
         if state is Health.GOOD:
