@@ -195,6 +195,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
             "host": peer.host,
             "address": peer.address,
             "port": peer.port,
+            "source": peer.source,
             "use": peer.use,
             "tls": {
                 "level": peer.tls.level.value,

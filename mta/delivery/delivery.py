@@ -17,6 +17,7 @@ from mta.delivery import nowhere, senders
 from mta.delivery.attempt import Attempt
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
+from mta.delivery.outgoing import Way
 from mta.delivery.pool import Pool
 from mta.delivery.routes import (
     DEFAULT_ROUTE,
@@ -177,13 +178,15 @@ class Delivery:
         try:
             message = prepare(attempt, job.envelope, job.body)
             secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
-            hosts = await self._hosts(target, domain)
+            outgoing = route.outgoing or settings.outgoing
+            way = outgoing.way(job.envelope.id)
+            hosts = await self._hosts(target, domain, way)
             shaped = self._shapes.of(settings, hosts, domain, route)
-            walk = Walk(self._means, attempt, message, shaped, secured, record)
+            walk = Walk(self._means, attempt, message, (*shaped, outgoing), secured, record)
             for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
-                await walk.visit(Site(host.name, target), host, domain)
+                await walk.visit(Site(host.name, target, way), host, domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
@@ -198,7 +201,9 @@ class Delivery:
             if record is not None:
                 record.fails(f"a fault of ours: {type(error).__name__}: {error}")
 
-    async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
+    async def _hosts(
+        self, target: Mx | Smarthost, domain: str, way: Way | None
+    ) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""
         if isinstance(target, Smarthost):
             return (MailHost(target.host, 0),)
@@ -210,7 +215,7 @@ class Delivery:
             hosts,
             key=lambda h: (
                 h.preference,
-                h.preference > best or Site(h.name, target) not in self._pool,
+                h.preference > best or Site(h.name, target, way) not in self._pool,
             ),
         )
 

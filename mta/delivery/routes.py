@@ -7,6 +7,7 @@ already.  A smarthost's password is in here and in no representation of it.
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from mta.delivery.outgoing import Outgoing
 from mta.mail.address import split
 from mta.policy.matching import AddressPattern
 from mta.policy.rewriting import Rewrites
@@ -110,6 +111,7 @@ class Route:
     rewrite_sender: Rewrites | None = None  # envelope senders, on the way out
     verp: str = ""  # the two delimiters, such as "+="; "": no VERP
     verp_senders: tuple[AddressPattern, ...] = ()  # only theirs; none: all
+    outgoing: Outgoing | None = None  # as whom we go out; None: as on all routes
 
     def matches(self, sender_domain: str, domain: str) -> bool:
         """Tell whether mail between the domains is meant; the null sender's is ""."""

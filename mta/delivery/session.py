@@ -360,6 +360,7 @@ class Session:
             site.port,
             connection.tls,
             connection.uses,
+            connection.source,
             connection.client.extensions.keywords,
             final=connection.client.lmtp,
         )

@@ -192,6 +192,7 @@ attempts = Table(
     _text("tls_observed", server_default=""),  # why mail would have waited
     _text("sender", server_default=""),  # that the peer was told, where it was another
     _text("category", server_default=""),  # why it did not go through (``mta.mail.cause``)
+    _text("source", server_default=""),  # our address of the connection
     sqlite_with_rowid=False,
 )
 
@@ -388,6 +389,7 @@ _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 _partial("ix_recipients_restraint", recipients.c.restraint, where="restraint IS NOT NULL")
 _partial("ix_restraints_open", restraints.c.id, where="ended_ms IS NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
+_partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
 REVISION = "0017"
