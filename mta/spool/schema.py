@@ -392,5 +392,5 @@ Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0017"
+REVISION = "0018"
 """The revision of the migrations that leads to these tables."""
