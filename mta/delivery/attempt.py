@@ -133,7 +133,7 @@ class Attempt:
             if outcome is None:
                 text = "no host was left to try"
                 outcome = Outcome(number, Verdict.DEFERRED, 0, "4.4.4", text, "connect", Blame.SITE)
-            self._settle(outcome)
+            self.settle(outcome)
         return self._final
 
     def no_hosts(self, error: Exception) -> None:
@@ -150,7 +150,7 @@ class Attempt:
         text = str(error) or type(error).__name__
         verdict = Verdict.DEFERRED if enhanced[0] == "4" else Verdict.FAILED
         for number in list(self.left):
-            self._settle(Outcome(number, verdict, code, enhanced, text, "DNS", Blame.SITE))
+            self.settle(Outcome(number, verdict, code, enhanced, text, "DNS", Blame.SITE))
 
     def host_unknown(self, host: str, error: Exception, *, configured: bool) -> None:
         """One host's addresses cannot be had; the others are tried."""
@@ -177,13 +177,13 @@ class Attempt:
         refused, self.refused = self.refused, {}
         for number, outcome in refused.items():
             if number in self.left:
-                self._settle(outcome)
+                self.settle(outcome)
 
     def our_fault(self, error: Exception) -> None:
         """Something failed that the peer cannot help."""
         text = f"local error: {type(error).__name__}: {error}"
         for number in list(self.left):
-            self._settle(Outcome(number, Verdict.DEFERRED, 0, "4.3.0", text, "local"))
+            self.settle(Outcome(number, Verdict.DEFERRED, 0, "4.3.0", text, "local"))
 
     def site_fails(
         self, trouble: Trouble, contact: Contact, those: Sequence[Recipient] | None = None
@@ -206,7 +206,7 @@ class Attempt:
         blame = Blame.RECIPIENT if enhanced == "5.1.3" else Blame.MESSAGE
         for recipient in list(those):
             number = recipient.number
-            self._settle(Outcome(number, Verdict.FAILED, 0, enhanced, text, command, blame))
+            self.settle(Outcome(number, Verdict.FAILED, 0, enhanced, text, command, blame))
 
     def ended(
         self,
@@ -292,7 +292,7 @@ class Attempt:
         self, those: Sequence[Recipient], stage: Stage, reply: Reply, contact: Contact
     ) -> None:
         verdict = Verdict.FAILED if reply.permanent else Verdict.DEFERRED
-        keep = self._settle if reply.permanent else self._remember
+        keep = self.settle if reply.permanent else self._remember
         if self.has_other_family and about_our_address(reply, stage):
             keep = self._refuse
         for recipient in those:
@@ -313,7 +313,7 @@ class Attempt:
             verdict = Verdict.FAILED
         elif reply.code == 421:
             blame = Blame.SITE
-        keep = self._settle
+        keep = self.settle
         if self.has_other_family and about_our_address(reply, Stage.END_OF_DATA):
             keep = self._refuse
         for recipient in takers:
@@ -329,7 +329,7 @@ class Attempt:
             self.again.append(recipient)
         fails = reply.permanent and not too_many
         verdict = Verdict.FAILED if fails else Verdict.DEFERRED
-        keep = self._settle if fails else self._remember
+        keep = self.settle if fails else self._remember
         if self.has_other_family and about_our_address(reply, Stage.RCPT):
             keep = self._refuse
         keep(contact.outcome(recipient.number, verdict, reply, "RCPT", Blame.RECIPIENT))
@@ -340,7 +340,7 @@ class Attempt:
         reply = Reply(0, _SITE_STATUS[trouble.kind], (str(trouble) + _TWICE,))
         for recipient in takers:
             outcome = contact.outcome(recipient.number, Verdict.DEFERRED, reply, _END, Blame.SITE)
-            self._settle(replace(outcome, maybe_delivered=True))
+            self.settle(replace(outcome, maybe_delivered=True))
 
     def _refuse(self, outcome: Outcome) -> None:
         """Keep what is final unless the other family does better."""
@@ -357,7 +357,8 @@ class Attempt:
         if before is None or outcome.remote or not before.remote:
             self._temporary[outcome.recipient] = outcome
 
-    def _settle(self, outcome: Outcome) -> None:
+    def settle(self, outcome: Outcome) -> None:
+        """What has become of one recipient is final, for this attempt."""
         del self.left[outcome.recipient]
         self._final.append(outcome)
 
