@@ -253,8 +253,8 @@ def timeouts(settings: Settings) -> Timeouts:
     return Timeouts(**{name: _s(getattr(times, name)) for name in type(times).model_fields})
 
 
-def queue_settings(settings: Settings) -> QueueSettings:
-    """Return what ``mta.queue`` takes."""
+def queue_settings(settings: Settings, addresses: Addresses | None = None) -> QueueSettings:
+    """Return what ``mta.queue`` takes; ``addresses``: the tables, if there are any."""
     queue, retry, reports = settings.queue, settings.retry, settings.reports
     warning = retry.delay_warning
     return QueueSettings(
@@ -284,6 +284,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
         return_full_octets=reports.return_full_size,
+        addresses=None if addresses is None else addresses.local,
         causes=causes(settings),
     )
 
