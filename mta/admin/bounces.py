@@ -71,7 +71,9 @@ def bounce(
     from mta.config.build import queue_settings  # noqa: PLC0415 - brings the whole service along
 
     settings = invocation.settings
-    reporting = Reporting(queue_settings(settings, addresses(settings)), _signature(settings), reason)
+    reporting = Reporting(
+        queue_settings(settings, addresses(settings)), _signature(settings), reason
+    )
     step = partial(_step, reporting=reporting)
     verb = Verb("bounce", "bounced", WAITING, step, "")
     return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))

@@ -83,9 +83,7 @@ class Dialogue:
         self._screen = (
             None if reception.milters is None else Screen(reception.milters, reception, ends)
         )
-        self._passage = reception.gate.arrive(
-            listener.name, client.host, outside=not self._trusted
-        )
+        self._passage = reception.gate.arrive(listener.name, client.host, outside=not self._trusted)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,

@@ -63,6 +63,7 @@ class Peer:
     port: int = 25
     tls: Tls = Tls()
     use: int = 1  # how many transactions this connection has seen, this one included
+    source: str = ""  # our own address of the connection; "" if there was none, or a socket
     # What it announced (RFC 5321 §4.1.1.1): tells who reports what; not kept in the history
     extensions: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     # Nobody comes after it: the mailbox itself, or what keeps it (LMTP); not kept either

@@ -250,7 +250,7 @@ def _outcome(row: Row[Any]) -> Outcome:
             row.tls_required_why,
             row.tls_observed,
         )
-        peer = Peer(row.host, row.address, row.port, tls, row.use)
+        peer = Peer(row.host, row.address, row.port, tls, row.use, row.source)
     return Outcome(
         recipient=row.recipient,
         verdict=Verdict(row.verdict),

@@ -268,4 +268,5 @@ def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:
         bulk.storable(tls.observed),
         outcome.sender,
         outcome.cause,
+        peer.source,
     )
