@@ -29,6 +29,7 @@ from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
 from mta.admin.retry_plan import retry_plan
 from mta.admin.status import status
+from mta.admin.sts_commands import sts
 from mta.admin.suppress import suppress
 from mta.admin.top import top
 from mta.admin.trace import trace
@@ -144,6 +145,6 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
 
 
 _READING = (queue, top, trace, why, explain, retry_plan, status)
-_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, config, db, init)
+_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, sts, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -216,6 +216,7 @@ def routes(settings: Settings) -> Routes:
                 one.verp_delimiters if one.verp else "",
                 tuple(map(AddressPattern.of, one.verp_senders)),
                 outgoing_of(one, settings.delivery),
+                one.on_unknown,
             )
             for one in settings.route
         )

@@ -29,7 +29,7 @@ from mta.delivery.routes import (
     Route,
     Smarthost,
 )
-from mta.delivery.securing import DaneFacts, Securing, secured_by
+from mta.delivery.securing import DaneFacts, Securing, StsFacts, secured_by
 from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.shaped import Shapes
@@ -58,7 +58,7 @@ class Delivery:
     _openings: type[Opening] = Opening
     _stores: type[Mailboxes] = Mailboxes
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names every part it joins
         self,
         reactor: Reactor,
         settings: DeliverySettings,
@@ -67,10 +67,12 @@ class Delivery:
         emit: Emit,
         *,
         dane: DaneFacts | None = None,
+        sts: StsFacts | None = None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
-        """``dane`` answers for DANE; None: nobody validates DNSSEC here."""
+        """``dane`` answers for DANE; None: nobody validates DNSSEC here.  ``sts``: for MTA-STS."""
         self._dane = dane
+        self._sts = sts
         self._now_ms = now_ms
         self._reactor = reactor
         self._settings = settings
@@ -160,7 +162,7 @@ class Delivery:
                 there = (route.target, settings.host_name)
                 return await self._mailboxes.deliver(job, recipients, *there)
             case Mx() | Smarthost():
-                attempt = Attempt(recipients)
+                attempt = Attempt(recipients, route.on_unknown)
                 keep = settings.transcripts
                 record = None if keep == "none" else Recorder(self._reactor.seconds)
                 await self._send(attempt, job, route, domain, (settings, record))
@@ -178,16 +180,15 @@ class Delivery:
         assert isinstance(target, Mx | Smarthost)
         try:
             message = prepare(attempt, job.envelope, job.body)
-            secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
+            asked = (self._dane, self._sts)
+            secured = secured_by(settings.security, route.name, target, job.envelope, *asked)
             outgoing = route.outgoing or settings.outgoing
             way = outgoing.way(job.envelope.id)
             hosts = await self._hosts(target, domain, way)
             shaped = self._shapes.of(settings, hosts, domain, route)
             walk = self._walk(attempt, message, (*shaped, outgoing), secured, record)
-            for host in hosts[: settings.max_hosts]:
-                if not attempt.left or walk.sessions >= settings.max_sessions:
-                    return
-                await walk.visit(Site(host.name, target, way), host, domain)
+            some = hosts[: settings.max_hosts]
+            await walk.along([(Site(host.name, target, way), host) for host in some], domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
