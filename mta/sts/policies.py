@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError
 from twisted.logger import Logger
@@ -29,7 +29,6 @@ from mta.mail.events import Emit, Note
 from mta.mail.security import Published, Result
 from mta.security.facts import Sts, StsMode
 from mta.spool import sts
-from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.sts import Stored
 from mta.sts.discovery import Lookup, find
@@ -45,6 +44,16 @@ _FORGOTTEN_S = 86_400.0
 _REMEMBERED = 20_000  # domains
 _AT_ONCE = 50  # fetches
 _USED_MS = 86_400_000  # how exactly it is known when a policy was used
+
+
+class Spool(Protocol):
+    """What is asked of the spool; ``mta.spool.database.Database`` is one."""
+
+    def read(self, fn: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run ``fn(conn, ...)``."""
+
+    def write(self, fn: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run ``fn(conn, ...)`` in a transaction."""
 
 
 @dataclass(slots=True)
@@ -73,7 +82,7 @@ class Policies:
         reactor: Any,
         resolver: Lookup,
         fetch: Fetch,
-        database: Database,
+        spool: Spool,
         emit: Emit,
         settings: StsSettings,
         *,
@@ -85,7 +94,7 @@ class Policies:
         self._settings = settings
         self._reactor = reactor
         self._resolver = resolver
-        self._database = database
+        self._spool = spool
         self._emit = emit
         self._kept: Cache[_Known] = Cache(reactor.seconds, _REMEMBERED)
         self._going: Sharing[None] = Sharing()
@@ -169,7 +178,7 @@ class Policies:
         return kept[0] if kept else known
 
     async def _load(self, domain: str) -> _Known:
-        stored = await self._database.read(sts.get, domain)
+        stored: Stored | None = await self._spool.read(sts.get, domain)
         known = _Known(stored or Stored(domain), _policy(stored), due_s=0.0)
         self._kept.put(domain, known, _FORGOTTEN_S)
         return known
@@ -206,7 +215,7 @@ class Policies:
     async def _discover(self, domain: str) -> None:
         """Find out what the domain publishes now, and keep it."""
         record = await find(self._resolver, domain)
-        stored = await self._database.read(sts.get, domain) or Stored(domain)
+        stored: Stored = await self._spool.read(sts.get, domain) or Stored(domain)
         if record.id is None:
             self._put(stored, record.due_s, record.unknown, None)
             return
@@ -255,7 +264,7 @@ class Policies:
     async def _written(self, fn: Callable[..., None], *arguments: object) -> None:
         """Write for later and for others; this process knows it already."""
         try:
-            await self._database.write(fn, *arguments)
+            await self._spool.write(fn, *arguments)
         except SpoolUnavailable as error:
             self._log.warn("a policy of MTA-STS is not written: {error}", error=error)
 
