@@ -16,7 +16,7 @@ nobody knows whether a policy is in force: that raises, and mail waits.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -66,6 +66,18 @@ class _Known:
     unknown: str = ""  # why it cannot be known what the domain has published
     result: Result | None = None  # the same in a word of TLS reports, if it has one
     waited: bool = False  # mail has waited for the look that is under way, and long enough
+    # What is the same for all hosts of the domain
+    text: str = field(init=False, default="")
+    published: Published | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        policy, domain = self.policy, self.stored.domain
+        if policy is None:
+            return
+        self.text = described(self.stored, policy)
+        if policy.mode is not StsMode.NONE:
+            more = (policy.lines, policy.mx, self.result, self.unknown)
+            self.published = Published("sts", domain, *more)
 
 
 def _wall_ms() -> int:
@@ -130,11 +142,8 @@ class Policies:
                 nothing = Published("sts", domain, result=known.result, text=known.unknown)
             return Sts(StsMode.NONE, False, unknown=known.unknown, published=nothing)
         self._use(known)
-        text = described(known.stored, policy)
-        if policy.mode is StsMode.NONE:
-            return Sts(StsMode.NONE, False, text, known.unknown)
-        published = Published("sts", domain, policy.lines, policy.mx, known.result, known.unknown)
-        return Sts(policy.mode, policy.names(host), text, known.unknown, published)
+        matches = policy.mode is not StsMode.NONE and policy.names(host)
+        return Sts(policy.mode, matches, known.text, known.unknown, known.published)
 
     async def renewed(self, domain: str, lines: tuple[str, ...]) -> bool:
         """Look for a newer policy, because of that of ``lines`` mail would wait (RFC 8461 §5.1).
