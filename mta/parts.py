@@ -155,7 +155,7 @@ class Parts:
         ours = addresses_of(settings)
         inbound = values.inbound_settings(settings, ours)
         delivery = values.delivery_settings(settings, ours)
-        queue = values.queue_settings(settings)
+        queue = values.queue_settings(settings, ours)
         policy = policy_of(settings)
         milters = milters_of(settings, self.reactor)
         tls = build_tls.client_tls(settings)
@@ -334,7 +334,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         database,
         delivery.deliver,
         delivery.destination,
-        values.queue_settings(settings),
+        values.queue_settings(settings, ours),
         values.node_name(settings),
         log,
         signer=signer,

@@ -162,7 +162,7 @@ class Delivery:
                 there = (route.target, settings.host_name)
                 return await self._mailboxes.deliver(job, recipients, *there)
             case Mx() | Smarthost():
-                attempt = Attempt(recipients)
+                attempt = Attempt(recipients, route.on_unknown)
                 keep = settings.transcripts
                 record = None if keep == "none" else Recorder(self._reactor.seconds)
                 await self._send(attempt, job, route, domain, (settings, record))

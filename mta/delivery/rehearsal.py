@@ -18,8 +18,9 @@ from dataclasses import replace
 from errno import EACCES
 from typing import Any, TypeAlias
 
-from mta.delivery.attempt import Attempt, Contact
+from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
+from mta.delivery.contact import Contact
 from mta.delivery.delivery import Delivery
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.maildir import Place, may_be_made

@@ -161,6 +161,15 @@ def note(  # one row, all of its columns
     )
 
 
+def unanswered(conn: Connection, since_ms: int) -> dict[State, int]:
+    """Count the deliveries that got no answer after the final dot, by what became of them then."""
+    columns = attempts.c
+    query = select(columns.state, func.count()).where(
+        columns.maybe_delivered, columns.ended_ms >= since_ms
+    )
+    return {State(row[0]): int(row[1]) for row in conn.execute(query.group_by(columns.state))}
+
+
 def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
     """Forget up to ``limit`` messages finished more than ``keep_ms`` ago; return how many."""
     query = (
