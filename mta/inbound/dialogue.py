@@ -127,7 +127,9 @@ class Dialogue:
         return origin_of(self._core, client, listener, login=login, tls=self.tls, utf8=utf8)
 
     def leave(self) -> None:
-        """The client has gone: nobody waits for a filter any more."""
+        """The client has gone: nobody waits for a filter any more, nor for an answer."""
+        if self._transaction is not None:
+            self._transaction.left = True
         if self._screen is not None:
             self._screen.leave()
 
