@@ -13,8 +13,9 @@ domain, and needs no SMTPUTF8; so does a message whose header and addresses are 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mta.delivery.attempt import Attempt, Contact, Unable, proves_dead
+from mta.delivery.attempt import Attempt, proves_dead
 from mta.delivery.connection import Connection
+from mta.delivery.contact import Contact, Unable
 from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
@@ -254,24 +255,31 @@ class Session:
 
         False if the connection turns out to have been dead before: nothing has happened then.
         """
-        extensions = self._connection.client.extensions
-        now_ms = 0 if message.envelope.asked is NOTHING else self._now_ms()
-        why = self._unable(message.envelope, now_ms)
-        if why is not None:
-            attempt.unable(why, self._contact(0.0))
-            return True
-        waiting = list(attempt.left.values() if those is None else those)
-        need_utf8 = message.needs_utf8(waiting)
-        if need_utf8 and not extensions.smtp_utf8:
-            for reason, recipients in need_utf8.items():
-                attempt.unable(reason, self._contact(0.0), recipients)
-                waiting = [one for one in waiting if one not in recipients]
-            need_utf8 = {}
+        waiting = self.able(attempt, message, those)
         if not waiting:
             return True
-        message = message.with_priority_on_top(extensions)
-        mail = self._mail(message, now_ms, utf8=bool(need_utf8))
+        message = message.with_priority_on_top(self._connection.client.extensions)
+        mail = self._mail(message, utf8=bool(message.needs_utf8(waiting)))
         return await self._all(attempt, message, mail, waiting, limit)
+
+    def able(
+        self, attempt: Attempt, message: Message, those: Sequence[Recipient] | None = None
+    ) -> list[Recipient]:
+        """Return to whom of ``those`` this peer can pass it on; ``attempt`` hears of the others."""
+        why = self._unable(message.envelope, self._wall_ms(message.envelope))
+        if why is not None:
+            attempt.unable(why, self.contact(0.0))
+            return []
+        waiting = list(attempt.left.values() if those is None else those)
+        if self._connection.client.extensions.smtp_utf8:
+            return waiting
+        for reason, recipients in message.needs_utf8(waiting).items():
+            attempt.unable(reason, self.contact(0.0), recipients)
+            waiting = [one for one in waiting if one not in recipients]
+        return waiting
+
+    def _wall_ms(self, envelope: Envelope) -> int:
+        return 0 if envelope.asked is NOTHING else self._now_ms()
 
     def _unable(self, envelope: Envelope, now_ms: int) -> Unable | None:
         connection = self._connection
@@ -290,13 +298,13 @@ class Session:
         proved = tls.level in (TlsLevel.DANE, TlsLevel.STS)
         return bool(envelope.sender) or (proved and extensions.require_tls)
 
-    def _mail(self, message: Message, now_ms: int, *, utf8: bool) -> bytes:
+    def _mail(self, message: Message, *, utf8: bool) -> bytes:
         envelope, extensions = message.envelope, self._connection.client.extensions
         more = b" REQUIRETLS" if envelope.require_tls and self._keeps_tls(envelope) else b""
         if self._connection.secrets is not None and extensions.auth:
             more += b" AUTH=<>"  # whoever submitted it, it is not who has logged in (RFC 4954 §5)
         if envelope.asked is not NOTHING:
-            more += mail_parameters(envelope.asked, extensions.keywords, now_ms)
+            more += mail_parameters(envelope.asked, extensions.keywords, self._now_ms())
         return mail_line(
             message.sender,
             envelope.size,
@@ -327,7 +335,7 @@ class Session:
             except Trouble as trouble:
                 if self._was_dead(trouble):
                     return False
-                attempt.site_fails(trouble, self._contact(0.0), waiting)
+                attempt.site_fails(trouble, self.contact(0.0), waiting)
                 return True
             waiting += attempt.again
             attempt.again = []
@@ -344,15 +352,16 @@ class Session:
             )
         except Trouble as trouble:
             if not self._was_dead(trouble):
-                contact = self._contact(self._seconds() - began)
+                contact = self.contact(self._seconds() - began)
                 attempt.ended(batch, self._connection.client.transaction, contact, trouble)
             raise
-        attempt.ended(batch, transaction, self._contact(self._seconds() - began))
+        attempt.ended(batch, transaction, self.contact(self._seconds() - began))
 
     def _was_dead(self, trouble: Trouble) -> bool:
         return self._reused and proves_dead(self._connection.client.transaction, trouble)
 
-    def _contact(self, transmit_s: float) -> Contact:
+    def contact(self, transmit_s: float = 0.0) -> Contact:
+        """Return the peer, and how long things took."""
         connection, site = self._connection, self._site
         peer = Peer(
             site.host,
@@ -360,6 +369,7 @@ class Session:
             site.port,
             connection.tls,
             connection.uses,
+            connection.source,
             connection.client.extensions.keywords,
             final=connection.client.lmtp,
         )

@@ -14,7 +14,7 @@ from mta.inbound.relaying import RELAYING_DENIED
 from mta.mail.address import domain_of, folded
 from mta.mail.envelope import Recipient, Role
 from mta.policy.addresses import Addresses
-from mta.policy.aliases import Endless, Expansion, Final, Step, UnknownAddress
+from mta.policy.aliases import Endless, Expansion, Final, UnknownAddress
 from mta.smtp.commands import Rcpt
 from mta.smtp.replies import Reply, reply
 from mta.spool.intake import Remark
@@ -23,8 +23,6 @@ UNKNOWN = reply(550, "5.1.1", "There is no such address here")
 ENDLESS = reply(451, "4.3.5", "The address can't be used at the moment; try again later")
 REPORTS_ONLY = reply(550, "5.7.1", "This address takes nothing but reports")
 
-_STEPS_TOLD = 20
-_WORDS = 1000
 _DAY_MS = 86_400_000
 _ROUTING = "@%!"
 
@@ -81,7 +79,8 @@ def aim(
     if isinstance(found, Refusal):
         return found
     recipients = tuple(_recipients(addresses, address, found, rcpt, client))
-    return Aim(recipients, (*remarks, *_told(found.steps)))
+    used = (Remark("alias", text, "addresses") for text in found.told())
+    return Aim(recipients, (*remarks, *used))
 
 
 def is_srs(addresses: Addresses, address: str) -> bool:
@@ -185,17 +184,3 @@ def _recipient(
         orcpt=rcpt.orcpt,
         role=Role.FORWARDED if forwarded else Role.PLAIN,
     )
-
-
-def _told(steps: Sequence[Step]) -> list[Remark]:
-    """Say for the history which entries were used."""
-    made = []
-    for step in steps[:_STEPS_TOLD]:
-        names = ", ".join(step.targets)
-        if len(names) > _WORDS:
-            names = f"{names[:_WORDS]}... ({len(step.targets)} addresses)"
-        made.append(Remark("alias", f"{step.address} -> {names} ({step.where})", "addresses"))
-    if len(steps) > _STEPS_TOLD:
-        text = f"and {len(steps) - _STEPS_TOLD} more aliases"
-        made.append(Remark("alias", text, "addresses"))
-    return made
