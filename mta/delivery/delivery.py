@@ -104,6 +104,10 @@ class Delivery:
             return "alias:"
         return self._settings.routes.destination(sender, domain, chosen)
 
+    def route_of(self, sender: str, domain: str, chosen: str = "") -> str:
+        """Name the route that such mail takes."""
+        return self._settings.routes.choose(sender, domain, chosen).name
+
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once."""
         return Deferred.fromCoroutine(self._deliver(job, self._settings))
