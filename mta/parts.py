@@ -21,6 +21,7 @@ from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
+from mta.config.build_tls_report import tls_report, tls_reports
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
@@ -44,6 +45,7 @@ from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
+from mta.tlsrpt.reports import TlsReports
 from mta.verify.message import Verifier
 
 EX_UNAVAILABLE = 69  # sysexits.h
@@ -82,6 +84,7 @@ class Parts:
     lists: Lists
     verifier: Verifier
     validation: Validation | None
+    tls_reports: TlsReports
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -118,6 +121,7 @@ class Parts:
         self.verifier.start()
         self.lists.start()
         self.scheduler.start()
+        self.tls_reports.start()
 
     def _old_alarms_end(self) -> None:
         """What this process's last run knew of the resolver is found out anew."""
@@ -168,6 +172,8 @@ class Parts:
         self.inbound.use(inbound)
         self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
+        self.tls_reports.use(tls_report(settings), tls)
+        self.delivery.count(self.tls_reports.count)
         self.names.use(delivery.shaping)
         self.scheduler.use(queue)
         self.signer.rules = rules
@@ -200,6 +206,7 @@ class Parts:
         if self.validation is not None:
             self.validation.stop()
         await self.delivery.stop()
+        await self.tls_reports.stop()
         await self.gate.shared.stop()
         self.accounts.stop()
         self.signer.stop()
@@ -306,11 +313,12 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     dane = None
     if validation is not None:
         dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
+    tls = build_tls.client_tls(settings)
     delivery = Delivery(
         reactor,
         values.delivery_settings(settings, ours),
         exchangers,
-        build_tls.client_tls(settings),
+        tls,
         log,
         dane=dane,
     )
@@ -327,6 +335,10 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         signer=signer,
         names=names,
     )
+    reports = tls_reports(
+        reactor, settings, tls, database, resolver, signer, emit=log, queued=scheduler.kick
+    )
+    delivery.count(reports.count)
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
     verifier = Verifier(reactor, resolver, verify_settings(settings))
@@ -346,5 +358,5 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
-        scheduler, inbound, signer, gate, lists, verifier, validation,
+        scheduler, inbound, signer, gate, lists, verifier, validation, reports,
     )  # fmt: skip

@@ -27,6 +27,7 @@ from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
 from mta.admin.status import status
 from mta.admin.suppress import suppress
+from mta.admin.tls_report import tls
 from mta.admin.top import top
 from mta.admin.trace import trace
 from mta.admin.why import why
@@ -140,7 +141,7 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_READING = (queue, top, trace, why, status)
+_READING = (queue, top, trace, why, tls, status)
 _COMMANDS = (*_READING, alias, account, suppress, brake, dkim, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

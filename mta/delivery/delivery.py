@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from mta.delivery import nowhere, senders
 from mta.delivery.attempt import Attempt
+from mta.delivery.counting import Count, Counting
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.pool import Pool
@@ -75,12 +76,18 @@ class Delivery:
         self._opening = Opening(reactor, tls, self._pool.dismiss)
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
         self._mailboxes = Mailboxes(reactor)
+        self._count: Count | None = None
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
         self._shapes = Shapes()
         self._opening.tls = tls
+
+    def count(self, count: Count | None) -> None:
+        """Tell ``count`` of every TLS session with a mail exchanger from now on; None: nobody."""
+        self._count = count
+        self._opening.counting = count is not None
 
     @property
     def shaping(self) -> Shaping:
@@ -177,6 +184,8 @@ class Delivery:
             shape = shape_of(settings, hosts, domain, route)
             shaped = (self._shapes.settings(settings, shape), shape)
             walk = Walk(self._means, attempt, message, shaped, secured, record)
+            if self._count is not None and isinstance(target, Mx) and not domain.startswith("["):
+                walk.counting = Counting(self._count, domain)
             for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return

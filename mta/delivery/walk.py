@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
+from mta.delivery.counting import Counting
 from mta.delivery.opening import Opening, Site
 from mta.delivery.pool import Pool
 from mta.delivery.securing import Securing, is_address
@@ -67,6 +68,7 @@ class Walk:
         """``secured`` is how private sessions must be, or says it of each host."""
         settings, self._shape = how
         self.sessions = 0  # how many hosts have heard about the message
+        self.counting: Counting | None = None  # tells of TLS sessions, where they are counted
         self._record = record
         self._pool = means.pool
         self._opening = means.opening
@@ -93,6 +95,8 @@ class Walk:
         required = at_least(found, self._shape)
         if isinstance(required, Skip):
             self._attempt.not_tried(site.host, required)
+            if self.counting is not None:
+                self.counting.skipped(site.host, required)
             if self._record is not None:
                 self._record.fails(f"{site.host} is not dialled: {required.why}")
             return
@@ -130,16 +134,21 @@ class Walk:
                     site, address, self._settings, requirement, self._record
                 )
             except Trouble as trouble:
-                if self._record is not None:
-                    self._record.fails(f"no session: {trouble}")
-                why = str(trouble) if trouble.result else ""
-                tls = trouble.tls or fallen_short(requirement, why)
-                peer = Peer(site.host, address, site.port, tls)
-                contact = Contact(peer, Timing(self._since(began)))
-                self._attempt.site_fails(trouble, contact)
+                self._no_session(site, address, trouble, self._since(began))
             else:
                 await self._talk(connection, site, self._since(began))
                 return
+
+    def _no_session(self, site: Site, address: str, trouble: Trouble, connect_s: float) -> None:
+        requirement = self._requirement
+        if self._record is not None:
+            self._record.fails(f"no session: {trouble}")
+        if self.counting is not None:
+            self.counting.failed(requirement, site.host, address, trouble)
+        why = str(trouble) if trouble.result else ""
+        tls = trouble.tls or fallen_short(requirement, why)
+        contact = Contact(Peer(site.host, address, site.port, tls), Timing(connect_s))
+        self._attempt.site_fails(trouble, contact)
 
     async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
         """Send on ``connection``; False if it had been dead before."""
@@ -151,6 +160,8 @@ class Walk:
         except BaseException:
             connection.abort()
             raise
+        if alive and self.counting is not None:
+            self.counting.opened(self._requirement, site.host, connection)
         if alive:
             self._not_asked = session.not_asked
             if self._record is not None and self._attempt.left and not self._not_asked:

@@ -343,6 +343,41 @@ brakes = Table(
     sqlite_with_rowid=False,
 )
 
+tls_sessions = Table(  # how sessions with mail exchangers went, by day, for reports
+    "tls_sessions",
+    metadata,
+    Column("day", Integer, primary_key=True),  # since the epoch, in UTC
+    Column("domain", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),  # of what follows, but the count
+    _text("kind"),
+    _text("policy"),  # JSON
+    _text("result"),  # "": as the policy wants it
+    _text("details"),  # JSON; "": they are not told apart
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tls_reports = Table(  # to whom what was told about a day; the domain "": all of it is planned
+    "tls_reports",
+    metadata,
+    Column("day", Integer, primary_key=True),
+    Column("domain", Text, primary_key=True),
+    _text("report_id"),
+    _text("state"),  # "due", "sent", "none", "failed", "planned"
+    _ms("next_ms"),
+    _ms("until_ms"),  # nothing is tried after
+    Column("tries", Integer, nullable=False),
+    _ms("ended_ms", nullable=True),
+    _text("ways"),  # JSON: where to, and what came of each
+    _text("text"),  # the last failure
+    _text("queue_id"),  # of the message, where it went by mail
+    Column("body", LargeBinary),  # as it is posted, while it is to be tried again
+    Column("claim", Text),
+    _ms("claim_until_ms"),
+    CheckConstraint("state IN ('due', 'sent', 'none', 'failed', 'planned')", name="state"),
+    sqlite_with_rowid=False,
+)
+
 
 def _partial(name: str, *columns: Any, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -378,6 +413,7 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
+_partial("ix_tls_reports_due", tls_reports.c.next_ms, where="state = 'due'")
 
-REVISION = "0015"
+REVISION = "0016"
 """The revision of the migrations that leads to these tables."""
