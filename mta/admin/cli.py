@@ -17,10 +17,12 @@ from mta import __version__
 from mta.admin.accounts import account
 from mta.admin.alias import alias
 from mta.admin.brake import brake
+from mta.admin.cause import cause
 from mta.admin.config_commands import config
 from mta.admin.database_commands import db
 from mta.admin.dkim_commands import dkim
 from mta.admin.exits import Exit, Failure
+from mta.admin.explain import explain
 from mta.admin.init import init
 from mta.admin.invocation import Invocation
 from mta.admin.queue_commands import queue
@@ -35,9 +37,9 @@ from mta.config import ConfigError
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 
 _EPILOG = """\
-Exit status: 0 done, 1 nothing matched, 64 wrong usage, 65 bad input, 67 no such account,
-69 spool unusable (status: no service runs), 73 a file is in the way, 75 spool busy (try
-again), 77 permission denied, 78 wrong configuration.
+Exit status: 0 done, 1 nothing matched, 2 would fail (explain), 64 wrong usage, 65 bad input,
+67 no such account, 69 spool unusable (status: no service runs), 73 a file is in the way,
+75 spool busy (try again), 77 permission denied, 78 wrong configuration.
 
 Completion for bash (zsh, fish alike): eval "$(_MTA_COMPLETE=bash_source mta)"
 """
@@ -141,7 +143,7 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_READING = (queue, top, trace, why, tls, status)
-_COMMANDS = (*_READING, alias, account, suppress, brake, dkim, config, db, init)
+_READING = (queue, top, trace, why, explain, tls, status)
+_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -15,6 +15,8 @@ from twisted.internet.task import Clock
 
 from mta.config import ConfigError, Problem, Settings, build, build_tls
 from mta.config.build_addresses import addresses
+from mta.config.build_causes import causes
+from mta.config.build_outgoing import not_here
 from mta.config.build_shaping import shaping
 from mta.delivery.maildir import base_of
 from mta.dkim.store import KeyUnusable
@@ -29,6 +31,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     _try(problems, path, "delivery.shaping_file", shaping, settings)
     _try(problems, path, "", addresses, settings)
     _try(problems, path, "tls", build_tls.client_tls, settings)
+    _try(problems, path, "causes_file", causes, settings)
     _try(problems, path, "dkim.directory", build.signing_rules, settings)
     if settings.tls.client_authorities is not None:
         place = settings.tls.client_authorities
@@ -40,6 +43,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
             doubts += served.warnings
     problems += _nowhere(settings, path)
     doubts += _mailboxes(settings)
+    doubts += not_here(settings)
     return problems, doubts
 
 

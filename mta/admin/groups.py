@@ -70,8 +70,8 @@ def _merged(found: Sequence[Any], by: Sequence[str]) -> list[Group]:
 
 
 def _value(row: Any, key: str) -> Any:
-    if key == "code":
-        return row.last_code
+    if key in ("code", "category"):
+        return getattr(row, f"last_{key}")
     if key != "cause":
         return getattr(row, key)
     said = cause(row.last_code, row.last_enhanced, row.last_text) if row.tried else "not tried yet"

@@ -93,7 +93,7 @@ def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "by",
     metavar="KEYS",
     callback=read_keys,
-    help="Count instead, by some of: domain,site,cause,code,sender,login,state.",
+    help="Count instead, by some of: domain,site,category,cause,code,sender,login,state.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_invocation
@@ -168,6 +168,8 @@ def _cells(row: QueueRow, now_ms: int) -> tuple[str, ...]:
     mark = "!" if held else "*" if row.active else ""
     last = row.last
     words = "" if last is None else f"{last.code or ''} {last.enhanced} {last.text}"
+    if last is not None and last.category:
+        words = f"{last.category}: {words}"
     return (
         row.envelope.id + mark,
         span(now_ms - row.envelope.created_ms),

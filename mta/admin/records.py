@@ -38,6 +38,7 @@ def queue_row(row: QueueRow) -> dict[str, Any]:
             "code": last.code,
             "enhanced": last.enhanced,
             "text": last.text,
+            "category": last.category,
         },
     }
 
@@ -166,13 +167,15 @@ def attempt(one: TracedAttempt) -> dict[str, Any]:
         "ended_ms": one.ended_ms,
         "state": one.state.value,
         "cause": one.cause,
+        "category": one.outcome.cause,
         "site": one.site,
         "next_attempt_ms": one.next_attempt_ms,
-        **_outcome(one.outcome),
+        **outcome(one.outcome),
     }
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def outcome(outcome: Outcome) -> dict[str, Any]:
+    """What came of an attempt."""
     peer = outcome.peer
     return {
         "verdict": outcome.verdict.value,
@@ -191,6 +194,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
             "host": peer.host,
             "address": peer.address,
             "port": peer.port,
+            "source": peer.source,
             "use": peer.use,
             "tls": {
                 "level": peer.tls.level.value,

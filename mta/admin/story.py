@@ -159,6 +159,8 @@ class Story:
             f" transmit {seconds(outcome.timing.transmit)}; by {v(attempt.node)}"
             f"{f', site {v(attempt.site)}' if attempt.site else ''}"
         )
+        if outcome.cause:
+            yield f"cause: {v(outcome.cause)}"
         if attempt.cause:
             yield v(attempt.cause)
         if outcome.maybe_delivered:
@@ -246,12 +248,16 @@ def _peer(peer: Peer) -> str:
     where = v(peer.host) + (f"[{v(peer.address)}]" if peer.address else "")
     where += "" if peer.is_path else f":{peer.port}"
     tls = peer.tls
+    if not peer.address and not peer.is_path and not tls.required:
+        return f"{where}, not dialled"
     if tls.level is TlsLevel.NONE:
         private = f"in the clear: {v(tls.why)}" if tls.why else "in the clear"
     else:
         how = " ".join(v(part) for part in (tls.version, tls.cipher) if part)
         why = f", not verified: {v(tls.why)}" if tls.why else ""
         private = f"TLS {tls.level.value} ({how}){why}"
+    if peer.source:
+        where += f" from {v(peer.source)}"
     use = f", transaction {peer.use} of the connection" if peer.use > 1 else ""
     return f"{where}{use}" if peer.is_path else f"{where}, {private}{use}"
 

@@ -157,6 +157,8 @@ def _answer(
     last = last_attempt(trace, first.recipient.number)
     if last is not None:
         cause = f"; {visible(last.cause)}" if last.cause else ""
+        if last.outcome.cause:
+            yield f"    cause:   {visible(last.outcome.cause)}"
         ago = span(around.now_ms - last.ended_ms)
         yield f"    last:    {reply(last.outcome)}, {ago} ago{cause}"
         if last.outcome.maybe_delivered:

@@ -21,7 +21,7 @@ from mta.config.sending_sections import Delivery, Queue, Reports, Retry
 from mta.config.shaping_sections import ShapingEntry
 from mta.config.tls_report_section import TlsReport
 from mta.config.tls_sections import Tls, TlsPolicy
-from mta.config.values import FullName, NetworkValue
+from mta.config.values import CausesPath, FullName, NetworkValue
 
 DEFAULT_LISTENERS = (
     {"name": "submissions", "endpoint": "465", "tls": "implicit", "auth": "required"},
@@ -42,6 +42,12 @@ class Settings(Section):
         description="Clients from here may send without logging in, at listeners that do not"
         " require it.  Beware of 127.0.0.0/8 behind a proxy: everybody comes from there.",
         examples=[["127.0.0.0/8", "::1/128", "192.0.2.0/24"]],
+    )
+    causes_file: CausesPath = Field(
+        "shipped",
+        description='What replies of other servers mean, and what follows: the rules "shipped" with'
+        " the program, or a file of [[rule]] tables, which are asked before them"
+        " (docs/causes.rst).",
     )
     listener: tuple[Listener, ...] = Field(
         default_factory=lambda: DEFAULT_LISTENERS,  # type: ignore[arg-type]

@@ -70,6 +70,18 @@ def host(value: object) -> str:
         return domain(text)
 
 
+def source_address(value: object) -> str:
+    """Return an address of this host to send from."""
+    text = _text(value, "192.0.2.5")
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f'"{text}" must be an IP address of this host') from None
+    if found.is_unspecified or found.is_multicast:
+        raise ValueError(f'"{text}" is no address that connections can be made from')
+    return str(found)
+
+
 def domain_pattern(value: object) -> str:
     """Return a pattern of domains; "" for the null sender, which is written ``<>``."""
     text = _text(value, "example.org")
@@ -231,6 +243,11 @@ def providers_path(value: object, info: ValidationInfo) -> str | Path:
     return value if value in ("shipped", "none") else file_path(value, info)
 
 
+def causes_path(value: object, info: ValidationInfo) -> str | Path:
+    """Return "shipped", or the path of a file."""
+    return "shipped" if value == "shipped" else file_path(value, info)
+
+
 def trusted(value: object, info: ValidationInfo) -> str | Path:
     """Return "system", "certifi", or the path of a file of certificates."""
     return "certifi" if value == "certifi" else authorities(value, info)
@@ -311,6 +328,7 @@ Size = Annotated[
     WithJsonSchema({"type": ["string", "integer"]}),
 ]
 FullName = Annotated[str, BeforeValidator(full_name)]
+SourceAddress = Annotated[str, BeforeValidator(source_address)]
 Host = Annotated[str, BeforeValidator(host)]
 Domain = Annotated[str, BeforeValidator(domain)]
 SignedField = Annotated[str, BeforeValidator(signed_field)]
@@ -336,6 +354,7 @@ Endpoint = Annotated[
 FilePath = Annotated[Path, PlainValidator(file_path), _PLAIN_TEXT, _TEXT]
 LogTarget = Annotated[str | Path, PlainValidator(log_target), _PLAIN_TEXT, _TEXT]
 FileOrUrl = Annotated[str | Path, PlainValidator(file_or_url), _PLAIN_TEXT, _TEXT]
+CausesPath = Annotated[str | Path, PlainValidator(causes_path), _PLAIN_TEXT, _TEXT]
 Trusted = Annotated[str | Path, PlainValidator(trusted), _PLAIN_TEXT, _TEXT]
 Fingerprint = Annotated[str, BeforeValidator(fingerprint)]
 Probe = Annotated[str, BeforeValidator(probe)]

@@ -18,6 +18,7 @@ from mta.delivery.attempt import Attempt
 from mta.delivery.counting import Count, Counting
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
+from mta.delivery.outgoing import Outgoing, Way
 from mta.delivery.pool import Pool
 from mta.delivery.routes import (
     DEFAULT_ROUTE,
@@ -29,10 +30,10 @@ from mta.delivery.routes import (
     Route,
     Smarthost,
 )
-from mta.delivery.securing import DaneFacts, secured_by
-from mta.delivery.session import prepare
+from mta.delivery.securing import DaneFacts, Securing, secured_by
+from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
-from mta.delivery.shaped import Shapes, shape_of
+from mta.delivery.shaped import Shapes
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
@@ -40,6 +41,8 @@ from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
+from mta.mail.security import Requirement
+from mta.mail.shape import Shape
 from mta.shaping.rules import Shaping
 from mta.tls.level import ClientTls
 
@@ -52,6 +55,9 @@ class Delivery:
     """Sends jobs.  Nothing it returns fails, except by being cancelled."""
 
     _log = Logger()
+    # A rehearsal has its own
+    _openings: type[Opening] = Opening
+    _stores: type[Mailboxes] = Mailboxes
 
     def __init__(
         self,
@@ -73,9 +79,9 @@ class Delivery:
         self._emit = emit
         self._shapes = Shapes()
         self._pool = Pool(reactor)
-        self._opening = Opening(reactor, tls, self._pool.dismiss)
+        self._opening = self._openings(reactor, tls, self._pool.dismiss)
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
-        self._mailboxes = Mailboxes(reactor)
+        self._mailboxes = self._stores(reactor)
         self._count: Count | None = None
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
@@ -136,7 +142,7 @@ class Delivery:
             envelope, now_ms = job.envelope, self._now_ms()
             groups = senders.by_sender(envelope, recipients, route, settings.addresses, now_ms)
             for sender, some in groups.items():
-                renamed = replace(job, envelope=replace(envelope, sender=sender))
+                renamed = replace(job, envelope=senders.told(envelope, sender, some))
                 made = await self._bring(renamed, route, domain, some, settings)
                 told = "" if sender == envelope.sender else sender
                 outcomes += [replace(one, sender=told) for one in made]
@@ -180,16 +186,17 @@ class Delivery:
         try:
             message = prepare(attempt, job.envelope, job.body)
             secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
-            hosts = await self._hosts(target, domain)
-            shape = shape_of(settings, hosts, domain, route)
-            shaped = (self._shapes.settings(settings, shape), shape)
-            walk = Walk(self._means, attempt, message, shaped, secured, record)
+            outgoing = route.outgoing or settings.outgoing
+            way = outgoing.way(job.envelope.id)
+            hosts = await self._hosts(target, domain, way)
+            shaped = self._shapes.of(settings, hosts, domain, route)
+            walk = self._walk(attempt, message, (*shaped, outgoing), secured, record)
             if self._count is not None and isinstance(target, Mx) and not domain.startswith("["):
                 walk.counting = Counting(self._count, domain)
             for host in hosts[: settings.max_hosts]:
                 if not attempt.left or walk.sessions >= settings.max_sessions:
                     return
-                await walk.visit(Site(host.name, target), host, domain)
+                await walk.visit(Site(host.name, target, way), host, domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
@@ -204,7 +211,19 @@ class Delivery:
             if record is not None:
                 record.fails(f"a fault of ours: {type(error).__name__}: {error}")
 
-    async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
+    def _walk(
+        self,
+        attempt: Attempt,
+        message: Message,
+        how: tuple[DeliverySettings, Shape, Outgoing],
+        secured: Requirement | Securing,
+        record: Recorder | None,
+    ) -> Walk:
+        return Walk(self._means, attempt, message, how, secured, record)
+
+    async def _hosts(
+        self, target: Mx | Smarthost, domain: str, way: Way | None
+    ) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""
         if isinstance(target, Smarthost):
             return (MailHost(target.host, 0),)
@@ -216,7 +235,7 @@ class Delivery:
             hosts,
             key=lambda h: (
                 h.preference,
-                h.preference > best or Site(h.name, target) not in self._pool,
+                h.preference > best or Site(h.name, target, way) not in self._pool,
             ),
         )
 

@@ -43,9 +43,13 @@ class DaneFacts(Protocol):
 
 
 def wishes_of(envelope: Envelope) -> Wishes:
-    """Return what a message asks for."""
-    if envelope.require_tls or envelope.tls_not_required:
-        return Wishes(envelope.require_tls, envelope.tls_not_required)
+    """Return what a message asks for.
+
+    REQUIRETLS is no reason to lose a report (RFC 8689 §4.2.1, §5).
+    """
+    require_tls = envelope.require_tls and bool(envelope.sender)
+    if require_tls or envelope.tls_not_required:
+        return Wishes(require_tls, envelope.tls_not_required)
     return NO_WISHES
 
 

@@ -5,8 +5,9 @@ connection, recipients for each transaction, idle time, and the oldest version o
 found anew from the hosts that the attempt goes to, so that it holds whatever the queue knew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from mta.delivery.routes import Route, destination_of
 from mta.delivery.settings import DeliverySettings
@@ -15,16 +16,40 @@ from mta.mail.security import Level, Requirement, Skip, Source
 from mta.mail.shape import ANY_SHAPE, Shape
 from mta.mail.site import alone, site_of
 
+_REMEMBERED = 10_000
 
-def shape_of(
+Shaped: TypeAlias = tuple[DeliverySettings, Shape]
+
+
+class Shapes:
+    """What shaping makes of settings, remembered for each set of hosts."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[DeliverySettings, Shaped]] = {}
+
+    def of(
+        self, settings: DeliverySettings, hosts: Sequence[MailHost], domain: str, route: Route
+    ) -> Shaped:
+        """Return ``settings`` with what is said about ``hosts``, to which ``route`` leads; and it.
+
+        ``domain`` is "" where the route leads to a host and not to mail exchangers.
+        """
+        if not settings.shaping.rules:
+            return settings, ANY_SHAPE
+        key = (route.name, domain, tuple(sorted([host.name for host in hosts])))
+        made_of, shaped = self._known.get(key, (None, (settings, ANY_SHAPE)))
+        if made_of is not settings:
+            shape = _shape(settings, hosts, domain, route)
+            shaped = (_with_shape(settings, shape), shape)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = (settings, shaped)
+        return shaped
+
+
+def _shape(
     settings: DeliverySettings, hosts: Sequence[MailHost], domain: str, route: Route
 ) -> Shape:
-    """Return what is said about ``hosts``, to which ``route`` leads.
-
-    ``domain`` is "" where the route leads to a host and not to mail exchangers.
-    """
-    if not settings.shaping.rules:
-        return ANY_SHAPE
     if not domain or domain.startswith("["):
         key = destination_of(route, domain)
         site = alone(key, domain or key)
@@ -33,24 +58,9 @@ def shape_of(
     return settings.shaping.site(site, domain).shape
 
 
-class Shapes:
-    """What shapes have made of settings, once for each."""
-
-    def __init__(self) -> None:
-        self._made: dict[Shape, tuple[DeliverySettings, DeliverySettings]] = {}
-
-    def settings(self, settings: DeliverySettings, shape: Shape) -> DeliverySettings:
-        """Return ``settings`` with what ``shape`` says."""
-        if not shape.names:
-            return settings
-        of, made = self._made.get(shape, (None, settings))
-        if of is not settings:
-            made = _with_shape(settings, shape)
-            self._made[shape] = (settings, made)
-        return made
-
-
 def _with_shape(settings: DeliverySettings, shape: Shape) -> DeliverySettings:
+    if not shape.names:
+        return settings
     said = {
         "messages_per_connection": shape.messages_per_connection,
         "recipients_per_transaction": shape.recipients_per_transaction,

@@ -15,6 +15,7 @@ from mta.delivery.attempt import Attempt, Contact
 from mta.delivery.connection import Connection
 from mta.delivery.counting import Counting
 from mta.delivery.opening import Opening, Site
+from mta.delivery.outgoing import Outgoing, same_family
 from mta.delivery.pool import Pool
 from mta.delivery.securing import Securing, is_address
 from mta.delivery.session import Message, Session
@@ -61,12 +62,12 @@ class Walk:
         means: Means,
         attempt: Attempt,
         message: Message,
-        how: tuple[DeliverySettings, Shape],
+        how: tuple[DeliverySettings, Shape, Outgoing],
         secured: Requirement | Securing,
         record: Recorder | None,
     ) -> None:
         """``secured`` is how private sessions must be, or says it of each host."""
-        settings, self._shape = how
+        settings, self._shape, self._outgoing = how
         self.sessions = 0  # how many hosts have heard about the message
         self.counting: Counting | None = None  # tells of TLS sessions, where they are counted
         self._record = record
@@ -77,6 +78,7 @@ class Walk:
         self._now_ms = means.now_ms
         self._until = self._seconds() + settings.timeouts.total
         self._attempt = attempt
+        attempt.has_other_family = len(self._outgoing.families) > 1
         self._message = message
         self._settings = settings
         self._secured = secured
@@ -86,13 +88,7 @@ class Walk:
 
     async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        found: Requirement | Skip
-        if isinstance(self._secured, Requirement):
-            found = self._secured
-        else:
-            where = Where(domain, host.name, host.signed, host.expanded)
-            found = await self._secured.requirement(where, site.port)
-        required = at_least(found, self._shape)
+        required = await self._required(site, host, domain)
         if isinstance(required, Skip):
             self._attempt.not_tried(site.host, required)
             if self.counting is not None:
@@ -107,6 +103,16 @@ class Walk:
             self._those, self._not_asked = self._not_asked, []
             await self._connect(site)
 
+    async def _required(self, site: Site, host: MailHost, domain: str) -> Requirement | Skip:
+        """Find out how private a session with one host must be, or why there is none."""
+        found: Requirement | Skip
+        if isinstance(self._secured, Requirement):
+            found = self._secured
+        else:
+            where = Where(domain, host.name, host.signed, host.expanded)
+            found = await self._secured.requirement(where, site.port)
+        return at_least(found, self._shape)
+
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
         requirement = self._requirement
@@ -115,6 +121,7 @@ class Walk:
             if self._record is not None:
                 _go_on(self._record, connection, site)
             if await self._talk(connection, site, 0.0):
+                await self._other_family(site, connection.address)
                 return
             if self._record is not None:
                 self._record.trouble = trouble  # that an idle connection has ended is none
@@ -126,29 +133,56 @@ class Walk:
             if self._record is not None:
                 self._record.fails(f"{site.host}: {error}")
             return
+        await self._dial(site, addresses, began)
+
+    async def _dial(self, site: Site, addresses: Sequence[str], began: float) -> None:
+        """Try addresses in turn until one lets us in, and talk there."""
         for address in addresses:
             if self._seconds() > self._until:
                 return
-            try:
-                connection = await self._opening.open(
-                    site, address, self._settings, requirement, self._record
-                )
-            except Trouble as trouble:
-                self._no_session(site, address, trouble, self._since(began))
-            else:
-                await self._talk(connection, site, self._since(began))
+            if await self._open(site, address, began):
+                await self._other_family(site, address)
                 return
 
-    def _no_session(self, site: Site, address: str, trouble: Trouble, connect_s: float) -> None:
+    async def _open(self, site: Site, address: str, began: float) -> bool:
+        """Send on a new connection; False if there is none."""
         requirement = self._requirement
-        if self._record is not None:
-            self._record.fails(f"no session: {trouble}")
-        if self.counting is not None:
-            self.counting.failed(requirement, site.host, address, trouble)
-        why = str(trouble) if trouble.result else ""
-        tls = trouble.tls or fallen_short(requirement, why)
-        contact = Contact(Peer(site.host, address, site.port, tls), Timing(connect_s))
-        self._attempt.site_fails(trouble, contact)
+        try:
+            connection = await self._opening.open(
+                site, address, self._settings, requirement, self._record
+            )
+        except Trouble as trouble:
+            if self._record is not None:
+                self._record.fails(f"no session: {trouble}")
+            if self.counting is not None:
+                self.counting.failed(requirement, site.host, address, trouble)
+            why = str(trouble) if trouble.result else ""
+            tls = trouble.tls or fallen_short(requirement, why)
+            peer = Peer(site.host, address, site.port, tls, source=site.source(address))
+            contact = Contact(peer, Timing(self._since(began)))
+            self._attempt.site_fails(trouble, contact)
+            return False
+        await self._talk(connection, site, self._since(began))
+        return True
+
+    async def _other_family(self, site: Site, address: str) -> None:
+        """Try the host by the other family, for whom it may have refused for our address."""
+        attempt = self._attempt
+        if not attempt.refused:
+            return
+        try:
+            addresses = await self._addresses(site.host)
+        except (DnsTemporary, NoUsableHost):  # what was heard counts
+            addresses = ()
+        others = [one for one in addresses if not same_family(one, address)]
+        if others and self._seconds() <= self._until:
+            attempt.has_other_family, waiting = False, self._those
+            self._those = [one for one in attempt.left.values() if one.number in attempt.refused]
+            if self._record is not None:
+                self._record.note("refused, perhaps for our address: once more by the other family")
+            await self._open(site, others[0], self._seconds())
+            attempt.has_other_family, self._those = True, waiting
+        attempt.other_family_done()
 
     async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
         """Send on ``connection``; False if it had been dead before."""
@@ -174,11 +208,18 @@ class Walk:
         """Return the addresses to try; the families come by turns."""
         if host.startswith("/"):  # a unix socket
             return ("",)
+        found: Sequence[str]
         if host.startswith("["):
-            return (literal_address(host),)
-        if is_address(host):
-            return (host,)
-        return (await self._exchangers.addresses(host))[: self._settings.max_addresses]
+            found = (literal_address(host),)
+        elif is_address(host):
+            found = (host,)
+        else:
+            found = await self._exchangers.addresses(host)
+        addresses = self._outgoing.arrange(found, self._message.envelope.id)
+        if not addresses:
+            families = " or ".join(sorted(self._outgoing.families))
+            raise DnsTemporary(f"{host} has no address of {families}, which is all that is used")
+        return addresses[: self._settings.max_addresses]
 
     def _since(self, began: float) -> float:
         return float(self._seconds() - began)

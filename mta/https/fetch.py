@@ -79,7 +79,7 @@ class Fetcher:
         dialled instead of the URL's.  Without ``verified`` any certificate will do.
         """
         self._reactor = reactor
-        self._tls = tls
+        self.tls = tls
         self._largest = largest
         self._timeout_s = timeout_s
         self._addresses = addresses
@@ -149,7 +149,7 @@ class Fetcher:
             inner = HostnameEndpoint(self._reactor, host, port, timeout=self._timeout_s)
         else:
             inner = _InTurn(self._reactor, host, port, self._addresses, self._timeout_s)
-        creator = self._tls.creator(host, self._requirement)
+        creator = self.tls.creator(host, self._requirement)
         endpoint: IStreamClientEndpoint = wrapClientTLS(creator, inner)
         return endpoint
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from mta.inbound.relaying import RELAYING_DENIED
-from mta.mail import xtext
 from mta.mail.address import domain_of, folded
 from mta.mail.envelope import Recipient, Role
 from mta.policy.addresses import Addresses
@@ -174,7 +173,7 @@ def _recipient(
     domain = domain_of(final.address)
     made = Recipient(0, final.address, domain, given=given)
     if final.owner and not client.null_sender:
-        return replace(made, sender=final.owner)  # a new message, of the list's (§5.2.7.3)
+        return replace(made, sender=final.owner)  # a new message, of the list's (§5.2.7.1)
     notify = rcpt.notify
     if several and "SUCCESS" in notify:
         left = [word for word in notify.split(",") if word != "SUCCESS"]
@@ -183,16 +182,9 @@ def _recipient(
     return replace(
         made,
         notify=notify,
-        orcpt=rcpt.orcpt or original(given),
+        orcpt=rcpt.orcpt,
         role=Role.FORWARDED if forwarded else Role.PLAIN,
     )
-
-
-def original(address: str) -> str:
-    """Return the ORCPT that says what the client named (RFC 3461 §5.2.1, RFC 6533 §3)."""
-    if address.isascii():
-        return f"rfc822;{xtext.encode(address)}"
-    return f"utf-8;{xtext.encode_utf8(address)}"
 
 
 def _told(steps: Sequence[Step]) -> list[Remark]:

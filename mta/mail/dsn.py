@@ -25,6 +25,7 @@ from textwrap import wrap
 
 from mta.mail import xtext
 from mta.mail.address import ascii_domain, split
+from mta.mail.cause import sentence
 from mta.mail.envelope import Envelope, Recipient, Role
 from mta.mail.outcome import Outcome
 from mta.mail.queue_id import QueueId
@@ -200,7 +201,7 @@ def _about_recipient(report: Report, notice: Notice) -> Iterator[str]:
     yield f"    {_printable(notice.recipient.address, 320)}"
     if notice.recipient.given:
         yield from _indented(f"(you wrote to {_printable(notice.recipient.given, 320)})")
-    said = words(outcome.enhanced)
+    said = sentence(outcome.cause) or words(outcome.enhanced)
     if notice.expired:
         said = f"{words('4.4.7')} {said}" if outcome.enhanced != "4.4.7" else words("4.4.7")
     if said:
@@ -288,6 +289,8 @@ def _recipient_fields(report: Report, notice: Notice) -> Iterator[tuple[str, str
         yield "Diagnostic-Code", f"smtp; {outcome.reply}"
     elif outcome.text:
         yield "Diagnostic-Code", f"x-mta; {outcome.text}"
+    if outcome.cause:
+        yield "X-MTA-Cause", outcome.cause
     yield "Last-Attempt-Date", _date(report.now_ms)
     if report.delayed:
         yield "Will-Retry-Until", _date(report.original.expires_ms)
@@ -302,12 +305,14 @@ def _action(report: Report, notice: Notice) -> str:
 
 
 def _status(report: Report, notice: Notice) -> str:
+    by = report.original.asked.deliver_by
     if notice.expired:
-        by = report.original.asked.deliver_by
         returned = (
             by is not None and by.mode == "R" and report.original.expires_ms >= by.deadline_ms
         )
         return "5.4.7" if returned else "4.4.7"  # RFC 3463 §3.5: delivery time expired
+    if report.delayed and by is not None and by.mode == "N" and report.now_ms >= by.deadline_ms:
+        return "4.4.7"  # RFC 2852 §4.1.3
     expected = "2" if report.success else "4" if report.delayed else "5"
     return of_class(notice.outcome.enhanced, expected)
 

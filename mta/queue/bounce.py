@@ -16,7 +16,7 @@ the scheduler is kicked after its commit.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mta.mail import dsn
 from mta.mail.address import domain_of
@@ -140,6 +140,9 @@ def _report(
     about: tuple[int, str, str, bool],
 ) -> Report:
     now_ms, to, kind, copy = about
+    if not copy and all(one.recipient.sender for one in notices):  # to the owner of a list
+        asked = replace(original.asked, ret="", envid="")  # RFC 3461 §5.2.7.1 (b)
+        original = replace(original, asked=asked)
     report_id = new_queue_id(now_ms)
     # Only a failure brings the message back (RFC 3461 §4.3)
     most = returned_octets(original, settings) if kind == "failure" else 0

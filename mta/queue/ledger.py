@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mta.dkim.signer import Signer
+from mta.mail.cause import Cause
 from mta.mail.events import Accepted, Attempted, Emit, Finished, LeaseLost, Note, Reported
 from mta.mail.outcome import Outcome
 from mta.queue.bounce import Report, first_chunk, reports, returned_octets, whole_body
@@ -199,7 +200,9 @@ class Ledger:
             self.expire(entry, why)
         elif any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
             text = f"delivery suspended: {why or 'too much mail waits for this destination'}"
-            made = deferred(entry.job.recipients, "4.4.1" if why else "4.4.5", text)
+            made = deferred(
+                entry.job.recipients, "4.4.1" if why else "4.4.5", text, cause=Cause.WAITING
+            )
             self.settle(
                 entry,
                 tuple(
@@ -217,7 +220,9 @@ class Ledger:
         """Give up what waits for a site that is dead, or must return, and whose time is over."""
         again = any(one.attempts > 1 for one in entry.job.recipients)
         text = f"its time was over before {'another' if again else 'an'} attempt could be made"
-        made = deferred(entry.job.recipients, "4.4.7", f"{text}: {why}" if why else text)
+        if why:
+            text += f": {why}"
+        made = deferred(entry.job.recipients, "4.4.7", text, cause=Cause.WAITING)
         pairs = zip(entry.job.recipients, made, strict=True)
         self.settle(entry, tuple(expired(one, outcome) for one, outcome in pairs))
 

@@ -80,17 +80,19 @@ class Places(Generic[L]):
         if good:
             self._usual_s += _LEARN * (min(now_s - since_s, _SLOW_S) - self._usual_s)
 
-    def make_room(self, now_s: float) -> None:
-        """Take their places from the deliveries that last."""
-        if self._strange:
-            self._give_away(self._strange, now_s - self._silent_s)
+    def make_room(self, now_s: float) -> list[L]:
+        """Take their places from the deliveries that last; return those at strangers."""
         if self._known:
             self._give_away(self._known, now_s - _SLOW_S)
+        return self._give_away(self._strange, now_s - self._silent_s) if self._strange else []
 
-    def _give_away(self, some: OrderedDict[L, float], before_s: float) -> None:
+    def _give_away(self, some: OrderedDict[L, float], before_s: float) -> list[L]:
+        given: list[L] = []
         while some and len(self._slow) < self._most_slow:
             item, since_s = next(iter(some.items()))
             if since_s > before_s:
-                return
+                break
             del some[item]
             self._slow[item] = since_s
+            given.append(item)
+        return given

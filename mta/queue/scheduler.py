@@ -21,14 +21,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mta.dkim.signer import Signer
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
-from mta.mail.outcome import Outcome
+from mta.mail.outcome import Outcome, Verdict
 from mta.queue.active import ActiveSet
 from mta.queue.blocks import Blocked
 from mta.queue.claims import Claims
@@ -42,7 +42,8 @@ from mta.queue.publishing import Publishing
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, due_at_once, must_return, settle
+from mta.queue.settling import deferred, due_at_once, must_return, settle, with_causes
+from mta.queue.wake import Wake
 from mta.queue.watch import Watch
 from mta.spool import leases
 from mta.spool.database import Database
@@ -131,7 +132,7 @@ class Scheduler:
         self._running: dict[Entry, Deferred[list[Outcome]]] = {}
         self._cancelled: dict[Entry, str] = {}
         self._turn_set = False
-        self._pacing: IDelayedCall | None = None
+        self._wake = Wake(clock, self._soon)
         self._stopping = False
 
     def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
@@ -235,21 +236,11 @@ class Scheduler:
         now_s = self._clock.seconds()
         while (entry := self._active.sites.next(now_s)) is not None:
             self._begin(entry)
-        if self._active.sites.wake_s is not None:
-            self._wake_at(self._active.sites.wake_s)
+        self._wake.at(self._active.sites.wake_s)
         if self._claims.look():
             claim = Deferred.fromCoroutine(self._claims.claim())
             claim.addErrback(self._fault, "claiming due mail")
             claim.addBoth(lambda _: self._soon())
-
-    def _wake_at(self, at_s: float) -> None:
-        """Take a turn when a site's pace lets it go on."""
-        if self._pacing is not None and self._pacing.active():
-            if self._pacing.getTime() <= at_s:
-                return
-            self._pacing.cancel()
-        wait_s = max(0.0, at_s - self._clock.seconds())
-        self._pacing = self._clock.callLater(wait_s, self._soon)
 
     def _fault(self, failure: Failure, what: str) -> None:
         self._log.failure("while {what}", failure, what=what)
@@ -291,6 +282,8 @@ class Scheduler:
         """An attempt has ended."""
         self._running.pop(entry, None)
         state = health(outcomes)
+        if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
+            outcomes = with_causes(outcomes, self._settings.causes)
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
@@ -380,8 +373,7 @@ class Scheduler:
             text = f"{lost} writes could not be made; what was delivered may be delivered again"
             self._emit(Note("error", "queue", text))
         self._renewing.stop()
-        if self._pacing is not None and self._pacing.active():
-            self._pacing.cancel()
+        self._wake.stop()
         await self._lease.give_up()
 
     def _all_written(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
+from mta.causes.rules import Rules
 from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 
@@ -32,6 +33,8 @@ class QueueSettings:
         0  # reports carry the whole message up to this size, else its headers
     )
     return_full_octets: int = 1024 * 1024  # the same where the sender has said RET=FULL
+
+    causes: Rules = field(default_factory=Rules)  # what a failed outcome is called
 
     @property
     def site_limits(self) -> Limits:

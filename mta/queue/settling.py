@@ -8,6 +8,7 @@ bounces, and only time expires.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from mta.causes.rules import Facts, Rules
 from mta.mail.envelope import DeliverBy, Envelope, MessageKind, Recipient
 from mta.mail.outcome import Outcome, Verdict
 from mta.queue.entry import Entry
@@ -20,10 +21,23 @@ _LAST_CHANCE_MS = 10_000  # what an attempt needs before a deadline
 
 
 def deferred(
-    recipients: Iterable[Recipient], enhanced: str, text: str, command: str = ""
+    recipients: Iterable[Recipient], enhanced: str, text: str, command: str = "", cause: str = ""
 ) -> list[Outcome]:
     """Make outcomes of our own: put off, in our words."""
-    return [Outcome(one.number, Verdict.DEFERRED, 0, enhanced, text, command) for one in recipients]
+    return [
+        Outcome(one.number, Verdict.DEFERRED, 0, enhanced, text, command, cause=cause)
+        for one in recipients
+    ]
+
+
+def with_causes(outcomes: Iterable[Outcome], rules: Rules) -> list[Outcome]:
+    """Say of each failure what its cause is, where that is not known; a delivery has none."""
+    return [
+        one
+        if one.cause or one.verdict is Verdict.DELIVERED
+        else replace(one, cause=rules.find(Facts.of(one)).cause.value)
+        for one in outcomes
+    ]
 
 
 def unreported(entry: Entry) -> bool:

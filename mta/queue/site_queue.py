@@ -41,6 +41,7 @@ class SiteQueue(Generic[L]):
     dead_until_s: float = 0.0
     why: str = ""  # its last fault, in words
     used_s: float = 0.0
+    silent: set[L] = field(default_factory=set)  # deliveries that last, at a stranger
     ended_count: int = 0  # deliveries
     pace: Pace | None = None
     paced: bool = False  # it waits for its pace, and not in a line
@@ -70,6 +71,11 @@ class SiteQueue(Generic[L]):
         """How many deliveries it may have at the same time."""
         said = self.site.shape.connections
         return limits.concurrency if said is None else said
+
+    @property
+    def mute(self) -> bool:
+        """Whether it has been asked, and has never answered anybody: one question is enough."""
+        return bool(self.silent) and not self.answered
 
     def dead(self, now_s: float) -> bool:
         """Whether nothing is to be dialled now."""
@@ -112,6 +118,7 @@ class SiteQueue(Generic[L]):
         """Learn from how a delivery has ended."""
         self.running -= 1
         self.ended_count += 1
+        self.silent.discard(item)
         self.used_s = now_s
         self.backlog.done += item.weight
         if state is Health.GOOD:

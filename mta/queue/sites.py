@@ -4,9 +4,10 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
 
 * **Turns.**  Sites take turns, in three lines: those that have answered, those of which nothing is
   known, and, behind both, those that have shown nothing but faults and further deliveries to
-  those that have not answered yet.  The first two alternate.  The third has a quarter of the
-  places, more where half of them are free: ten thousand domains that are silent for ever
-  hold up nobody who answers.
+  those that have not answered yet.  The first two alternate.  The third gets places while
+  strangers have less than a quarter of them, and a stranger that has been silent for longer than
+  deliveries last gets nothing more until that has ended: ten thousand domains that are silent
+  for ever hold up nobody who answers.
 * **Fairness.**  Of ``total`` places a site may only have as many as are still free (dynamic
   threshold): ten slow sites cannot use up all of them, and one that has nothing running
   always finds a place as long as there is one.  ``places`` says who gives its place away.
@@ -151,7 +152,7 @@ class Sites(Generic[L]):
     def _line_up(self, here: SiteQueue[L]) -> None:
         """Put ``here`` into the line where it belongs now, or into none."""
         line: Line[L] | None = None
-        if here.ready and here.running < here.window and not here.paced:
+        if here.ready and here.running < here.window and not (here.paced or here.mute):
             if here.answered:
                 line = self._answering
             else:
@@ -169,7 +170,10 @@ class Sites(Generic[L]):
     def next(self, now_s: float) -> L | None:
         """Take what is to be dialled next; ``finished`` must follow."""
         places = self._places
-        places.make_room(now_s)
+        for slow in places.make_room(now_s):
+            here = self._known[slow.site.key]
+            here.silent.add(slow)
+            self._line_up(here)
         while self._paced and self._paced[0][0] <= now_s:
             here = heappop(self._paced)[2]
             here.paced = False
@@ -177,10 +181,9 @@ class Sites(Generic[L]):
         if places.free <= 0:
             return None
         item = self._of_first_lines(now_s)
-        if item is None and self._patient and places.free_for_strangers > 0:
-            some = places.strangers < self._limits.total // 4
-            if some or places.free * 2 > self._limits.total:
-                item = self._of_line(self._patient, now_s)
+        room = min(places.free_for_strangers, max(1, self._limits.total // 4) - places.strangers)
+        if item is None and self._patient and room > 0:
+            item = self._of_line(self._patient, now_s)
         return item
 
     def _of_first_lines(self, now_s: float) -> L | None:

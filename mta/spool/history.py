@@ -250,7 +250,7 @@ def _outcome(row: Row[Any]) -> Outcome:
             row.tls_required_why,
             row.tls_observed,
         )
-        peer = Peer(row.host, row.address, row.port, tls, row.use)
+        peer = Peer(row.host, row.address, row.port, tls, row.use, row.source)
     return Outcome(
         recipient=row.recipient,
         verdict=Verdict(row.verdict),
@@ -263,6 +263,7 @@ def _outcome(row: Row[Any]) -> Outcome:
         timing=Timing(row.connect_s, row.transmit_s),
         maybe_delivered=bool(row.maybe_delivered),
         sender=row.sender,
+        cause=row.category,
     )
 
 

@@ -260,6 +260,7 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             recipient.given,
             recipient.sender,
             recipient.role.value,
+            "",
         )
         for recipient in item.recipients
     ]

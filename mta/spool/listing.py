@@ -31,6 +31,7 @@ class LastReply:
     text: str
     host: str
     at_ms: int
+    category: str  # the cause, of ``mta.mail.cause``
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def page_query(wanted: Filter, now_ms: int, after: Position | None = None) -> Se
             recipients.c.last_text,
             recipients.c.last_host,
             recipients.c.last_ms,
+            recipients.c.last_category,
         )
         .join_from(recipients, messages)
         .where(*conditions(wanted, now_ms))
@@ -177,7 +179,12 @@ def _queue_row(row: Row[Any]) -> QueueRow:
     last = None
     if row.last_ms is not None:
         last = LastReply(
-            row.last_code, row.last_enhanced, row.last_text, row.last_host, row.last_ms
+            row.last_code,
+            row.last_enhanced,
+            row.last_text,
+            row.last_host,
+            row.last_ms,
+            row.last_category,
         )
     return QueueRow(
         rows.envelope(row),

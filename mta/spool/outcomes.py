@@ -76,7 +76,7 @@ UPDATE recipients SET
   next_attempt_ms = v.column6,
   warned = recipients.warned OR v.column7,
   last_code = v.column8, last_enhanced = v.column9, last_text = v.column10,
-  last_host = v.column11, last_ms = v.column12,
+  last_host = v.column11, last_ms = v.column12, last_category = v.column13,
   finished_ms = CASE WHEN v.column5 = 'queued' THEN recipients.finished_ms ELSE v.column12 END
 FROM"""
 _TAIL = """AS v
@@ -164,6 +164,7 @@ def _state(item: Record, settled: Settled) -> tuple[Any, ...]:
         bulk.storable(outcome.text),
         outcome.peer.host if outcome.peer else "",
         item.ended_ms,
+        outcome.cause,
     )
 
 
@@ -266,4 +267,6 @@ def _attempt(item: Record, settled: Settled) -> tuple[Any, ...]:
         bulk.storable(tls.required_why),
         bulk.storable(tls.observed),
         outcome.sender,
+        outcome.cause,
+        peer.source,
     )

@@ -227,6 +227,7 @@ KEYS: dict[str, tuple[ColumnElement[Any], ...]] = {
         recipients.c.last_text,
         recipients.c.last_ms.is_not(None).label("tried"),
     ),
+    "category": (recipients.c.last_category,),
     "code": (recipients.c.last_code,),
     "sender": (messages.c.sender,),
     "login": (messages.c.login,),

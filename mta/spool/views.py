@@ -19,7 +19,8 @@ _SENTENCES = {
 SELECT r.message_id, r.number, m.sender, r.address AS recipient, r.domain, m.login, r.state,
   m.size, m.created_ms, m.expires_ms, r.attempts, r.next_attempt_ms,
   CASE WHEN r.claim IS NULL THEN 0 ELSE 1 END AS in_hand, r.route,
-  r.last_ms, r.last_code, r.last_enhanced, r.last_text, r.last_host
+  r.last_ms, r.last_code, r.last_enhanced, r.last_text, r.last_host,
+  r.last_category
 FROM recipients r JOIN messages m ON m.id = r.message_id
 WHERE r.state IN ('queued', 'held')""",
     "v_attempt": """
@@ -28,7 +29,8 @@ SELECT a.message_id, a.recipient AS number, r.address AS recipient, r.domain, a.
   a.code, a.enhanced, a.text, a.command, a.blame,
   CASE WHEN a.maybe_delivered THEN 1 ELSE 0 END AS maybe_delivered,
   a.connect_s, a.transmit_s, a.host, a.address, a.port,
-  a.tls_level, a.tls_version, a.tls_cipher, a.tls_why, a.tls_required, a.tls_required_why
+  a.tls_level, a.tls_version, a.tls_cipher, a.tls_why, a.tls_required, a.tls_required_why,
+  a.category, a.source
 FROM attempts a
 JOIN recipients r ON r.message_id = a.message_id AND r.number = a.recipient""",
     "v_event": """

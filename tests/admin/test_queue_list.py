@@ -102,6 +102,7 @@ def test_list_json(relay):
             "code": 451,
             "enhanced": "4.7.1",
             "text": "Greylisted, try again",
+            "category": "",
         },
     }
 

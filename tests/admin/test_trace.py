@@ -142,6 +142,7 @@ def test_json(relay, message):
         "ended_ms": relay.now - 30 * MINUTE + 800,
         "state": "queued",
         "cause": "",
+        "category": "",
         "site": "",
         "next_attempt_ms": relay.now + 5 * MINUTE,
         "verdict": "deferred",
@@ -158,6 +159,7 @@ def test_json(relay, message):
             "host": "mx.example.com",
             "address": "192.0.2.7",
             "port": 25,
+            "source": "",
             "use": 2,
             "tls": {
                 "level": "encrypted",
@@ -203,3 +205,13 @@ def test_an_operators_bounce_respects_never(relay):
     (trace,) = relay.json("trace", message_id)
     assert trace["recipients"][0]["state"] == "bounced"
     assert trace["reports"] == []
+
+
+def test_a_host_that_was_left_alone():
+    """Of a host that was not dialled it is not said that it was spoken to in the clear."""
+    from mta.admin.story import _peer
+    from mta.mail.outcome import Peer, Tls
+
+    assert _peer(Peer("mx.test")) == "mx.test:25, not dialled"
+    spoken = Peer("mx.test", "192.0.2.1", tls=Tls(why="STARTTLS is not offered", required="may"))
+    assert _peer(spoken) == "mx.test[192.0.2.1]:25, in the clear: STARTTLS is not offered"

@@ -242,7 +242,7 @@ def test_grouping_by_nonsense(local):
     """A key that is none is a usage error that names what there is."""
     result = local.run("queue", "list", "--group-by", "colour")
     assert result.exit_code == 64
-    assert "domain, cause, code" in result.stderr
+    assert "cause, category, code" in result.stderr
     assert local.run("queue", "list", "--group-by", "code", "--domain", "no.test").exit_code == 1
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mta.causes.rules import Rules
 from mta.config import ConfigError, Settings, build, build_tls
+from mta.config.build_causes import shipped
 from mta.delivery.routes import Discard, Lmtp, Maildir, Mx, Refuse, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
@@ -38,7 +40,7 @@ def test_defaults_are_those_of_the_packages(configured: Configured):
 
     assert build.session_limits(settings) == SessionLimits()
     assert build.timeouts(settings) == Timeouts()
-    assert build.queue_settings(settings) == QueueSettings(host_name=NAME)
+    assert build.queue_settings(settings) == QueueSettings(host_name=NAME, causes=Rules(shipped()))
     assert delivery == replace(
         DeliverySettings(host_name=NAME), routes=delivery.routes, shaping=delivery.shaping
     )
@@ -233,6 +235,7 @@ def test_queue_settings(configured: Configured):
         postmaster="postmaster@example.org",
         postmaster_copies=frozenset({"double", "failure"}),
         return_whole_octets=65_536,
+        causes=Rules(shipped()),
     )
     assert build.inbound_settings(settings).expiry_ms == 7_200_000
     assert build.inbound_settings(settings).postmaster == "postmaster@example.org"

@@ -27,7 +27,16 @@ from mta.mail.events import (
 from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.mail.queue_id import new_queue_id
 
-_PAGES = ("operation", "configuration", "dkim", "submission", "tracing", "tls", "addresses")
+_PAGES = (
+    "operation",
+    "configuration",
+    "dkim",
+    "submission",
+    "tracing",
+    "tls",
+    "addresses",
+    "causes",
+)
 ROOT = Path(__file__).parents[2]
 INDEX = (ROOT / "docs" / "rfc-index.rst").read_text()
 OPERATION = (ROOT / "docs" / "operation.rst").read_text()

@@ -49,6 +49,16 @@ def test_the_site_is_in_the_line_and_in_the_record() -> None:
     assert record(event, 1)["site"] == "mx.example\nforged"
 
 
+def test_the_cause_is_in_the_line_and_in_the_record() -> None:
+    """Why it failed, in a word; a delivery has none."""
+    outcome = Outcome(0, Verdict.DEFERRED, 421, "4.7.28", "no", "MAIL", cause="rate-limited")
+    event = attempted(outcome, "deferred", 5)
+    assert ", cause=rate-limited, dsn=4.7.28, " in lines(event)[0][1]
+    assert record(event, 1)["cause"] == "rate-limited"
+    done = attempted(Outcome(0, Verdict.DELIVERED, 250, "2.0.0", "ok", "DATA"), "sent")
+    assert "cause=" not in lines(done)[0][1]
+
+
 def test_accepted_is_three_lines_with_the_id_first() -> None:
     """An accepted message shows its client, its Message-ID and its envelope."""
     assert lines(Accepted(ENVELOPE, (RECIPIENT,))) == (

@@ -184,6 +184,23 @@ def test_failures_of_a_list_go_to_its_owner():
     ]
 
 
+def test_the_owner_of_a_list_gets_nothing_of_what_the_author_asked_for():
+    """RFC 3461 §5.2.7.1 (b), §6.3 (a): neither ENVID nor RET of the message to the list."""
+    original = replace(envelope(), asked=Asked(ret="FULL", envid="QQ314159"))
+    member = settled(1, State.BOUNCED)
+    member = replace(member, recipient=replace(member.recipient, sender="owner-l@example.org"))
+    found = reports(
+        original,
+        (settled(0, State.BOUNCED), member),
+        CHUNK,
+        settings(return_full_octets=1000, return_whole_octets=0),
+        NOW_MS,
+    )
+    contents = [report.intake.chunks[0] for report in found]
+    assert [b"Original-Envelope-Id" in content for content in contents] == [True, False]
+    assert [b"message/rfc822\r\n" in content for content in contents] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("role", "action"), [(Role.EXPANDED, "expanded"), (Role.LIST, "delivered")]
 )

@@ -301,7 +301,7 @@ def test_a_claim_that_nobody_knows_is_given_back(any_stage):
     scheduler = any_stage.scheduler()
     known = any_stage.accept(scheduler, "b@example.net")
     reservation = scheduler.reserve(1, 10)
-    message_id = any_stage.accept(None, "c@example.net")
+    message_id = any_stage.accept(None, "c@example.com")
     any_stage.run(
         update(recipients)
         .where(recipients.c.message_id == message_id)

@@ -165,3 +165,26 @@ def test_a_login_with_next_to_nothing_in_hand_finds_room(stage):
     assert scheduler.reserve(1, 10, "bulk") is None
     stage.accept(scheduler, "b@fresh.example", origin=ann)
     assert stage.one().job.envelope.origin is ann
+
+
+def test_a_site_with_thousands_of_domains_is_read_in_part(stage, names):
+    """Memory stays bounded, each row is read a few times at most, and others are not kept out."""
+
+    class Provider(Names):
+        def known(self, destination):
+            return PROVIDER if destination != "mx:other.example" else alone("o", "other.example")
+
+    scheduler = stage.scheduler(names=Provider(), active_recipients=400)
+    for n in range(2500):
+        stage.accept(None, f"b@d{n}.example")
+    most = 0
+    for _ in range(20):
+        stage.advance(1)
+        most = max(most, scheduler.active)
+        stage.take()
+    assert most <= 400
+    assert scheduler.active <= 250  # a quarter is the site's share
+    stage.accept(None, "b@other.example")
+    for _ in range(15):
+        stage.advance(1)
+    assert [attempt.to for attempt in stage.take()] == [["b@other.example"]]

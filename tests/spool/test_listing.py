@@ -79,7 +79,7 @@ def test_row(table, mail, queue):
     assert row.envelope == queue["deferred"].envelope
     assert row.recipient == queue["deferred"].recipients[0]
     assert row.last == LastReply(
-        451, "4.7.1", "Greylisted, try again", "mx.example.com", mail.now + 20
+        451, "4.7.1", "Greylisted, try again", "mx.example.com", mail.now + 20, ""
     )
     assert (row.state, row.active, row.next_attempt_ms) == (State.QUEUED, False, mail.now + 300_000)
 

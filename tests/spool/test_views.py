@@ -15,7 +15,7 @@ COLUMNS = {
         "message_id": T, "number": N, "sender": T, "recipient": T, "domain": T, "login": T,
         "state": T, "size": N, "created_ms": N, "expires_ms": N, "attempts": N,
         "next_attempt_ms": N, "in_hand": N, "route": T, "last_ms": N, "last_code": N,
-        "last_enhanced": T, "last_text": T, "last_host": T,
+        "last_enhanced": T, "last_text": T, "last_host": T, "last_category": T,
     },
     "v_attempt": {
         "message_id": T, "number": N, "recipient": T, "domain": T, "attempt": N, "node": T,
@@ -23,7 +23,7 @@ COLUMNS = {
         "cause": T, "site": T, "code": N, "enhanced": T, "text": T, "command": T, "blame": T,
         "maybe_delivered": N, "connect_s": F, "transmit_s": F, "host": T, "address": T, "port": N,
         "tls_level": T, "tls_version": T, "tls_cipher": T, "tls_why": T, "tls_required": T,
-        "tls_required_why": T,
+        "tls_required_why": T, "category": T, "source": T,
     },
     "v_event": {
         "id": N, "message_id": T, "number": N, "at_ms": N, "verb": T, "who": T, "text": T,
