@@ -4,6 +4,7 @@ Built once; ``use`` puts new settings into force in all of them.  Nothing here d
 anything about mail.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,9 @@ from mta.spool import alarms
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
+from mta.sts.fetch import PolicyFetch
+from mta.sts.policies import Policies
+from mta.sts.renewal import Renewal
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tlsrpt.reports import TlsReports
 from mta.verify.message import Verifier
@@ -84,6 +88,7 @@ class Parts:
     lists: Lists
     verifier: Verifier
     validation: Validation | None
+    sts: Renewal
     tls_reports: TlsReports
     ports: list[IListeningPort] = field(default_factory=list)
 
@@ -118,6 +123,7 @@ class Parts:
         if self.validation is not None:
             self._old_alarms_end()
             self.validation.start()
+        self.sts.start()
         self.verifier.start()
         self.lists.start()
         self.scheduler.start()
@@ -172,6 +178,7 @@ class Parts:
         self.inbound.use(inbound)
         self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
+        self.sts.policies.use(build_tls.sts(settings), tls)
         self.tls_reports.use(tls_report(settings), tls)
         self.delivery.count(self.tls_reports.count)
         self.names.use(delivery.shaping)
@@ -205,6 +212,7 @@ class Parts:
         await self.scheduler.stop(DELIVERY_GRACE_S)
         if self.validation is not None:
             self.validation.stop()
+        self.sts.stop()
         await self.delivery.stop()
         await self.tls_reports.stop()
         await self.gate.shared.stop()
@@ -270,7 +278,7 @@ def _validation(
 
     def tell(state: State) -> None:
         log(Note(state.level, "dns", state.alarm or "the resolver validates DNSSEC again"))
-        now_ms = round(reactor.seconds() * 1000)
+        now_ms = time.time_ns() // 1_000_000  # the reactor's clock begins anywhere
         said = database.write(alarms.put, node, "dns", state.alarm, now_ms)
         said.addErrback(lambda failure: log(Note("warning", "dns", failure.getErrorMessage())))
 
@@ -314,6 +322,9 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     if validation is not None:
         dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
     tls = build_tls.client_tls(settings)
+    fetch = PolicyFetch(reactor, tls, exchangers.addresses)
+    policies = Policies(reactor, resolver, fetch, database, log, build_tls.sts(settings))
+    sts = Renewal(reactor, database, policies, log)
     delivery = Delivery(
         reactor,
         values.delivery_settings(settings, ours),
@@ -321,6 +332,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         tls,
         log,
         dane=dane,
+        sts=sts.policies,
     )
     signer = Signer(reactor, values.signing_rules(settings))
     names = SiteFinder(exchangers, reactor.seconds, delivery.shaping)
@@ -358,5 +370,6 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
-        scheduler, inbound, signer, gate, lists, verifier, validation, reports,
+        scheduler, inbound, signer, gate, lists, verifier, validation, sts,
+        reports,
     )  # fmt: skip

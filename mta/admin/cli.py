@@ -28,6 +28,7 @@ from mta.admin.invocation import Invocation
 from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
 from mta.admin.status import status
+from mta.admin.sts_commands import sts
 from mta.admin.suppress import suppress
 from mta.admin.tls_report import tls
 from mta.admin.top import top
@@ -144,6 +145,6 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
 
 
 _READING = (queue, top, trace, why, explain, tls, status)
-_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, config, db, init)
+_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, sts, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

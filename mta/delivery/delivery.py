@@ -30,7 +30,7 @@ from mta.delivery.routes import (
     Route,
     Smarthost,
 )
-from mta.delivery.securing import DaneFacts, Securing, secured_by
+from mta.delivery.securing import DaneFacts, Securing, StsFacts, secured_by
 from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.shaped import Shapes
@@ -59,7 +59,7 @@ class Delivery:
     _openings: type[Opening] = Opening
     _stores: type[Mailboxes] = Mailboxes
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names every part it joins
         self,
         reactor: Reactor,
         settings: DeliverySettings,
@@ -68,10 +68,12 @@ class Delivery:
         emit: Emit,
         *,
         dane: DaneFacts | None = None,
+        sts: StsFacts | None = None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
-        """``dane`` answers for DANE; None: nobody validates DNSSEC here."""
+        """``dane`` answers for DANE; None: nobody validates DNSSEC here.  ``sts``: for MTA-STS."""
         self._dane = dane
+        self._sts = sts
         self._now_ms = now_ms
         self._reactor = reactor
         self._settings = settings
@@ -185,7 +187,8 @@ class Delivery:
         assert isinstance(target, Mx | Smarthost)
         try:
             message = prepare(attempt, job.envelope, job.body)
-            secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
+            asked = (self._dane, self._sts)
+            secured = secured_by(settings.security, route.name, target, job.envelope, *asked)
             outgoing = route.outgoing or settings.outgoing
             way = outgoing.way(job.envelope.id)
             hosts = await self._hosts(target, domain, way)
@@ -193,10 +196,8 @@ class Delivery:
             walk = self._walk(attempt, message, (*shaped, outgoing), secured, record)
             if self._count is not None and isinstance(target, Mx) and not domain.startswith("["):
                 walk.counting = Counting(self._count, domain)
-            for host in hosts[: settings.max_hosts]:
-                if not attempt.left or walk.sessions >= settings.max_sessions:
-                    return
-                await walk.visit(Site(host.name, target, way), host, domain)
+            some = hosts[: settings.max_hosts]
+            await walk.along([(Site(host.name, target, way), host) for host in some], domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:

@@ -1,8 +1,8 @@
 """One message on its way from host to host, and among the addresses of each.
 
 For every host it is found out how private a session must be; a connection that waits for work
-is preferred to a new one; addresses are tried in turn until one lets us in.  Whether another
-host is tried after that, and what a failure means, is decided in ``delivery`` and ``attempt``.
+is preferred to a new one; addresses are tried in turn until one lets us in.  What a failure means,
+and with that whether another host is tried, is decided in ``attempt``.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, NoSuchDomain, NoUsableHost
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Peer, Timing
-from mta.mail.security import ANYTHING, Requirement, Skip
+from mta.mail.security import ANYTHING, Published, Requirement, Skip, Source
 from mta.mail.shape import Shape
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
@@ -83,13 +83,37 @@ class Walk:
         self._settings = settings
         self._secured = secured
         self._requirement = ANYTHING
+        self._kept_to: Published | None = None  # a policy of MTA-STS that has stood in the way
         self._those: list[Recipient] | None = None  # whom it is about now, if not about all
         self._not_asked: list[Recipient] = []  # there was no room for them on a connection
+
+    async def along(self, hosts: Sequence[tuple[Site, MailHost]], domain: str) -> None:
+        """Try the hosts in their order.
+
+        Once more, if hosts have been left alone, or have failed, because of a policy that the
+        domain has replaced meanwhile (RFC 8461 §5.1).
+        """
+        await self._once(hosts, domain)
+        kept_to, self._kept_to = self._kept_to, None
+        if not self._attempt.left or kept_to is None or not isinstance(self._secured, Securing):
+            return
+        if await self._secured.replaced(kept_to):
+            if self._record is not None:
+                self._record.note(f"once more: {domain} has another MTA-STS policy now")
+            await self._once(hosts, domain)
+
+    async def _once(self, hosts: Sequence[tuple[Site, MailHost]], domain: str) -> None:
+        for site, host in hosts:
+            if not self._attempt.left or self.sessions >= self._settings.max_sessions:
+                return
+            await self.visit(site, host, domain)
 
     async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
         required = await self._required(site, host, domain)
         if isinstance(required, Skip):
+            if required.source is Source.STS:
+                self._kept_to = required.published
             self._attempt.not_tried(site.host, required)
             if self.counting is not None:
                 self.counting.skipped(site.host, required)
@@ -157,6 +181,8 @@ class Walk:
             if self.counting is not None:
                 self.counting.failed(requirement, site.host, address, trouble)
             why = str(trouble) if trouble.result else ""
+            if trouble.result is not None and requirement.source is Source.STS:
+                self._kept_to = requirement.published
             tls = trouble.tls or fallen_short(requirement, why)
             peer = Peer(site.host, address, site.port, tls, source=site.source(address))
             contact = Contact(peer, Timing(self._since(began)))

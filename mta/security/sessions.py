@@ -11,6 +11,7 @@ TLS-Required: No.
 from mta.mail.security import Flaw, Level, Requirement, Result, Skip, Source
 from mta.mail.tls_session import AppliedPolicy, PolicyType, TlsSession
 
+_OF_DANE = (Result.DNSSEC_INVALID, Result.DANE_REQUIRED)
 _LONGEST = 200  # characters of a reason, and of a name that a peer gives itself
 
 
@@ -25,29 +26,40 @@ def counts(required: Requirement | Skip) -> bool:
 
 def applied(required: Requirement | Skip, domain: str, host: str) -> AppliedPolicy:
     """Return the policy of a session with ``host`` on behalf of ``domain``."""
-    if isinstance(required, Skip):
-        if required.result in (Result.DNSSEC_INVALID, Result.DANE_REQUIRED):
-            return AppliedPolicy(PolicyType.TLSA, host)
-        return AppliedPolicy(PolicyType.NONE, domain)
-    if required.level is Level.DANE:
+    if isinstance(required, Requirement) and required.level is Level.DANE:
         lines = tuple(
             f"{one.usage} {one.selector} {one.matching} {one.data.hex()}" for one in required.tlsa
         )
         return AppliedPolicy(PolicyType.TLSA, required.sni or host, lines)
-    if _unusable(required):
-        return AppliedPolicy(PolicyType.TLSA, host)
-    return AppliedPolicy(PolicyType.NONE, domain)
+    published = required.published
+    if published is not None:
+        return AppliedPolicy(
+            PolicyType(published.kind), published.domain, published.lines, published.mx
+        )
+    if isinstance(required, Skip):
+        tlsa = required.result in _OF_DANE
+    else:
+        tlsa = _unusable(required) or required.passed_over_for in _OF_DANE
+    return AppliedPolicy(PolicyType.TLSA, host) if tlsa else AppliedPolicy(PolicyType.NONE, domain)
 
 
 def flaw_of(required: Requirement, flaw: Flaw | None) -> Flaw | None:
-    """Return what a session is to be told to have lacked, where mail went on it; None: nothing.
+    """Return what a session is told to have lacked, where mail went on it; None: nothing.
 
     With TLSA records of which none can be used mail goes, by unauthenticated TLS, and the domain
-    should know (tlsa-invalid, RFC 8460 §4.3.2.1).
+    should know (tlsa-invalid, RFC 8460 §4.3.2.1); so it should where its policy of MTA-STS cannot
+    be had, and there is no older one (§4.3.2.2), and where a host would have been left alone.
     """
-    if flaw is None and _unusable(required):
+    if flaw is not None:
+        return flaw
+    if _unusable(required):
         return Flaw(Result.TLSA_INVALID, required.why)
-    return flaw
+    if required.passed_over_for is not None:
+        return Flaw(required.passed_over_for, required.passed_over)
+    published = required.published
+    if published is not None and published.result is not None and not published.lines:
+        return Flaw(published.result, published.text)
+    return None
 
 
 def _unusable(required: Requirement) -> bool:

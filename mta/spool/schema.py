@@ -10,7 +10,7 @@ that is delivered from memory passes only ``waiting``, ``claim`` and ``finished`
 two that ``trace`` searches (10 to 15 us each, for an answer at once from any history).
 ``chunks`` has no foreign key: chunks of a long message are written before its row is.
 ``arriving`` names those messages meanwhile, so that what a dead process leaves of them
-is found without a search.
+is found without a search.  The tables of TLS are in ``tls_tables``.
 """
 
 from enum import StrEnum
@@ -26,13 +26,21 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
-    false,
     func,
     text,
 )
+
+from mta.spool import columns, tls_tables
+from mta.spool.columns import flag as _flag
+from mta.spool.columns import ms as _ms
+from mta.spool.columns import text_column as _text
+
+metadata = columns.metadata
+sts_policies = tls_tables.sts_policies
+tls_sessions = tls_tables.tls_sessions
+tls_reports = tls_tables.tls_reports
 
 
 class State(StrEnum):
@@ -54,31 +62,6 @@ class State(StrEnum):
 
 
 WAITING = (State.QUEUED, State.HELD)  # the message is not finished while one of these is left
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _ms(name: str, **options: Any) -> Column[int]:
-    options.setdefault("nullable", False)
-    return Column(name, BigInteger, **options)
-
-
-def _text(name: str, **options: Any) -> Column[str]:
-    return Column(name, Text, nullable=False, **options)
-
-
-def _flag(name: str) -> Column[bool]:
-    """What most messages have not; a program of before the column need not know it."""
-    return Column(name, Boolean, nullable=False, server_default=false())
 
 
 messages = Table(
@@ -346,41 +329,6 @@ brakes = Table(
     sqlite_with_rowid=False,
 )
 
-tls_sessions = Table(  # how sessions with mail exchangers went, by day, for reports
-    "tls_sessions",
-    metadata,
-    Column("day", Integer, primary_key=True),  # since the epoch, in UTC
-    Column("domain", Text, primary_key=True),
-    Column("digest", Text, primary_key=True),  # of what follows, but the count
-    _text("kind"),
-    _text("policy"),  # JSON
-    _text("result"),  # "": as the policy wants it
-    _text("details"),  # JSON; "": they are not told apart
-    Column("count", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-tls_reports = Table(  # to whom what was told about a day; the domain "": all of it is planned
-    "tls_reports",
-    metadata,
-    Column("day", Integer, primary_key=True),
-    Column("domain", Text, primary_key=True),
-    _text("report_id"),
-    _text("state"),  # "due", "sent", "none", "failed", "planned"
-    _ms("next_ms"),
-    _ms("until_ms"),  # nothing is tried after
-    Column("tries", Integer, nullable=False),
-    _ms("ended_ms", nullable=True),
-    _text("ways"),  # JSON: where to, and what came of each
-    _text("text"),  # the last failure
-    _text("queue_id"),  # of the message, where it went by mail
-    Column("body", LargeBinary),  # as it is posted, while it is to be tried again
-    Column("claim", Text),
-    _ms("claim_until_ms"),
-    CheckConstraint("state IN ('due', 'sent', 'none', 'failed', 'planned')", name="state"),
-    sqlite_with_rowid=False,
-)
-
 
 def _partial(name: str, *columns: Any, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -417,7 +365,6 @@ _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
-_partial("ix_tls_reports_due", tls_reports.c.next_ms, where="state = 'due'")
 
-REVISION = "0018"
+REVISION = "0019"
 """The revision of the migrations that leads to these tables."""
