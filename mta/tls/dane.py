@@ -9,8 +9,8 @@ The issuer is looked for in what the server has shown.  A record that holds the 
 stands for it where the server does not show it; of one that holds a key whole, a certificate is
 made up that has this key, for OpenSSL's verification to end at.
 
-Trusts: the records; OpenSSL's verification of the chain.  Does not do: revocation.  Bounded: what is
-tried, since a peer chooses both its records and what it shows.
+Trusts: the records; OpenSSL's verification of the chain.  Does not do: revocation.
+Bounded: what is tried, as a peer chooses its records and what it shows.
 """
 
 import datetime

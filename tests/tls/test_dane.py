@@ -282,7 +282,7 @@ def test_fingerprints(make, handshake, write):
 
 
 def test_many_keys_and_a_long_chain(tree):
-    """Attack: fifty keys and twenty certificates, to have the program make up a thousand issuers."""
+    """Attack: fifty keys and twenty certificates, of which a thousand issuers could be made up."""
     root, middle, leaf = tree
     spki = public_key_info(root.certificate)
     others = [
