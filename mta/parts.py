@@ -4,6 +4,7 @@ Built once; ``use`` puts new settings into force in all of them.  Nothing here d
 anything about mail.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,9 @@ from mta.spool import alarms
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
+from mta.sts.fetch import PolicyFetch
+from mta.sts.policies import Policies
+from mta.sts.renewal import Renewal
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.verify.message import Verifier
 
@@ -82,6 +86,7 @@ class Parts:
     lists: Lists
     verifier: Verifier
     validation: Validation | None
+    sts: Renewal
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -115,6 +120,7 @@ class Parts:
         if self.validation is not None:
             self._old_alarms_end()
             self.validation.start()
+        self.sts.start()
         self.verifier.start()
         self.lists.start()
         self.scheduler.start()
@@ -149,7 +155,7 @@ class Parts:
         ours = addresses_of(settings)
         inbound = values.inbound_settings(settings, ours)
         delivery = values.delivery_settings(settings, ours)
-        queue = values.queue_settings(settings)
+        queue = values.queue_settings(settings, ours)
         policy = policy_of(settings)
         milters = milters_of(settings, self.reactor)
         tls = build_tls.client_tls(settings)
@@ -168,6 +174,7 @@ class Parts:
         self.inbound.use(inbound)
         self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
+        self.sts.policies.use(build_tls.sts(settings), tls)
         self.names.use(delivery.shaping)
         self.scheduler.use(queue)
         self.signer.rules = rules
@@ -199,6 +206,7 @@ class Parts:
         await self.scheduler.stop(DELIVERY_GRACE_S)
         if self.validation is not None:
             self.validation.stop()
+        self.sts.stop()
         await self.delivery.stop()
         await self.gate.shared.stop()
         self.accounts.stop()
@@ -263,7 +271,7 @@ def _validation(
 
     def tell(state: State) -> None:
         log(Note(state.level, "dns", state.alarm or "the resolver validates DNSSEC again"))
-        now_ms = round(reactor.seconds() * 1000)
+        now_ms = time.time_ns() // 1_000_000  # the reactor's clock begins anywhere
         said = database.write(alarms.put, node, "dns", state.alarm, now_ms)
         said.addErrback(lambda failure: log(Note("warning", "dns", failure.getErrorMessage())))
 
@@ -306,13 +314,18 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     dane = None
     if validation is not None:
         dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
+    tls = build_tls.client_tls(settings)
+    fetch = PolicyFetch(reactor, tls, exchangers.addresses)
+    policies = Policies(reactor, resolver, fetch, database, log, build_tls.sts(settings))
+    sts = Renewal(reactor, database, policies, log)
     delivery = Delivery(
         reactor,
         values.delivery_settings(settings, ours),
         exchangers,
-        build_tls.client_tls(settings),
+        tls,
         log,
         dane=dane,
+        sts=sts.policies,
     )
     signer = Signer(reactor, values.signing_rules(settings))
     names = SiteFinder(exchangers, reactor.seconds, delivery.shaping)
@@ -321,7 +334,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         database,
         delivery.deliver,
         delivery.destination,
-        values.queue_settings(settings),
+        values.queue_settings(settings, ours),
         values.node_name(settings),
         log,
         signer=signer,
@@ -346,5 +359,5 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
-        scheduler, inbound, signer, gate, lists, verifier, validation,
+        scheduler, inbound, signer, gate, lists, verifier, validation, sts,
     )  # fmt: skip

@@ -99,7 +99,7 @@ def postgresql_url(postgresql_server: str) -> str:
         for table in reversed(metadata.sorted_tables):
             if table.name != "wakeups":
                 connection.execute(f"DELETE FROM {table.name}")
-        connection.execute("UPDATE wakeups SET counter = 0")
+        connection.execute("UPDATE wakeups SET counter = 0, watched_until_ms = 0")
     return url
 
 

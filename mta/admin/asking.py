@@ -19,17 +19,27 @@ T = TypeVar("T")
 
 def ask(settings: Settings, question: Callable[[Any], Awaitable[T]]) -> T:
     """Return what ``question(lookup)`` gives; raise what it raises."""
+    return run(lambda reactor: question(resolver(reactor, settings).lookup))
+
+
+def resolver(reactor: Any, settings: Settings, *, validating: bool = False) -> Resolver:
+    """Return a resolver as the configuration wants it; nothing is kept in it yet."""
+    return Resolver(
+        reactor,
+        dns_servers(settings),
+        timeout_s=settings.dns.timeout.total_seconds(),
+        attempts=settings.dns.attempts,
+        validating=validating,
+    )
+
+
+def run(work: Callable[[Any], Awaitable[T]]) -> T:
+    """Run the reactor until ``work(reactor)`` has ended; return or raise what it does."""
     answers: list[Any] = []
 
     async def main(reactor: Any) -> None:
-        resolver = Resolver(
-            reactor,
-            dns_servers(settings),
-            timeout_s=settings.dns.timeout.total_seconds(),
-            attempts=settings.dns.attempts,
-        )
         try:
-            answers.append(await question(resolver.lookup))
+            answers.append(await work(reactor))
         except Exception:
             answers.append(Failure())
 

@@ -22,11 +22,14 @@ from mta.admin.config_commands import config
 from mta.admin.database_commands import db
 from mta.admin.dkim_commands import dkim
 from mta.admin.exits import Exit, Failure
+from mta.admin.explain import explain
 from mta.admin.init import init
 from mta.admin.invocation import Invocation
 from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
+from mta.admin.retry_plan import retry_plan
 from mta.admin.status import status
+from mta.admin.sts_commands import sts
 from mta.admin.suppress import suppress
 from mta.admin.top import top
 from mta.admin.trace import trace
@@ -35,9 +38,9 @@ from mta.config import ConfigError
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 
 _EPILOG = """\
-Exit status: 0 done, 1 nothing matched, 64 wrong usage, 65 bad input, 67 no such account,
-69 spool unusable (status: no service runs), 73 a file is in the way, 75 spool busy (try
-again), 77 permission denied, 78 wrong configuration.
+Exit status: 0 done, 1 nothing matched, 2 would fail (explain), 64 wrong usage, 65 bad input,
+67 no such account, 69 spool unusable (status: no service runs), 73 a file is in the way,
+75 spool busy (try again), 77 permission denied, 78 wrong configuration.
 
 Completion for bash (zsh, fish alike): eval "$(_MTA_COMPLETE=bash_source mta)"
 """
@@ -141,7 +144,7 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_READING = (queue, top, trace, why, status)
-_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, config, db, init)
+_READING = (queue, top, trace, why, explain, retry_plan, status)
+_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, sts, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

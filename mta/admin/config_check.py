@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from mta.config import ConfigError, Problem, Settings, build, build_tls
 from mta.config.build_addresses import addresses
 from mta.config.build_causes import causes
+from mta.config.build_outgoing import not_here
 from mta.config.build_shaping import shaping
 from mta.delivery.maildir import base_of
 from mta.dkim.store import KeyUnusable
@@ -42,6 +43,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
             doubts += served.warnings
     problems += _nowhere(settings, path)
     doubts += _mailboxes(settings)
+    doubts += not_here(settings)
     return problems, doubts
 
 

@@ -14,6 +14,7 @@ class Exit(IntEnum):
 
     DONE = 0
     NOTHING = 1  # the filter matched nothing, or the answer was no
+    WOULD_FAIL = 2  # explain: the message would be refused, or come back
     USAGE = 64
     DATA = 65  # input (a list of ids, a password file) is not what it should be
     NO_INPUT = 66  # a named input file cannot be read

@@ -101,6 +101,9 @@ def _held(trace: Trace, one: TracedRecipient) -> Reason:
         unblock = (f"mta brake show {login}", f"mta brake show {login} --release", release)
         return Reason("held", "brake", f"it is held: {v(event.text)}", None, unblock)
     why = f": {v(event.text)}" if event.text else ""
+    if event.who == "delivery":  # nobody knows whether it arrived
+        both = (release, _command("remove", trace, one))
+        return Reason("held", "hold", f"it is held by the route{why}", None, both)
     return Reason("held", "hold", f"it is held by {v(event.who)}{why}", None, (release,))
 
 

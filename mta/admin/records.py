@@ -170,11 +170,12 @@ def attempt(one: TracedAttempt) -> dict[str, Any]:
         "category": one.outcome.cause,
         "site": one.site,
         "next_attempt_ms": one.next_attempt_ms,
-        **_outcome(one.outcome),
+        **outcome(one.outcome),
     }
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def outcome(outcome: Outcome) -> dict[str, Any]:
+    """What came of an attempt."""
     peer = outcome.peer
     return {
         "verdict": outcome.verdict.value,
@@ -193,6 +194,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
             "host": peer.host,
             "address": peer.address,
             "port": peer.port,
+            "source": peer.source,
             "use": peer.use,
             "tls": {
                 "level": peer.tls.level.value,

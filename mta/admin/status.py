@@ -15,7 +15,8 @@ from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_commands import totals
 from mta.admin.render import Column, json_line, moment, say, span, table, visible
-from mta.spool import accounts, alarms, leases, listing
+from mta.policy.limits import DAY_MS
+from mta.spool import accounts, alarms, history, leases, listing
 from mta.spool.filters import Filter
 from mta.spool.leases import Node
 from mta.spool.schema import State
@@ -47,6 +48,7 @@ def status(invocation: Invocation, as_json: bool, wanted: bool) -> Exit:
         active = listing.in_hand(conn)
         everyone = accounts.everyone(conn)
         raised = alarms.everybodys(conn)
+        unanswered = history.unanswered(conn, now_ms - DAY_MS)
         refused = refusals.counted(conn, now_ms) if wanted else []
     disabled = sum(one.disabled for one in everyone)
     there = {node.name for node in nodes if alive(node, now_ms)}
@@ -70,6 +72,7 @@ def status(invocation: Invocation, as_json: bool, wanted: bool) -> Exit:
                     {"node": a.node, "name": a.name, "text": a.text, "since_ms": a.since_ms}
                     for a in raised
                 ],
+                "unanswered": {state.value: number for state, number in unanswered.items()},
                 "accounts": {"enabled": len(everyone) - disabled, "disabled": disabled},
                 **({"refusals": refusals.records(refused)} if wanted else {}),
             }
@@ -84,6 +87,9 @@ def status(invocation: Invocation, as_json: bool, wanted: bool) -> Exit:
         say(f"alarm since {since}: {visible(alarm.node)}: {visible(alarm.text)}")
     say()
     say(f"{totals(found, now_ms)}; {active} active, {due} due")
+    if unanswered:
+        became = ", ".join(f"{number} {state.value}" for state, number in unanswered.items())
+        say(f"in the last day without an answer after the final dot: {became}")
     say(f"accounts: {len(everyone) - disabled} enabled, {disabled} disabled")
     if wanted:
         refusals.show(refused)

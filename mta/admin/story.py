@@ -256,6 +256,8 @@ def _peer(peer: Peer) -> str:
         how = " ".join(v(part) for part in (tls.version, tls.cipher) if part)
         why = f", not verified: {v(tls.why)}" if tls.why else ""
         private = f"TLS {tls.level.value} ({how}){why}"
+    if peer.source:
+        where += f" from {v(peer.source)}"
     use = f", transaction {peer.use} of the connection" if peer.use > 1 else ""
     return f"{where}{use}" if peer.is_path else f"{where}, {private}{use}"
 

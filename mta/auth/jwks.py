@@ -20,16 +20,9 @@ from typing import Any, Protocol, TypeAlias
 
 import jwt
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Protocol as Receiver
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, ResponseDone
-from twisted.web.iweb import IPolicyForHTTPS, IResponse
-from zope.interface import implementer
 
 from mta.auth.failures import AuthenticationUnavailable
-from mta.mail.security import Level, Requirement
 from mta.tls.level import ClientTls
 
 RETRY_S = 60.0  # between two fetches, failed or not
@@ -64,11 +57,6 @@ class Clock(Protocol):
 
     def seconds(self) -> float:
         """Time in seconds."""
-
-    def callLater(
-        self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
-    ) -> IDelayedCall:
-        """Call later."""
 
 
 class KeySet:
@@ -190,73 +178,17 @@ def from_file(path: Path) -> Fetch:
 
 def from_https(reactor: Clock, url: str, tls: ClientTls) -> Fetch:
     """Return what fetches a key set from ``url``; ``tls`` says who is trusted."""
-    reactor_: Any = reactor
-    agent = Agent(reactor_, _Verifying(tls), connectTimeout=TIMEOUT_S)
+    from mta.https.fetch import Fetcher, FetchFailed  # noqa: PLC0415 - only where it is used
+
+    fetcher = Fetcher(reactor, tls, largest=LARGEST, timeout_s=TIMEOUT_S)
 
     async def fetch() -> bytes:
-        request: Any = agent.request(b"GET", url.encode("ascii"))
-        work = Deferred.fromCoroutine(_answer(request))
-        work.addTimeout(TIMEOUT_S, reactor_)
         try:
-            return await work
-        except (CancelledError, KeysUnusable):
-            raise
-        except Exception as error:
-            raise KeysUnusable(f"{url}: {type(error).__name__}") from error
+            answer = await fetcher.get(url)
+        except FetchFailed as error:
+            raise KeysUnusable(f"{url}: {error}") from error
+        if answer.status != 200:
+            raise KeysUnusable(f"{url}: HTTP status {answer.status}")
+        return answer.body
 
     return fetch
-
-
-async def _answer(request: Deferred[IResponse]) -> bytes:
-    response: Any = await request
-    body = _Body()
-    response.deliverBody(body)
-    if response.code != 200:
-        body.whole.addErrback(lambda _: None)
-        body.whole.cancel()
-        raise KeysUnusable(f"HTTP status {response.code}")
-    return await body.whole
-
-
-class _Body(Receiver):
-    """The body of an answer; too much of it ends the connection."""
-
-    def __init__(self) -> None:
-        self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
-        self._pieces: list[bytes] = []
-        self._octets = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self._octets += len(data)
-        if self._octets > LARGEST:
-            self._end(KeysUnusable(f"the answer is larger than {LARGEST} octets"))
-            self._abort()
-        else:
-            self._pieces.append(data)
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        if reason.check(ResponseDone):
-            if not self.whole.called:
-                self.whole.callback(b"".join(self._pieces))
-        else:
-            self._end(KeysUnusable("the answer is incomplete"))
-
-    def _end(self, error: KeysUnusable) -> None:
-        if not self.whole.called:
-            self.whole.errback(error)
-
-    def _abort(self) -> None:
-        transport: Any = self.transport
-        if transport is not None:
-            transport.abortConnection()
-
-
-@implementer(IPolicyForHTTPS)
-class _Verifying:
-    """Chain and host name must verify."""
-
-    def __init__(self, tls: ClientTls) -> None:
-        self._tls = tls
-
-    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
-        return self._tls.creator(hostname.decode("ascii"), Requirement(Level.VERIFY))

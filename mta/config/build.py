@@ -14,6 +14,7 @@ from mta.auth.jwks import Clock, KeySet, KeysUnusable, from_file, from_https, pa
 from mta.auth.tokens import TokenRules, Tokens
 from mta.config.build_causes import causes
 from mta.config.build_mailboxes import mailboxes
+from mta.config.build_outgoing import outgoing, outgoing_of
 from mta.config.build_shaping import shaping
 from mta.config.build_tls import security
 from mta.config.problems import ConfigError, Problem
@@ -185,6 +186,7 @@ def delivery_settings(settings: Settings, addresses: Addresses | None = None) ->
         shaping=shaping(settings),
         routes=routes(settings),
         addresses=addresses,
+        outgoing=outgoing(delivery),
         timeouts=timeouts(settings),
         max_hosts=delivery.max_hosts,
         max_addresses=delivery.max_addresses,
@@ -213,6 +215,8 @@ def routes(settings: Settings) -> Routes:
                 Rewrites.of(one.rewrite_sender.items()) if one.rewrite_sender else None,
                 one.verp_delimiters if one.verp else "",
                 tuple(map(AddressPattern.of, one.verp_senders)),
+                outgoing_of(one, settings.delivery),
+                one.on_unknown,
             )
             for one in settings.route
         )
@@ -253,8 +257,8 @@ def timeouts(settings: Settings) -> Timeouts:
     return Timeouts(**{name: _s(getattr(times, name)) for name in type(times).model_fields})
 
 
-def queue_settings(settings: Settings) -> QueueSettings:
-    """Return what ``mta.queue`` takes."""
+def queue_settings(settings: Settings, addresses: Addresses | None = None) -> QueueSettings:
+    """Return what ``mta.queue`` takes; ``addresses``: the tables, if there are any."""
     queue, retry, reports = settings.queue, settings.retry, settings.reports
     warning = retry.delay_warning
     return QueueSettings(
@@ -284,6 +288,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
         return_full_octets=reports.return_full_size,
+        addresses=None if addresses is None else addresses.local,
         causes=causes(settings),
     )
 

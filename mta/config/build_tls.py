@@ -11,6 +11,7 @@ from mta.delivery.securing import SecuritySettings
 from mta.dns.validation import Probes
 from mta.mail.security import Source
 from mta.security.policies import Local, TlsPolicy
+from mta.sts.settings import StsSettings
 from mta.tls.certificates import CertificateFiles
 from mta.tls.level import ClientTls
 
@@ -61,6 +62,11 @@ def client_tls(settings: Settings) -> ClientTls:
             if route.smarthost and route.smarthost.client_certificate and route.smarthost.client_key
         ],
     )
+
+
+def sts(settings: Settings) -> StsSettings:
+    """Return how MTA-STS is looked at."""
+    return StsSettings(settings.mta_sts.enabled, settings.mta_sts.first_wait.total_seconds())
 
 
 def probes(settings: Settings) -> Probes:

@@ -13,14 +13,17 @@ from mta.config.fields import one_secret, set_one
 from mta.config.mailbox_sections import LmtpTarget, MaildirTarget
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
+from mta.config.sending_sections import SOURCE, family_conflicts
 from mta.config.values import (
     AddressPattern,
     DomainPattern,
     FilePath,
+    FullName,
     Host,
     Name,
     SecretCredential,
     SecretFile,
+    SourceAddress,
 )
 
 _PORTS = {"implicit": 465, "starttls": 587, "none": 25}
@@ -154,6 +157,25 @@ class Route(Section):
         pattern=r"^[-+=_#.!]{2}$",
         description="Before the recipient, and in the place of its @.",
     )
+    source: tuple[SourceAddress, ...] = Field(
+        (), description=f"{SOURCE}  None: as delivery.source says."
+    )
+    ehlo: FullName | None = Field(None, description="The name in EHLO.  Default: delivery.ehlo.")
+    prefer: Literal["ipv6", "ipv4", "any"] | None = Field(
+        None,
+        description="Which of a host's addresses is tried first.  Default: delivery.prefer.",
+    )
+    families: tuple[Literal["ipv4", "ipv6"], ...] = Field(
+        (),
+        description="Which of ipv4 and ipv6 are used at all.  Default: those of source, else"
+        " delivery.families.",
+    )
+    on_unknown: Literal["retry", "hold", "delivered"] = Field(
+        "retry",
+        description="What becomes of mail where the line is lost after the final dot, and nobody"
+        " knows whether it was taken: retry (it may arrive twice), hold (until an operator releases"
+        " or removes it) or delivered (it may be lost).",
+    )
     mx: MxTarget | None = Field(None, description="To the mail exchangers of the domain.")
     smarthost: SmarthostTarget | None = Field(None, description="To one host.")
     lmtp: LmtpTarget | None = Field(None, description="To a server of mailboxes, by LMTP.")
@@ -170,5 +192,10 @@ class Route(Section):
         yield from no_rewrites(self.rewrite_sender, "rewrite_sender")
         if self.verp_senders and not self.verp:
             yield Conflict(("verp_senders",), "mean nothing without verp = true", ("verp",))
+        yield from family_conflicts(self.source, self.families, self.prefer)
+        for key in ("source", "ehlo", "prefer", "families", "on_unknown"):
+            given_it = getattr(self, key) not in (None, (), "retry")
+            if given_it and not any((self.mx, self.smarthost, self.lmtp)):
+                yield Conflict((key,), "means nothing where nobody is dialled", tuple(given))
         for target in given[1:]:
             yield Conflict((target,), f"and {given[0]} exclude each other", (given[0],))

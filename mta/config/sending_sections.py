@@ -1,6 +1,6 @@
 """The tables of sending: deliveries, retries, the queue, reports."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field, StrictFloat, StrictInt
@@ -13,15 +13,44 @@ from mta.config.values import (
     Address,
     Duration,
     DurationOrNever,
+    FullName,
     Name,
     ProvidersPath,
     Size,
+    SourceAddress,
+)
+
+SOURCE = (
+    "Addresses of this host that mail goes out from.  Of several of a family each message has one,"
+    " at every attempt the same.  With addresses of one family only, that family alone is used,"
+    " unless families says otherwise."
 )
 
 
 class Delivery(Section):
     """Sending."""
 
+    source: tuple[SourceAddress, ...] = Field(
+        (),
+        description=f"{SOURCE}  None: the system chooses.",
+        examples=[["192.0.2.5", "2001:db8::5"]],
+    )
+    ehlo: FullName | None = Field(
+        None,
+        description="The name in EHLO; it should be the one that the source addresses have in DNS."
+        "  Default: host_name.",
+        examples=["out1.example.org"],
+    )
+    prefer: Literal["ipv6", "ipv4", "any"] = Field(
+        "ipv6",
+        description="Which of a host's addresses is tried first; the families come by turns then."
+        "  any: each for half of the messages.",
+    )
+    families: tuple[Literal["ipv4", "ipv6"], ...] = Field(
+        (),
+        description="Which are used at all.  Default: both, or those of source.",
+        examples=[["ipv4", "ipv6"]],
+    )
     shaping_file: ProvidersPath = Field(
         "shipped",
         description='Limits of well-known providers: those "shipped" with the program, "none", or a'
@@ -45,6 +74,23 @@ class Delivery(Section):
         100,
         ge=1,
     )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield what no address could be dialled with."""
+        yield from family_conflicts(self.source, self.families, self.prefer)
+
+
+def family_conflicts(
+    source: Sequence[str], families: Sequence[str], prefer: str | None
+) -> Iterator[Conflict]:
+    """Yield source addresses, or a preference, of a family that is not used."""
+    if not families:
+        return
+    for number, address in enumerate(source):
+        if ("ipv6" if ":" in address else "ipv4") not in families:
+            yield Conflict(("source", number), "is of a family that is not used", ("families",))
+    if prefer == "ipv4" and "ipv4" not in families:
+        yield Conflict(("prefer",), '"ipv4" is a family that is not used', ("families",))
 
 
 class Retry(Section):

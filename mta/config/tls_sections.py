@@ -5,8 +5,18 @@ from typing import Literal
 
 from pydantic import Field, StrictBool
 
+from mta.config.fields import setting
 from mta.config.section import Conflict, Section
-from mta.config.values import Domain, DomainPattern, FilePath, Fingerprint, Name, Trusted
+from mta.config.units import parse_duration as _d
+from mta.config.values import (
+    Domain,
+    DomainPattern,
+    Duration,
+    FilePath,
+    Fingerprint,
+    Name,
+    Trusted,
+)
 
 
 class Tls(Section):
@@ -32,6 +42,27 @@ class Tls(Section):
         "  Without it a client is known only by the fingerprint of its certificate.",
         examples=["/etc/mta/clients.pem"],
     )
+
+
+class MtaSts(Section):
+    """MTA-STS (RFC 8461): what recipients' domains promise on the web about their mail
+    exchangers' certificates is kept to, where DANE has nothing to say."""
+
+    enabled: StrictBool = Field(
+        True,
+        description="Whether policies are looked for.  That costs one look-up in DNS for each"
+        " domain, which is remembered, and a visit to the web servers of domains that have one.",
+    )
+    first_wait: Duration = setting(
+        "How long mail to a domain that is not known yet waits for its policy.  After that it goes"
+        " as if there were none, and the policy is there for the next message.",
+        _d("5s"),
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield a wait that would hold up mail."""
+        if self.first_wait > _d("1m"):
+            yield Conflict(("first_wait",), "is at most 1m: mail waits that long")
 
 
 class TlsPolicy(Section):

@@ -70,6 +70,18 @@ def host(value: object) -> str:
         return domain(text)
 
 
+def source_address(value: object) -> str:
+    """Return an address of this host to send from."""
+    text = _text(value, "192.0.2.5")
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f'"{text}" must be an IP address of this host') from None
+    if found.is_unspecified or found.is_multicast:
+        raise ValueError(f'"{text}" is no address that connections can be made from')
+    return str(found)
+
+
 def domain_pattern(value: object) -> str:
     """Return a pattern of domains; "" for the null sender, which is written ``<>``."""
     text = _text(value, "example.org")
@@ -316,6 +328,7 @@ Size = Annotated[
     WithJsonSchema({"type": ["string", "integer"]}),
 ]
 FullName = Annotated[str, BeforeValidator(full_name)]
+SourceAddress = Annotated[str, BeforeValidator(source_address)]
 Host = Annotated[str, BeforeValidator(host)]
 Domain = Annotated[str, BeforeValidator(domain)]
 SignedField = Annotated[str, BeforeValidator(signed_field)]

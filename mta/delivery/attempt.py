@@ -26,6 +26,11 @@ transaction at once, for every host of a site should say the same.  A 4xx to MAI
 next host; after the last one, deferred.  A 4xx to the end of data: deferred at once, for a
 message is not sent whole to one host after the other.
 
+*Our address*, said by the peer (``about_our_address``): what one family's address is refused for,
+the other's may be let in with.  While the host has addresses of the other family such a
+refusal is not final: one of them is tried.  If that one says anything, its word counts; if
+it is silent, the refusal stands.
+
 *Recipient*: a 5xx to RCPT fails that recipient, a 4xx leaves it for the next host, after the
 last one it is deferred.  A 452, and a 552, which is a 452 in old clothes (RFC 5321
 §4.5.3.1.10), means "too many for one transaction": as long as others were delivered it is
@@ -35,8 +40,9 @@ followed by another transaction on the same connection.
 as said; so is a 552 to RCPT, which is a full mailbox here, and a 452, unless it says that there
 are too many (4.5.3).  If the line is lost after some of them, those have their answer.
 
-*Stream*, after the final dot: the peer may have the message or not (RFC 1047).  Deferred, no
-other host is tried, and the outcome says that the message may arrive twice.
+*Stream*, after the final dot: the peer may have the message or not (RFC 1047).  No other host is
+tried, and the outcome says so (``maybe_delivered``).  What follows is said by the route: it is
+deferred, and may arrive twice; it is held; or it counts as delivered.
 
 *Ours* (a chunk of the message is missing, an exception nobody foresaw): deferred.  Unknown
 is always temporary; only a reply or a fact of the DNS is ever permanent.
@@ -47,26 +53,30 @@ temporarily.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from mta.delivery.contact import Contact, Unable
+from mta.delivery.routes import OnUnknown
 from mta.delivery.trouble import Kind, Trouble
 from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Recipient
-from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.mail.outcome import Blame, Outcome, Peer, Verdict
 from mta.mail.security import Skip
 from mta.smtp.client import Transaction
 from mta.smtp.replies import Reply
 from mta.smtp.steps import Stage
 
 _END = Stage.END_OF_DATA.value
-_TWICE = "; lost after the final dot: the message may be delivered twice"
-
-# For replies without an enhanced status code
-_STATUS = {Verdict.DELIVERED: "2.0.0", Verdict.DEFERRED: "4.0.0", Verdict.FAILED: "5.0.0"}
+_UNKNOWN: dict[OnUnknown, str] = {
+    "retry": "the message may be delivered twice",
+    "hold": "it may have been delivered, and is held",
+    "delivered": "it counts as delivered",
+}
 
 # Enhanced codes of our own (RFC 3463 §3.5) for what had no reply
 _SITE_STATUS = {
     Kind.CONNECT: "4.4.1",
+    Kind.SOURCE: "4.3.5",
     Kind.LOST: "4.4.2",
     Kind.TIMEOUT: "4.4.2",
     Kind.GARBAGE: "4.5.0",
@@ -76,44 +86,16 @@ _SITE_STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """Whom something happened with, and how long it took."""
-
-    peer: Peer | None = None
-    timing: Timing = field(default_factory=Timing)
-
-    def outcome(
-        self, number: int, verdict: Verdict, reply: Reply, command: str, blame: Blame
-    ) -> Outcome:
-        """Make the outcome for recipient ``number`` of what ``reply`` says."""
-        return Outcome(
-            number,
-            verdict,
-            reply.code,
-            reply.enhanced or _STATUS[verdict],
-            reply.text,
-            command,
-            blame,
-            self.peer,
-            self.timing,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Unable:
-    """Why a peer cannot be sent a message at all."""
-
-    enhanced: str
-    text: str
-
-
 class Attempt:
     """The recipients of one attempt, and what has become of each so far."""
 
-    def __init__(self, recipients: Sequence[Recipient]) -> None:
+    def __init__(self, recipients: Sequence[Recipient], on_unknown: OnUnknown = "retry") -> None:
+        """``on_unknown``: what to do where the last answer is missing."""
+        self._on_unknown = on_unknown
         self.left = {recipient.number: recipient for recipient in recipients}  # no final verdict
         self.again: list[Recipient] = []  # for another transaction on the same connection
+        self.refused: dict[int, Outcome] = {}  # for our address: the other family may do better
+        self.has_other_family = False  # whether that could be, so that they are kept apart
         self._final: list[Outcome] = []
         self._temporary: dict[int, Outcome] = {}
         self._permanent: dict[int, Outcome] = {}  # unless another host does better
@@ -125,7 +107,7 @@ class Attempt:
             if outcome is None:
                 text = "no host was left to try"
                 outcome = Outcome(number, Verdict.DEFERRED, 0, "4.4.4", text, "connect", Blame.SITE)
-            self._settle(outcome)
+            self.settle(outcome)
         return self._final
 
     def no_hosts(self, error: Exception) -> None:
@@ -142,7 +124,7 @@ class Attempt:
         text = str(error) or type(error).__name__
         verdict = Verdict.DEFERRED if enhanced[0] == "4" else Verdict.FAILED
         for number in list(self.left):
-            self._settle(Outcome(number, verdict, code, enhanced, text, "DNS", Blame.SITE))
+            self.settle(Outcome(number, verdict, code, enhanced, text, "DNS", Blame.SITE))
 
     def host_unknown(self, host: str, error: Exception, *, configured: bool) -> None:
         """One host's addresses cannot be had; the others are tried."""
@@ -164,11 +146,18 @@ class Attempt:
         for number in self.left:
             self._remember(contact.outcome(number, verdict, reply, "TLS policy", blame))
 
+    def other_family_done(self) -> None:
+        """The other family has been tried, or has no address: what was refused is refused."""
+        refused, self.refused = self.refused, {}
+        for number, outcome in refused.items():
+            if number in self.left:
+                self.settle(outcome)
+
     def our_fault(self, error: Exception) -> None:
         """Something failed that the peer cannot help."""
         text = f"local error: {type(error).__name__}: {error}"
         for number in list(self.left):
-            self._settle(Outcome(number, Verdict.DEFERRED, 0, "4.3.0", text, "local"))
+            self.settle(Outcome(number, Verdict.DEFERRED, 0, "4.3.0", text, "local"))
 
     def site_fails(
         self, trouble: Trouble, contact: Contact, those: Sequence[Recipient] | None = None
@@ -191,7 +180,7 @@ class Attempt:
         blame = Blame.RECIPIENT if enhanced == "5.1.3" else Blame.MESSAGE
         for recipient in list(those):
             number = recipient.number
-            self._settle(Outcome(number, Verdict.FAILED, 0, enhanced, text, command, blame))
+            self.settle(Outcome(number, Verdict.FAILED, 0, enhanced, text, command, blame))
 
     def ended(
         self,
@@ -268,15 +257,18 @@ class Attempt:
         reply = trouble.reply or Reply(0, _SITE_STATUS[trouble.kind], (str(trouble),))
         never = reply.code == 521 and trouble.command == Stage.GREETING.value
         verdict = Verdict.FAILED if never else Verdict.DEFERRED
+        blame = Blame.NONE if trouble.kind is Kind.SOURCE else Blame.SITE
         for recipient in those:
             number = recipient.number
-            self._remember(contact.outcome(number, verdict, reply, trouble.command, Blame.SITE))
+            self._remember(contact.outcome(number, verdict, reply, trouble.command, blame))
 
     def _message_fails(
         self, those: Sequence[Recipient], stage: Stage, reply: Reply, contact: Contact
     ) -> None:
         verdict = Verdict.FAILED if reply.permanent else Verdict.DEFERRED
-        keep = self._settle if reply.permanent else self._remember
+        keep = self.settle if reply.permanent else self._remember
+        if self.has_other_family and about_our_address(reply, stage):
+            keep = self._refuse
         for recipient in those:
             keep(contact.outcome(recipient.number, verdict, reply, stage.value, Blame.MESSAGE))
 
@@ -295,8 +287,11 @@ class Attempt:
             verdict = Verdict.FAILED
         elif reply.code == 421:
             blame = Blame.SITE
+        keep = self.settle
+        if self.has_other_family and about_our_address(reply, Stage.END_OF_DATA):
+            keep = self._refuse
         for recipient in takers:
-            self._settle(contact.outcome(recipient.number, verdict, reply, _END, blame))
+            keep(contact.outcome(recipient.number, verdict, reply, _END, blame))
 
     def _recipient_fails(
         self, recipient: Recipient, reply: Reply, contact: Contact, transaction: Transaction
@@ -308,19 +303,32 @@ class Attempt:
             self.again.append(recipient)
         fails = reply.permanent and not too_many
         verdict = Verdict.FAILED if fails else Verdict.DEFERRED
-        keep = self._settle if fails else self._remember
+        keep = self.settle if fails else self._remember
+        if self.has_other_family and about_our_address(reply, Stage.RCPT):
+            keep = self._refuse
         keep(contact.outcome(recipient.number, verdict, reply, "RCPT", Blame.RECIPIENT))
 
     def _stream_fails(
         self, takers: Sequence[Recipient], trouble: Trouble, contact: Contact
     ) -> None:
-        reply = Reply(0, _SITE_STATUS[trouble.kind], (str(trouble) + _TWICE,))
+        policy, verdict, enhanced = self._on_unknown, Verdict.DEFERRED, _SITE_STATUS[trouble.kind]
+        if policy == "delivered":
+            verdict, enhanced = Verdict.DELIVERED, "2.0.0"
+        text = f"{trouble}; lost after the final dot: {_UNKNOWN[policy]}"
         for recipient in takers:
-            outcome = contact.outcome(recipient.number, Verdict.DEFERRED, reply, _END, Blame.SITE)
-            self._settle(replace(outcome, maybe_delivered=True))
+            outcome = contact.outcome(
+                recipient.number, verdict, Reply(0, enhanced, (text,)), _END, Blame.SITE
+            )
+            self.settle(replace(outcome, maybe_delivered=True, hold=policy == "hold"))
+
+    def _refuse(self, outcome: Outcome) -> None:
+        """Keep what is final unless the other family does better."""
+        self.refused[outcome.recipient] = outcome
 
     def _remember(self, outcome: Outcome) -> None:
         """Keep what is not final; a reply outranks silence, and the later the earlier."""
+        if outcome.remote:
+            self.refused.pop(outcome.recipient, None)
         if outcome.verdict is Verdict.FAILED:
             self._permanent[outcome.recipient] = outcome
             return
@@ -328,7 +336,8 @@ class Attempt:
         if before is None or outcome.remote or not before.remote:
             self._temporary[outcome.recipient] = outcome
 
-    def _settle(self, outcome: Outcome) -> None:
+    def settle(self, outcome: Outcome) -> None:
+        """What has become of one recipient is final, for this attempt."""
         del self.left[outcome.recipient]
         self._final.append(outcome)
 
@@ -341,6 +350,23 @@ def _delivers(transaction: Transaction) -> bool:
     """Tell whether the message has arrived, for one recipient at least."""
     replies = (transaction.end_of_data, *(transaction.endings or ()))
     return any(reply is not None and _taken(reply) for reply in replies)
+
+
+def about_our_address(reply: Reply, stage: Stage) -> bool:
+    """Tell whether a refusal may be for the address that we came from.
+
+    5.7.25 says so: it has no name (RFC 7372 §3.4).  Of refusals of MAIL those count besides that
+    speak of policy (5.7) or of nothing (550 and 554 without a code of their own); what is said
+    of the sender's address (5.1), the message or the command does not.
+    """
+    if not reply.permanent:
+        return False
+    if reply.enhanced == "5.7.25":
+        return True
+    if stage is not Stage.MAIL:
+        return False
+    policy = reply.enhanced.startswith("5.7.")
+    return policy or (reply.enhanced in ("", "5.0.0") and reply.code in (550, 554))
 
 
 def proves_dead(transaction: Transaction | None, trouble: Trouble) -> bool:

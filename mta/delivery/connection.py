@@ -61,6 +61,7 @@ class Connection(Protocol):
         self.record = record  # of the attempt that uses it; None: nobody keeps one
         self.secrets: Secrets | None = None  # what was sent to log in
         self.address = address
+        self.source = ""  # our own address of it; "" of a unix socket
         self.uses = 0  # transactions begun
         self.requirement = ANYTHING  # which it was opened under
         self.tls = Tls()
@@ -87,6 +88,7 @@ class Connection(Protocol):
         """Write without waiting for more: replies are waited for after every write."""
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
+            self.source = getattr(self.transport.getHost(), "host", "")
 
     async def greeting(self) -> Reply:
         """Wait for the server to speak first (RFC 5321 §3.1)."""

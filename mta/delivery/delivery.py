@@ -17,6 +17,7 @@ from mta.delivery import nowhere, senders
 from mta.delivery.attempt import Attempt
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
+from mta.delivery.outgoing import Outgoing, Way
 from mta.delivery.pool import Pool
 from mta.delivery.routes import (
     DEFAULT_ROUTE,
@@ -28,8 +29,8 @@ from mta.delivery.routes import (
     Route,
     Smarthost,
 )
-from mta.delivery.securing import DaneFacts, secured_by
-from mta.delivery.session import prepare
+from mta.delivery.securing import DaneFacts, Securing, StsFacts, secured_by
+from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.shaped import Shapes
 from mta.delivery.transcript import Recorder
@@ -39,6 +40,8 @@ from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
+from mta.mail.security import Requirement
+from mta.mail.shape import Shape
 from mta.shaping.rules import Shaping
 from mta.tls.level import ClientTls
 
@@ -51,8 +54,11 @@ class Delivery:
     """Sends jobs.  Nothing it returns fails, except by being cancelled."""
 
     _log = Logger()
+    # A rehearsal has its own
+    _openings: type[Opening] = Opening
+    _stores: type[Mailboxes] = Mailboxes
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names every part it joins
         self,
         reactor: Reactor,
         settings: DeliverySettings,
@@ -61,10 +67,12 @@ class Delivery:
         emit: Emit,
         *,
         dane: DaneFacts | None = None,
+        sts: StsFacts | None = None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
-        """``dane`` answers for DANE; None: nobody validates DNSSEC here."""
+        """``dane`` answers for DANE; None: nobody validates DNSSEC here.  ``sts``: for MTA-STS."""
         self._dane = dane
+        self._sts = sts
         self._now_ms = now_ms
         self._reactor = reactor
         self._settings = settings
@@ -72,9 +80,9 @@ class Delivery:
         self._emit = emit
         self._shapes = Shapes()
         self._pool = Pool(reactor)
-        self._opening = Opening(reactor, tls, self._pool.dismiss)
+        self._opening = self._openings(reactor, tls, self._pool.dismiss)
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
-        self._mailboxes = Mailboxes(reactor)
+        self._mailboxes = self._stores(reactor)
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
@@ -129,7 +137,7 @@ class Delivery:
             envelope, now_ms = job.envelope, self._now_ms()
             groups = senders.by_sender(envelope, recipients, route, settings.addresses, now_ms)
             for sender, some in groups.items():
-                renamed = replace(job, envelope=replace(envelope, sender=sender))
+                renamed = replace(job, envelope=senders.told(envelope, sender, some))
                 made = await self._bring(renamed, route, domain, some, settings)
                 told = "" if sender == envelope.sender else sender
                 outcomes += [replace(one, sender=told) for one in made]
@@ -154,7 +162,7 @@ class Delivery:
                 there = (route.target, settings.host_name)
                 return await self._mailboxes.deliver(job, recipients, *there)
             case Mx() | Smarthost():
-                attempt = Attempt(recipients)
+                attempt = Attempt(recipients, route.on_unknown)
                 keep = settings.transcripts
                 record = None if keep == "none" else Recorder(self._reactor.seconds)
                 await self._send(attempt, job, route, domain, (settings, record))
@@ -172,14 +180,15 @@ class Delivery:
         assert isinstance(target, Mx | Smarthost)
         try:
             message = prepare(attempt, job.envelope, job.body)
-            secured = secured_by(settings.security, route.name, target, job.envelope, self._dane)
-            hosts = await self._hosts(target, domain)
+            asked = (self._dane, self._sts)
+            secured = secured_by(settings.security, route.name, target, job.envelope, *asked)
+            outgoing = route.outgoing or settings.outgoing
+            way = outgoing.way(job.envelope.id)
+            hosts = await self._hosts(target, domain, way)
             shaped = self._shapes.of(settings, hosts, domain, route)
-            walk = Walk(self._means, attempt, message, shaped, secured, record)
-            for host in hosts[: settings.max_hosts]:
-                if not attempt.left or walk.sessions >= settings.max_sessions:
-                    return
-                await walk.visit(Site(host.name, target), host, domain)
+            walk = self._walk(attempt, message, (*shaped, outgoing), secured, record)
+            some = hosts[: settings.max_hosts]
+            await walk.along([(Site(host.name, target, way), host) for host in some], domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop) as error:
@@ -194,7 +203,19 @@ class Delivery:
             if record is not None:
                 record.fails(f"a fault of ours: {type(error).__name__}: {error}")
 
-    async def _hosts(self, target: Mx | Smarthost, domain: str) -> Sequence[MailHost]:
+    def _walk(
+        self,
+        attempt: Attempt,
+        message: Message,
+        how: tuple[DeliverySettings, Shape, Outgoing],
+        secured: Requirement | Securing,
+        record: Recorder | None,
+    ) -> Walk:
+        return Walk(self._means, attempt, message, how, secured, record)
+
+    async def _hosts(
+        self, target: Mx | Smarthost, domain: str, way: Way | None
+    ) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""
         if isinstance(target, Smarthost):
             return (MailHost(target.host, 0),)
@@ -206,7 +227,7 @@ class Delivery:
             hosts,
             key=lambda h: (
                 h.preference,
-                h.preference > best or Site(h.name, target) not in self._pool,
+                h.preference > best or Site(h.name, target, way) not in self._pool,
             ),
         )
 

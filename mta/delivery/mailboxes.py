@@ -73,9 +73,8 @@ class Mailboxes:
         try:
             where = place(target, recipient)
             peer = Peer(str(where.path), port=0, final=True)
-            name = await self._store(job, recipient, where, host_name)
-            verdict, blame = Verdict.DELIVERED, Blame.NONE
-            enhanced, text = "2.0.0", f"saved as {name}"
+            text = await self._store(job, recipient, where, host_name)
+            verdict, blame, enhanced = Verdict.DELIVERED, Blame.NONE, "2.0.0"
         except CancelledError:
             raise
         except NoMailbox as error:
@@ -92,6 +91,7 @@ class Mailboxes:
         return Outcome(recipient.number, verdict, 0, enhanced, text, _COMMAND, blame, peer, timing)
 
     async def _store(self, job: Job, recipient: Recipient, where: Place, host_name: str) -> str:
+        """Write the message; return in words what has become of it."""
         envelope, body = job.envelope, job.body
         sender, address = envelope.sender, recipient.address
         if not sender.isprintable() or not address.isprintable():
@@ -107,7 +107,7 @@ class Mailboxes:
             await self._cancellable(draft, _store_at_once, draft, fields, body.memory)
         else:
             await self._in_chunks(draft, fields, body)
-        return draft.name
+        return f"saved as {draft.name}"
 
     async def _in_chunks(self, draft: Draft, fields: bytes, body: Body) -> None:
         if not await self._cancellable(draft, draft.begin):

@@ -217,20 +217,25 @@ def _prepare(where: Place) -> None:
 
 
 def _missing(where: Place) -> None:
-    """Make the Maildir if that is wanted; else say for good that there is none.
+    """Make the Maildir if that is wanted; else say for good that there is none."""
+    may_be_made(where)
+    path = where.base
+    for part in where.path.relative_to(where.base).parts:
+        above, path = path, path / part
+        if _made(path):
+            _sync(above)
 
-    Not where the whole tree is gone: that is a file system that is not mounted.
+
+def may_be_made(where: Place) -> None:
+    """Raise ``NoMailbox`` unless a Maildir that is not there is to be made.
+
+    Not where the whole tree is gone (``OSError``): that is a file system that is not mounted.
     """
     base = where.base
     if not base.is_dir() or not (where.create or any(base.iterdir())):
         raise OSError(ENOENT, "there are no mailboxes at all: a file system is not mounted?")
     if not where.create:
         raise NoMailbox("there is no such mailbox here")
-    path = base
-    for part in where.path.relative_to(base).parts:
-        above, path = path, path / part
-        if _made(path):
-            _sync(above)
 
 
 def _made(path: Path) -> bool:

@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.error import ConnectBindError, ConnectError, ConnectingCancelledError
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from mta.delivery.connection import Connection
+from mta.delivery.outgoing import Way
 from mta.delivery.routes import Lmtp, Mx, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
@@ -41,11 +42,16 @@ class Site:
 
     host: str
     target: Mx | Smarthost
+    way: Way | None = None  # from where, and under which name; None: as it comes
 
     @property
     def port(self) -> int:
         """The TCP port."""
         return self.target.port
+
+    def source(self, address: str) -> str:
+        """Our own address for a connection to ``address``; "": whichever the system takes."""
+        return self.way.source(address) if self.way is not None else ""
 
     @property
     def configured(self) -> bool:
@@ -130,13 +136,14 @@ class Opening:
         """``plain``: why TLS is not tried (again)."""
         connection = await self._connect(site, address, settings.timeouts, record)
         connection.requirement = requirement
+        name = (site.way.ehlo if site.way is not None else "") or settings.host_name
         try:
             if site.implicit_tls:
                 await self._shake_hands(connection, site)
             _require(await connection.greeting(), Stage.GREETING)
-            await _hello(connection, settings.host_name)
+            await _hello(connection, name)
             if not site.implicit_tls:
-                await self._privacy(connection, site, settings.host_name, plain)
+                await self._privacy(connection, site, name, plain)
             if isinstance(site.target, Smarthost) and site.target.login:
                 await _authenticate(connection, site.target)
         except Trouble:
@@ -151,7 +158,9 @@ class Opening:
         self, site: Site, address: str, timeouts: Timeouts, record: Recorder | None
     ) -> Connection:
         if record is not None:
-            record.note(f"connect to {site.socket or f'{site.host}[{address}]:{site.port}'}")
+            where = site.socket or f"{site.host}[{address}]:{site.port}"
+            source = site.source(address)
+            record.note(f"connect to {where}{f' from {source}' if source else ''}")
         endpoint = self._endpoint(site, address, timeouts.connect)
         factory = _ConnectionFactory(self._reactor, timeouts, address, record, lmtp=site.lmtp)
         try:
@@ -161,6 +170,9 @@ class Opening:
         except (ConnectError, OSError) as error:
             if _number(error) in _OURS:
                 raise OSError(_number(error), "no connection can be opened here") from None
+            if isinstance(error, ConnectBindError) and (source := site.source(address)):
+                text = f"no connection can be made from {source}: {error.args[0]}"
+                raise Trouble(Kind.SOURCE, "connect", text) from None
             where = f"{address} port {site.port}" if address else site.socket
             text = f"connect to {where}: {str(error).rstrip('.')}"
             raise Trouble(Kind.CONNECT, "connect", text) from None
@@ -171,7 +183,9 @@ class Opening:
         if site.socket:
             return UNIXClientEndpoint(self._reactor, site.socket, timeout=timeout_s)
         endpoint_type = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        return endpoint_type(self._reactor, address, site.port, timeout=timeout_s)
+        source = site.source(address)
+        bind = (source, 0) if source else None
+        return endpoint_type(self._reactor, address, site.port, timeout=timeout_s, bindAddress=bind)
 
     async def _privacy(
         self, connection: Connection, site: Site, host_name: str, plain: str

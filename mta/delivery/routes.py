@@ -7,12 +7,14 @@ already.  A smarthost's password is in here and in no representation of it.
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from mta.delivery.outgoing import Outgoing
 from mta.mail.address import split
 from mta.policy.matching import AddressPattern
 from mta.policy.rewriting import Rewrites
 from mta.tls.certificates import CertificateFiles
 
 MxTls: TypeAlias = Literal["dane", "dane-only", "may", "none", "encrypt", "verify"]
+OnUnknown: TypeAlias = Literal["retry", "hold", "delivered"]
 SmarthostTls: TypeAlias = Literal["implicit", "starttls", "none"]
 
 
@@ -110,12 +112,23 @@ class Route:
     rewrite_sender: Rewrites | None = None  # envelope senders, on the way out
     verp: str = ""  # the two delimiters, such as "+="; "": no VERP
     verp_senders: tuple[AddressPattern, ...] = ()  # only theirs; none: all
+    outgoing: Outgoing | None = None  # as whom we go out; None: as on all routes
+    on_unknown: OnUnknown = "retry"  # where the line is lost after the final dot
 
     def matches(self, sender_domain: str, domain: str) -> bool:
         """Tell whether mail between the domains is meant; the null sender's is ""."""
         return _any_matches(self.recipient_domains, domain) and _any_matches(
             self.sender_domains, sender_domain
         )
+
+    def unlike(self, sender_domain: str, domain: str) -> str:
+        """Return in words why mail between the domains is not meant; "" if it is."""
+        if not _any_matches(self.recipient_domains, domain):
+            return f"{domain} is none of its recipient_domains: {', '.join(self.recipient_domains)}"
+        if not _any_matches(self.sender_domains, sender_domain):
+            of = sender_domain or "<>"
+            return f"{of} is none of its sender_domains: {', '.join(self.sender_domains)}"
+        return ""
 
 
 def _any_matches(patterns: tuple[str, ...], domain: str) -> bool:
@@ -160,6 +173,17 @@ class Routes:
                 if route.matches(sender_domain, domain):
                     return route
         return DEFAULT_ROUTE
+
+    def passed_over(self, sender: str, domain: str) -> list[tuple[Route, str]]:
+        """Return the routes before the one that ``choose`` takes, each with why it is not meant."""
+        sender_domain = split(sender)[1].lower()
+        found: list[tuple[Route, str]] = []
+        for route in self._routes:
+            why = route.unlike(sender_domain, domain)
+            if not why:
+                break
+            found.append((route, why))
+        return found
 
     def destination(self, sender: str, domain: str, chosen: str = "") -> str:
         """Return the key under which the queue gathers such mail: what one session can serve."""

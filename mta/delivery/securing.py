@@ -11,9 +11,16 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from mta.delivery.routes import Lmtp, Mx, Smarthost
 from mta.mail.envelope import Envelope
-from mta.mail.security import NOT_LOOKED_FOR, Dane, Level, Requirement, Skip, Source
-from mta.security.decide import NO_WISHES, UnsignedMx, Wishes, decide, looks_at_published
-from mta.security.facts import Where
+from mta.mail.security import NOT_LOOKED_FOR, Dane, Level, Published, Requirement, Skip, Source
+from mta.security.decide import (
+    NO_WISHES,
+    UnsignedMx,
+    Wishes,
+    asks_sts,
+    decide,
+    looks_at_published,
+)
+from mta.security.facts import Sts, Where
 from mta.security.policies import Local, TlsPolicy, local_of
 
 _SMARTHOST = {
@@ -42,10 +49,28 @@ class DaneFacts(Protocol):
         """Return DANE's facts about a host."""
 
 
+class StsFacts(Protocol):
+    """What is asked about MTA-STS; ``mta.sts.policies.Policies`` answers."""
+
+    @property
+    def on(self) -> bool:
+        """Policies are looked at."""
+
+    async def facts(self, domain: str, host: str, *, certain: bool = False) -> Sts | None:
+        """Return what the domain's policy says of a host."""
+
+    async def renewed(self, domain: str, lines: tuple[str, ...]) -> bool:
+        """Tell whether another policy than that of ``lines`` is in force, after a look."""
+
+
 def wishes_of(envelope: Envelope) -> Wishes:
-    """Return what a message asks for."""
-    if envelope.require_tls or envelope.tls_not_required:
-        return Wishes(envelope.require_tls, envelope.tls_not_required)
+    """Return what a message asks for.
+
+    REQUIRETLS is no reason to lose a report (RFC 8689 §4.2.1, §5).
+    """
+    require_tls = envelope.require_tls and bool(envelope.sender)
+    if require_tls or envelope.tls_not_required:
+        return Wishes(require_tls, envelope.tls_not_required)
     return NO_WISHES
 
 
@@ -60,13 +85,20 @@ class Securing:
     """Says for one message on one route what each host has to come to."""
 
     def __init__(
-        self, settings: SecuritySettings, local: Local, wishes: Wishes, dane: DaneFacts | None
+        self,
+        settings: SecuritySettings,
+        local: Local,
+        wishes: Wishes,
+        dane: DaneFacts | None,
+        sts: StsFacts | None = None,
     ) -> None:
-        """``local`` is what the route asks for; without ``dane`` nobody validates DNSSEC here."""
+        """``local`` is what the route asks for; without ``dane`` nobody validates DNSSEC here,
+        without ``sts`` nobody looks for policies."""
         self._settings = settings
         self._local = local
         self._wishes = wishes
         self._dane = dane
+        self._sts = sts
 
     async def requirement(self, where: Where, port: int) -> Requirement | Skip:
         """Return what a session with a mail exchanger has to come to, or why there is none."""
@@ -80,7 +112,21 @@ class Securing:
                 where = replace(where, signed=None)
             if not _numeric(where.host):
                 dane = await self._dane.facts(where.host, port)
-        return decide(where, local, wishes, dane, unsigned_mx=settings.unsigned_mx)
+        sts, unsigned_mx = None, settings.unsigned_mx
+        if (
+            self._sts is not None
+            and asks_sts(where, local, wishes, dane, unsigned_mx)
+            and not where.domain.startswith("[")
+        ):
+            certain = wishes.require_tls
+            sts = await self._sts.facts(where.domain, where.host, certain=certain)
+        return decide(where, local, wishes, dane, sts, unsigned_mx=unsigned_mx)
+
+    async def replaced(self, published: Published) -> bool:
+        """Tell whether a domain has another policy than the one that stood in the way."""
+        if self._sts is None:
+            return False
+        return await self._sts.renewed(published.domain, published.lines)
 
 
 def secured_by(
@@ -89,6 +135,7 @@ def secured_by(
     target: Mx | Smarthost,
     envelope: Envelope,
     dane: DaneFacts | None,
+    sts: StsFacts | None,
 ) -> Requirement | Securing:
     """Return how private sessions along a route must be, or what says it of each host.
 
@@ -97,9 +144,11 @@ def secured_by(
     if isinstance(target, Smarthost):
         return of_smarthost(target)
     wishes = wishes_of(envelope)
-    if dane is None and not settings.policies and wishes is NO_WISHES:
+    if sts is not None and not sts.on:
+        sts = None
+    if dane is None and sts is None and not settings.policies and wishes is NO_WISHES:
         return _of_route(route, target)
-    return Securing(settings, local_of_route(route, target), wishes, dane)
+    return Securing(settings, local_of_route(route, target), wishes, dane, sts)
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ VERP.  The null sender stays what it is, or a report would be answered with a re
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mta.delivery.routes import Route
 from mta.mail.address import domain_of
@@ -49,6 +50,18 @@ def by_sender(
         sender = outgoing(envelope.sender, one, route, addresses, now_ms)
         groups.setdefault(sender, []).append(one)
     return groups
+
+
+def told(envelope: Envelope, sender: str, recipients: Sequence[Recipient]) -> Envelope:
+    """Return the envelope as a group of recipients gets it.
+
+    What a list passes on is a message of its own: RET and ENVID never come from the one that it
+    was sent (RFC 3461 §5.2.7.1 (b)).
+    """
+    asked = envelope.asked
+    if (asked.ret or asked.envid) and all(one.sender for one in recipients):
+        asked = replace(asked, ret="", envid="")
+    return replace(envelope, sender=sender, asked=asked)
 
 
 def plain(recipients: Sequence[Recipient], route: Route) -> bool:

@@ -13,20 +13,21 @@ domain, and needs no SMTPUTF8; so does a message whose header and addresses are 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mta.delivery.attempt import Attempt, Contact, Unable, proves_dead
+from mta.delivery.attempt import Attempt, proves_dead
 from mta.delivery.connection import Connection
+from mta.delivery.contact import Contact, Unable
 from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
-from mta.mail.outcome import Peer, Timing, Tls
+from mta.mail.outcome import Peer, Timing, Tls, TlsLevel
 from mta.smtp.requests import mail_parameters, rcpt_parameters
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
 
 def unable(envelope: Envelope, extensions: Extensions, tls: Tls) -> Unable | None:
     """Return why a peer with ``extensions`` cannot take the message, or None."""
-    if envelope.require_tls:
+    if envelope.require_tls and envelope.sender:
         why = insecure(extensions, tls)
         if why is not None:
             return why
@@ -41,9 +42,12 @@ def unable(envelope: Envelope, extensions: Extensions, tls: Tls) -> Unable | Non
 
 
 def insecure(extensions: Extensions, tls: Tls) -> Unable | None:
-    """Return why a host that is known to be the right one can't take REQUIRETLS (RFC 8689 §4.2)."""
+    """Return why a host that is known to be the right one can't take REQUIRETLS (RFC 8689 §4.2.1).
+
+    A report goes all the same: it would be lost, and has but the header of the message (§5).
+    """
     if not tls.level.authenticated:
-        return Unable("5.7.30", "REQUIRETLS: the connection is not TLS with a verified certificate")
+        return Unable("5.7.10", "REQUIRETLS: the connection is not TLS with a verified certificate")
     if not extensions.require_tls:
         return Unable("5.7.30", "REQUIRETLS: the host does not offer REQUIRETLS")
     return None
@@ -56,8 +60,8 @@ def unable_at_the_end(
 
     Nobody can listen on a unix socket; anywhere else REQUIRETLS wants verified TLS.
     """
-    if envelope.require_tls and not site.socket and not tls.level.authenticated:
-        return Unable("5.7.30", "REQUIRETLS: LMTP here is not TLS with a verified certificate")
+    if envelope.require_tls and envelope.sender and not (site.socket or tls.level.authenticated):
+        return Unable("5.7.10", "REQUIRETLS: LMTP here is not TLS with a verified certificate")
     by = envelope.asked.deliver_by
     if by is not None and by.mode == "R" and by.deadline_ms <= now_ms:
         return Unable("5.4.7", _OVER)
@@ -97,6 +101,19 @@ class Message:
     rcpt_more: dict[int, bytes]  # what a hop that has DSN is told of some of them (RFC 3461 §5.2.1)
     utf8_sender: bool  # in the local part: nobody gets it without SMTPUTF8
     utf8: frozenset[int]  # numbers of recipients that need it for their own address
+
+    def rcpts(self, batch: Sequence[Recipient], keywords: frozenset[str]) -> list[bytes]:
+        """Return the RCPT lines for a hop that has announced ``keywords``."""
+        lines = [self.rcpt_lines[recipient.number] for recipient in batch]
+        by = self.envelope.asked.deliver_by
+        untold = by is not None and by.mode == "N" and "DELIVERBY" not in keywords
+        if not (self.rcpt_more or untold) or "DSN" not in keywords:
+            return lines
+        if untold:
+            more = [rcpt_parameters(recipient, delay=True) for recipient in batch]
+        else:
+            more = [self.rcpt_more.get(recipient.number, b"") for recipient in batch]
+        return [b"%s%s\r\n" % (line[:-2], one) for line, one in zip(lines, more, strict=True)]
 
     def needs_utf8(self, recipients: Iterable[Recipient]) -> dict[Unable, list[Recipient]]:
         """Return who of ``recipients`` can only be reached with SMTPUTF8, and why."""
@@ -152,7 +169,7 @@ def prepare(attempt: Attempt, envelope: Envelope, body: Body) -> Message:
     more = {
         recipient.number: rcpt_parameters(recipient)
         for recipient in attempt.left.values()
-        if recipient.notify or recipient.orcpt
+        if recipient.notify or recipient.orcpt or recipient.given
     }
     return Message(envelope, sender, lines, body, more, utf8_sender, frozenset(utf8))
 
@@ -238,24 +255,31 @@ class Session:
 
         False if the connection turns out to have been dead before: nothing has happened then.
         """
-        extensions = self._connection.client.extensions
-        now_ms = 0 if message.envelope.asked is NOTHING else self._now_ms()
-        why = self._unable(message.envelope, now_ms)
-        if why is not None:
-            attempt.unable(why, self._contact(0.0))
-            return True
-        waiting = list(attempt.left.values() if those is None else those)
-        need_utf8 = message.needs_utf8(waiting)
-        if need_utf8 and not extensions.smtp_utf8:
-            for reason, recipients in need_utf8.items():
-                attempt.unable(reason, self._contact(0.0), recipients)
-                waiting = [one for one in waiting if one not in recipients]
-            need_utf8 = {}
+        waiting = self.able(attempt, message, those)
         if not waiting:
             return True
-        message = message.with_priority_on_top(extensions)
-        mail = self._mail(message, now_ms, utf8=bool(need_utf8))
+        message = message.with_priority_on_top(self._connection.client.extensions)
+        mail = self._mail(message, utf8=bool(message.needs_utf8(waiting)))
         return await self._all(attempt, message, mail, waiting, limit)
+
+    def able(
+        self, attempt: Attempt, message: Message, those: Sequence[Recipient] | None = None
+    ) -> list[Recipient]:
+        """Return to whom of ``those`` this peer can pass it on; ``attempt`` hears of the others."""
+        why = self._unable(message.envelope, self._wall_ms(message.envelope))
+        if why is not None:
+            attempt.unable(why, self.contact(0.0))
+            return []
+        waiting = list(attempt.left.values() if those is None else those)
+        if self._connection.client.extensions.smtp_utf8:
+            return waiting
+        for reason, recipients in message.needs_utf8(waiting).items():
+            attempt.unable(reason, self.contact(0.0), recipients)
+            waiting = [one for one in waiting if one not in recipients]
+        return waiting
+
+    def _wall_ms(self, envelope: Envelope) -> int:
+        return 0 if envelope.asked is NOTHING else self._now_ms()
 
     def _unable(self, envelope: Envelope, now_ms: int) -> Unable | None:
         connection = self._connection
@@ -265,11 +289,22 @@ class Session:
         why = unable(envelope, extensions, connection.tls)
         return why or too_late(envelope.asked.deliver_by, extensions, now_ms)
 
-    def _mail(self, message: Message, now_ms: int, *, utf8: bool) -> bytes:
+    def _keeps_tls(self, envelope: Envelope) -> bool:
+        """Tell whether the session is one in which REQUIRETLS may be said (RFC 8689 §2).
+
+        Whatever has a sender would not have come here otherwise.
+        """
+        tls, extensions = self._connection.tls, self._connection.client.extensions
+        proved = tls.level in (TlsLevel.DANE, TlsLevel.STS)
+        return bool(envelope.sender) or (proved and extensions.require_tls)
+
+    def _mail(self, message: Message, *, utf8: bool) -> bytes:
         envelope, extensions = message.envelope, self._connection.client.extensions
-        more = b" REQUIRETLS" if envelope.require_tls else b""
+        more = b" REQUIRETLS" if envelope.require_tls and self._keeps_tls(envelope) else b""
+        if self._connection.secrets is not None and extensions.auth:
+            more += b" AUTH=<>"  # whoever submitted it, it is not who has logged in (RFC 4954 §5)
         if envelope.asked is not NOTHING:
-            more += mail_parameters(envelope.asked, extensions.keywords, now_ms)
+            more += mail_parameters(envelope.asked, extensions.keywords, self._now_ms())
         return mail_line(
             message.sender,
             envelope.size,
@@ -300,7 +335,7 @@ class Session:
             except Trouble as trouble:
                 if self._was_dead(trouble):
                     return False
-                attempt.site_fails(trouble, self._contact(0.0), waiting)
+                attempt.site_fails(trouble, self.contact(0.0), waiting)
                 return True
             waiting += attempt.again
             attempt.again = []
@@ -310,25 +345,23 @@ class Session:
         self, attempt: Attempt, mail: bytes, batch: Sequence[Recipient], message: Message
     ) -> None:
         began = self._seconds()
-        lines = [message.rcpt_lines[recipient.number] for recipient in batch]
-        if message.rcpt_more and "DSN" in self._connection.client.extensions.keywords:
-            more = [message.rcpt_more.get(recipient.number, b"") for recipient in batch]
-            lines = [b"%s%s\r\n" % (line[:-2], one) for line, one in zip(lines, more, strict=True)]
+        lines = message.rcpts(batch, self._connection.client.extensions.keywords)
         try:
             transaction = await self._connection.transact(
                 mail, lines, message.body, chunked=message.envelope.binary
             )
         except Trouble as trouble:
             if not self._was_dead(trouble):
-                contact = self._contact(self._seconds() - began)
+                contact = self.contact(self._seconds() - began)
                 attempt.ended(batch, self._connection.client.transaction, contact, trouble)
             raise
-        attempt.ended(batch, transaction, self._contact(self._seconds() - began))
+        attempt.ended(batch, transaction, self.contact(self._seconds() - began))
 
     def _was_dead(self, trouble: Trouble) -> bool:
         return self._reused and proves_dead(self._connection.client.transaction, trouble)
 
-    def _contact(self, transmit_s: float) -> Contact:
+    def contact(self, transmit_s: float = 0.0) -> Contact:
+        """Return the peer, and how long things took."""
         connection, site = self._connection, self._site
         peer = Peer(
             site.host,
@@ -336,6 +369,7 @@ class Session:
             site.port,
             connection.tls,
             connection.uses,
+            connection.source,
             connection.client.extensions.keywords,
             final=connection.client.lmtp,
         )

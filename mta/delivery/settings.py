@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mta.delivery.outgoing import USUAL, Outgoing
 from mta.delivery.routes import Routes
 from mta.delivery.securing import SecuritySettings
 from mta.delivery.timeouts import Timeouts
@@ -28,3 +29,4 @@ class DeliverySettings:
     shaping: Shaping = NO_SHAPING
     addresses: Addresses | None = None  # domains of ours, and SRS for what is forwarded
     transcripts: Keep = "failures"  # of which attempts what was said is kept
+    outgoing: Outgoing = USUAL  # as whom we go out, where the route does not say it

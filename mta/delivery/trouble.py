@@ -12,6 +12,7 @@ class Kind(Enum):
     """What sort of trouble."""
 
     CONNECT = auto()  # no TCP connection
+    SOURCE = auto()  # nor an attempt at one: the source address is not ours
     LOST = auto()  # the connection ended
     TIMEOUT = auto()
     GARBAGE = auto()  # the peer does not speak SMTP

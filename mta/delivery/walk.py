@@ -1,8 +1,8 @@
 """One message on its way from host to host, and among the addresses of each.
 
 For every host it is found out how private a session must be; a connection that waits for work
-is preferred to a new one; addresses are tried in turn until one lets us in.  Whether another
-host is tried after that, and what a failure means, is decided in ``delivery`` and ``attempt``.
+is preferred to a new one; addresses are tried in turn until one lets us in.  What a failure means,
+and with that whether another host is tried, is decided in ``attempt``.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +11,11 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from mta.delivery.attempt import Attempt, Contact
+from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
+from mta.delivery.contact import Contact
 from mta.delivery.opening import Opening, Site
+from mta.delivery.outgoing import Outgoing, same_family
 from mta.delivery.pool import Pool
 from mta.delivery.securing import Securing, is_address
 from mta.delivery.session import Message, Session
@@ -25,7 +27,7 @@ from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, NoSuchDomain, NoUsableHost
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Peer, Timing
-from mta.mail.security import ANYTHING, Requirement, Skip
+from mta.mail.security import ANYTHING, Published, Requirement, Skip, Source
 from mta.mail.shape import Shape
 from mta.security.facts import Where
 from mta.security.judgement import fallen_short
@@ -60,12 +62,12 @@ class Walk:
         means: Means,
         attempt: Attempt,
         message: Message,
-        how: tuple[DeliverySettings, Shape],
+        how: tuple[DeliverySettings, Shape, Outgoing],
         secured: Requirement | Securing,
         record: Recorder | None,
     ) -> None:
         """``secured`` is how private sessions must be, or says it of each host."""
-        settings, self._shape = how
+        settings, self._shape, self._outgoing = how
         self.sessions = 0  # how many hosts have heard about the message
         self._record = record
         self._pool = means.pool
@@ -75,23 +77,42 @@ class Walk:
         self._now_ms = means.now_ms
         self._until = self._seconds() + settings.timeouts.total
         self._attempt = attempt
+        attempt.has_other_family = len(self._outgoing.families) > 1
         self._message = message
         self._settings = settings
         self._secured = secured
         self._requirement = ANYTHING
+        self._kept_to: Published | None = None  # a policy of MTA-STS that has stood in the way
         self._those: list[Recipient] | None = None  # whom it is about now, if not about all
         self._not_asked: list[Recipient] = []  # there was no room for them on a connection
 
+    async def along(self, hosts: Sequence[tuple[Site, MailHost]], domain: str) -> None:
+        """Try the hosts in their order.
+
+        Once more, if hosts have been left alone, or have failed, because of a policy that the
+        domain has replaced meanwhile (RFC 8461 §5.1).
+        """
+        await self._once(hosts, domain)
+        kept_to, self._kept_to = self._kept_to, None
+        if not self._attempt.left or kept_to is None or not isinstance(self._secured, Securing):
+            return
+        if await self._secured.replaced(kept_to):
+            if self._record is not None:
+                self._record.note(f"once more: {domain} has another MTA-STS policy now")
+            await self._once(hosts, domain)
+
+    async def _once(self, hosts: Sequence[tuple[Site, MailHost]], domain: str) -> None:
+        for site, host in hosts:
+            if not self._attempt.left or self.sessions >= self._settings.max_sessions:
+                return
+            await self.visit(site, host, domain)
+
     async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
-        found: Requirement | Skip
-        if isinstance(self._secured, Requirement):
-            found = self._secured
-        else:
-            where = Where(domain, host.name, host.signed, host.expanded)
-            found = await self._secured.requirement(where, site.port)
-        required = at_least(found, self._shape)
+        required = await self._required(site, host, domain)
         if isinstance(required, Skip):
+            if required.source is Source.STS:
+                self._kept_to = required.published
             self._attempt.not_tried(site.host, required)
             if self._record is not None:
                 self._record.fails(f"{site.host} is not dialled: {required.why}")
@@ -103,6 +124,16 @@ class Walk:
             self._those, self._not_asked = self._not_asked, []
             await self._connect(site)
 
+    async def _required(self, site: Site, host: MailHost, domain: str) -> Requirement | Skip:
+        """Find out how private a session with one host must be, or why there is none."""
+        found: Requirement | Skip
+        if isinstance(self._secured, Requirement):
+            found = self._secured
+        else:
+            where = Where(domain, host.name, host.signed, host.expanded)
+            found = await self._secured.requirement(where, site.port)
+        return at_least(found, self._shape)
+
     async def _connect(self, site: Site) -> None:
         """Use a connection that waits for work, or the host's addresses in turn."""
         requirement = self._requirement
@@ -111,6 +142,7 @@ class Walk:
             if self._record is not None:
                 _go_on(self._record, connection, site)
             if await self._talk(connection, site, 0.0):
+                await self._other_family(site, connection.address)
                 return
             if self._record is not None:
                 self._record.trouble = trouble  # that an idle connection has ended is none
@@ -122,24 +154,56 @@ class Walk:
             if self._record is not None:
                 self._record.fails(f"{site.host}: {error}")
             return
+        await self._dial(site, addresses, began)
+
+    async def _dial(self, site: Site, addresses: Sequence[str], began: float) -> None:
+        """Try addresses in turn until one lets us in, and talk there."""
         for address in addresses:
             if self._seconds() > self._until:
                 return
-            try:
-                connection = await self._opening.open(
-                    site, address, self._settings, requirement, self._record
-                )
-            except Trouble as trouble:
-                if self._record is not None:
-                    self._record.fails(f"no session: {trouble}")
-                why = str(trouble) if trouble.result else ""
-                tls = trouble.tls or fallen_short(requirement, why)
-                peer = Peer(site.host, address, site.port, tls)
-                contact = Contact(peer, Timing(self._since(began)))
-                self._attempt.site_fails(trouble, contact)
-            else:
-                await self._talk(connection, site, self._since(began))
+            if await self._open(site, address, began):
+                await self._other_family(site, address)
                 return
+
+    async def _open(self, site: Site, address: str, began: float) -> bool:
+        """Send on a new connection; False if there is none."""
+        requirement = self._requirement
+        try:
+            connection = await self._opening.open(
+                site, address, self._settings, requirement, self._record
+            )
+        except Trouble as trouble:
+            if self._record is not None:
+                self._record.fails(f"no session: {trouble}")
+            why = str(trouble) if trouble.result else ""
+            if trouble.result is not None and requirement.source is Source.STS:
+                self._kept_to = requirement.published
+            tls = trouble.tls or fallen_short(requirement, why)
+            peer = Peer(site.host, address, site.port, tls, source=site.source(address))
+            contact = Contact(peer, Timing(self._since(began)))
+            self._attempt.site_fails(trouble, contact)
+            return False
+        await self._talk(connection, site, self._since(began))
+        return True
+
+    async def _other_family(self, site: Site, address: str) -> None:
+        """Try the host by the other family, for whom it may have refused for our address."""
+        attempt = self._attempt
+        if not attempt.refused:
+            return
+        try:
+            addresses = await self._addresses(site.host)
+        except (DnsTemporary, NoUsableHost):  # what was heard counts
+            addresses = ()
+        others = [one for one in addresses if not same_family(one, address)]
+        if others and self._seconds() <= self._until:
+            attempt.has_other_family, waiting = False, self._those
+            self._those = [one for one in attempt.left.values() if one.number in attempt.refused]
+            if self._record is not None:
+                self._record.note("refused, perhaps for our address: once more by the other family")
+            await self._open(site, others[0], self._seconds())
+            attempt.has_other_family, self._those = True, waiting
+        attempt.other_family_done()
 
     async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
         """Send on ``connection``; False if it had been dead before."""
@@ -163,11 +227,18 @@ class Walk:
         """Return the addresses to try; the families come by turns."""
         if host.startswith("/"):  # a unix socket
             return ("",)
+        found: Sequence[str]
         if host.startswith("["):
-            return (literal_address(host),)
-        if is_address(host):
-            return (host,)
-        return (await self._exchangers.addresses(host))[: self._settings.max_addresses]
+            found = (literal_address(host),)
+        elif is_address(host):
+            found = (host,)
+        else:
+            found = await self._exchangers.addresses(host)
+        addresses = self._outgoing.arrange(found, self._message.envelope.id)
+        if not addresses:
+            families = " or ".join(sorted(self._outgoing.families))
+            raise DnsTemporary(f"{host} has no address of {families}, which is all that is used")
+        return addresses[: self._settings.max_addresses]
 
     def _since(self, began: float) -> float:
         return float(self._seconds() - began)

@@ -60,6 +60,10 @@ class Rules:
         """Tell whether such mail is signed: new mail, others' only if configured."""
         return bool(self._keys) and (submission or self._settings.relayed)
 
+    def keys(self, domain: str, at_s: float) -> tuple[Key, ...]:
+        """Return the keys that sign what an author at ``domain`` writes at that moment."""
+        return self._keys.find(domain, at_s)
+
     def begin(self, octets: bytes, at_s: float, *, whole: bool) -> tuple[Signing, int] | None:
         """Begin to sign the message that begins with ``octets``, or is nothing else.
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from mta.inbound.relaying import RELAYING_DENIED
-from mta.mail import xtext
 from mta.mail.address import domain_of, folded
 from mta.mail.envelope import Recipient, Role
 from mta.policy.addresses import Addresses
-from mta.policy.aliases import Endless, Expansion, Final, Step, UnknownAddress
+from mta.policy.aliases import Endless, Expansion, Final, UnknownAddress
 from mta.smtp.commands import Rcpt
 from mta.smtp.replies import Reply, reply
 from mta.spool.intake import Remark
@@ -24,8 +23,6 @@ UNKNOWN = reply(550, "5.1.1", "There is no such address here")
 ENDLESS = reply(451, "4.3.5", "The address can't be used at the moment; try again later")
 REPORTS_ONLY = reply(550, "5.7.1", "This address takes nothing but reports")
 
-_STEPS_TOLD = 20
-_WORDS = 1000
 _DAY_MS = 86_400_000
 _ROUTING = "@%!"
 
@@ -84,7 +81,8 @@ def aim(
     if client.outside and before is _rewritten and _hands_route_on(addresses, target, found):
         return Refusal(RELAYING_DENIED, "the local part is a route to somewhere else")
     recipients = tuple(_recipients(addresses, address, found, rcpt, client))
-    return Aim(recipients, (*remarks, *_told(found.steps)))
+    used = (Remark("alias", text, "addresses") for text in found.told())
+    return Aim(recipients, (*remarks, *used))
 
 
 def is_srs(addresses: Addresses, address: str) -> bool:
@@ -187,7 +185,7 @@ def _recipient(
     domain = domain_of(final.address)
     made = Recipient(0, final.address, domain, given=given)
     if final.owner and not client.null_sender:
-        return replace(made, sender=final.owner)  # a new message, of the list's (§5.2.7.3)
+        return replace(made, sender=final.owner)  # a new message, of the list's (§5.2.7.1)
     notify = rcpt.notify
     if several and "SUCCESS" in notify:
         left = [word for word in notify.split(",") if word != "SUCCESS"]
@@ -196,27 +194,6 @@ def _recipient(
     return replace(
         made,
         notify=notify,
-        orcpt=rcpt.orcpt or original(given),
+        orcpt=rcpt.orcpt,
         role=Role.FORWARDED if forwarded else Role.PLAIN,
     )
-
-
-def original(address: str) -> str:
-    """Return the ORCPT that says what the client named (RFC 3461 §5.2.1, RFC 6533 §3)."""
-    if address.isascii():
-        return f"rfc822;{xtext.encode(address)}"
-    return f"utf-8;{xtext.encode_utf8(address)}"
-
-
-def _told(steps: Sequence[Step]) -> list[Remark]:
-    """Say for the history which entries were used."""
-    made = []
-    for step in steps[:_STEPS_TOLD]:
-        names = ", ".join(step.targets)
-        if len(names) > _WORDS:
-            names = f"{names[:_WORDS]}... ({len(step.targets)} addresses)"
-        made.append(Remark("alias", f"{step.address} -> {names} ({step.where})", "addresses"))
-    if len(steps) > _STEPS_TOLD:
-        text = f"and {len(steps) - _STEPS_TOLD} more aliases"
-        made.append(Remark("alias", text, "addresses"))
-    return made

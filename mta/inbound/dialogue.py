@@ -83,7 +83,7 @@ class Dialogue:
         self._screen = (
             None if reception.milters is None else Screen(reception.milters, reception, ends)
         )
-        self._passage = reception.gate.arrive(listener.name, client.host)
+        self._passage = reception.gate.arrive(listener.name, client.host, outside=not self._trusted)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
@@ -368,7 +368,9 @@ class Dialogue:
                 self._reception, self._listener, client.host, trusted=self._trusted
             )
             self.arrive()
-            self._passage = self._reception.gate.arrive(self._listener.name, client.host)
+            self._passage = self._reception.gate.arrive(
+                self._listener.name, client.host, outside=not self._trusted
+            )
             if self._screen is not None:
                 self._screen.begin_anew()
             if self._core.secure:

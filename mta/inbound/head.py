@@ -17,8 +17,9 @@ from mta.mail.queue_id import QueueId
 from mta.smtp.replies import Reply, reply
 from mta.spool.intake import Remark
 
+# RFC 6409 §6.3: 554 for what is wrong with the syntax of new mail
 TOO_MANY_HOPS = reply(554, "5.4.6", "Too many Received fields: the message is in a loop")
-NO_AUTHOR = reply(550, "5.6.0", "The message has no From field")
+NO_AUTHOR = reply(554, "5.6.0", "The message has no From field")
 
 
 class Head:
@@ -37,8 +38,12 @@ class Head:
         submission: bool,
         highest: int | None,
         verification: Verification | None,
+        priority: int | None = None,
     ) -> None:
-        """``submission``, ``highest`` and ``verification`` are as ``Transaction`` has them."""
+        """``submission``, ``highest`` and ``verification`` are as ``Transaction`` has them.
+
+        ``priority``: what MAIL asked for.
+        """
         self.message_id = ""
         self.utf8 = self.tls_not_required = False
         self.priority: int | None = None  # what a field of the header asks for, and may
@@ -54,6 +59,7 @@ class Head:
         self._created_ms = created_ms
         self._submission = submission
         self._highest = highest
+        self._asked_priority = priority
         self._verification = verification
         self._searched = 0  # so far there is no end of the header
         self._added = b""  # fields that name the sender
@@ -125,7 +131,7 @@ class Head:
         name = completion.repeated(header.names) if header.well_begun else ""
         if name and settings.refuse_repeated:
             text = f"The message has more than one {name} field, where RFC 5322 allows one"
-            self._refuse(reply(550, "5.6.0", text), f"several {name} fields")
+            self._refuse(reply(554, "5.6.0", text), f"several {name} fields")
         if completion.has_hidden(header.names):
             block = completion.without_hidden(block, headers.end_of(block))
             done.append("Bcc removed")
@@ -165,11 +171,13 @@ class Head:
         self.utf8 = header.utf8 or not self._added.isascii()
         self.tls_not_required = header.tls_not_required
         host_name = self._settings.host_name
-        lines = headers.received(self._origin, host_name, self._id, only, self._created_ms)
+        lines = headers.received(
+            self._origin, host_name, self._id, only, self._created_ms, self._asked_priority
+        )
         self.received = len(lines)
         if self._submission:
             lines += self._added
             lines += headers.missing_fields(header, host_name, self._id, self._created_ms)
-            if b"message-id" not in header.names:
+            if not (header.well_begun and b"message-id" in header.names):
                 self.message_id = headers.new_message_id(host_name, self._id)
         return lines

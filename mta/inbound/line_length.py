@@ -8,7 +8,7 @@ from mta.smtp.replies import reply
 
 LONGEST = 998  # octets, CRLF not included
 LINE_TOO_LONG = reply(
-    550, "5.6.0", f"A line of the message is longer than {LONGEST} octets; encode the text"
+    554, "5.6.0", f"A line of the message is longer than {LONGEST} octets; encode the text"
 )
 
 

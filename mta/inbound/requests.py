@@ -28,9 +28,9 @@ def grant(
     if wanted.by_s is not None:
         least_s = settings.deliver_by_s or 0
         if wanted.by_mode == "R" and wanted.by_s < least_s:
-            return reply(550, "5.4.7", f"Cannot promise delivery in less than {least_s} seconds")
+            return reply(555, "5.4.7", f"Cannot promise delivery in less than {least_s} seconds")
         by = DeliverBy(now_ms + wanted.by_s * 1000, wanted.by_mode, wanted.by_trace)
-        if by.mode == "R" and release_ms is not None and by.deadline_ms <= release_ms:
+        if release_ms is not None and by.deadline_ms <= release_ms:  # RFC 4865 §5.2.2
             return BY_BEFORE_RELEASE
     return Asked(wanted.ret, wanted.envid, release_ms, _priority(wanted, settings, login), by)
 

@@ -20,6 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from mta.inbound import leftovers
+from mta.inbound.acceptance import Acceptance
 from mta.inbound.addressees import Addressees
 from mta.inbound.addressing import Aim
 from mta.inbound.filtering import Filtering
@@ -33,14 +34,13 @@ from mta.inbound.settings import InboundSettings
 from mta.inbound.signature import Signature
 from mta.inbound.verification import Unwelcome, Verification
 from mta.mail.envelope import NOTHING, Asked, Envelope, Origin
-from mta.mail.events import Accepted, Finished, Refused, Ruled
+from mta.mail.events import Refused
 from mta.mail.queue_id import new_queue_id
 from mta.policy.decision import Decision
 from mta.smtp.commands import Mail
 from mta.smtp.events import EndOfChunk, EndOfData
 from mta.smtp.replies import Reply, reply
 from mta.spool import intake
-from mta.spool.body import body_of
 from mta.spool.errors import SpoolFull, SpoolUnavailable
 
 _CHUNK = intake.CHUNK_SIZE - 4 * 1024  # our own lines come on top of the first
@@ -93,6 +93,7 @@ class Transaction:
         self._head = Head(
             settings, passage, rulings, origin, mail.sender, self.id, self._created_ms,
             submission=submission, highest=highest, verification=verification,
+            priority=None if mail.wanted is None else mail.wanted.priority,
         )  # fmt: skip
         self._pieces = Pieces(reception)
         self._size = 0  # octets in all, those that were prepended included
@@ -308,46 +309,15 @@ class Transaction:
 
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
         """Commit 1, and the hand-over; None means that the message is ours."""
-        handover, count = self._reception.handover, self._addressees.count
-        octets = 0 if self._stored else len(last)
-        release_ms, held = self._asked.release_ms, self.rulings.held
-        at_once = release_ms is None and not held and count > 0
-        reservation = handover.reserve(count, octets, self._origin.owner) if at_once else None
-        attempts = 0 if reservation is None else 1
-        recipients = self._addressees.recipients(attempts)
-        item = intake.Intake(
-            envelope=(envelope := self._envelope(eight_bit)),
-            recipients=recipients,
-            chunks=intake.divided(last),
-            stored=self._stored,
-            head=self._top,
-            held=held,
-            remarks=tuple(self.rulings.remarks),
-            removed=self._addressees.removed,
-            claim=None if reservation is None else reservation.claim,
-            next_attempt_ms=(
-                release_ms or self._created_ms
-                if reservation is None
-                else reservation.next_attempt_ms
-            ),
-        )
+        arrived = last, self._stored, self._top
+        envelope = self._envelope(eight_bit)
+        acceptance = Acceptance(self._reception, envelope, self._addressees, self.rulings, arrived)
         try:
-            await self._reception.database.write_together(intake.accept, item)
+            await acceptance.commit()
         except BaseException as error:
-            if reservation is not None:
-                handover.cancel(reservation, count, octets)
             return self._not_accepted(error)
         self._touched = False
-        self._reception.emit(Accepted(envelope, recipients))
-        for remark in self.rulings.remarks:
-            self._reception.emit(Ruled(self.id, remark.verb, remark.text, remark.who))
-        if item.finished:
-            self._reception.emit(Finished(self.id))
-        elif held:
-            self._reception.emit(Ruled(self.id, "hold", held))
-        elif at_once:
-            body = body_of(item, self._reception.database)
-            handover.accepted(envelope, item.remaining, body, reservation)
+        acceptance.announce()
         return None
 
     def _envelope(self, eight_bit: bool) -> Envelope:

@@ -92,6 +92,7 @@ def _outcome(outcome: Outcome) -> Record:
         facts["peer_name"] = peer.host
         facts["peer_address"] = peer.address
         facts["peer_port"] = peer.port
+        facts["source_address"] = peer.source
         facts["connection_use"] = peer.use
         facts["tls_level"] = peer.tls.level
         facts["tls_version"] = peer.tls.version

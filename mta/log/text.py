@@ -138,16 +138,17 @@ def _attempted(event: Attempted) -> tuple[Line, ...]:
     peer = outcome.peer
     timing = outcome.timing
     use = f", conn_use={peer.use}" if peer is not None and peer.use > 1 else ""
-    site = f", site={clean(event.site)}" if event.site else ""
+    place = f", source={peer.source}" if peer is not None and peer.source else ""
+    place += f", site={clean(event.site)}" if event.site else ""
     if outcome.cause:
-        site += f", cause={outcome.cause}"
+        place += f", cause={outcome.cause}"
     waited = max(event.total_s - event.queued_s - timing.connect - timing.transmit, 0.0)
     text = (
         f"{event.envelope.id}: to=<{clean(event.recipient.address)}>, {_given(event.recipient)}"
         f"relay={_relay(peer)}{use}, "
         f"delay={_duration(event.total_s)}, delays={_duration(event.queued_s)}/"
         f"{_duration(waited)}/{_duration(timing.connect)}/{_duration(timing.transmit)}"
-        f"{_tls(outcome)}{site}, dsn={outcome.enhanced}, status={event.status} ({_said(outcome)})"
+        f"{_tls(outcome)}{place}, dsn={outcome.enhanced}, status={event.status} ({_said(outcome)})"
     )
     return (("smtp", text),)
 

@@ -305,12 +305,14 @@ def _action(report: Report, notice: Notice) -> str:
 
 
 def _status(report: Report, notice: Notice) -> str:
+    by = report.original.asked.deliver_by
     if notice.expired:
-        by = report.original.asked.deliver_by
         returned = (
             by is not None and by.mode == "R" and report.original.expires_ms >= by.deadline_ms
         )
         return "5.4.7" if returned else "4.4.7"  # RFC 3463 §3.5: delivery time expired
+    if report.delayed and by is not None and by.mode == "N" and report.now_ms >= by.deadline_ms:
+        return "4.4.7"  # RFC 2852 §4.1.3
     expected = "2" if report.success else "4" if report.delayed else "5"
     return of_class(notice.outcome.enhanced, expected)
 

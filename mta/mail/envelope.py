@@ -56,8 +56,11 @@ class Asked:
 
     @property
     def urgency(self) -> int:
-        """The class that the queue works by: 1, 0 or -1, MIXER's three (RFC 6710 app. A)."""
-        return (self.priority > 0) - (self.priority < 0)
+        """The class that the queue works by: 1, 0 or -1, MIXER's 4, 0 and -4 (RFC 6710 app. B).
+
+        What lies between them counts as the next higher one (§5).
+        """
+        return (self.priority > 0) - (self.priority <= -4)
 
 
 NOTHING = Asked()

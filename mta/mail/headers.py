@@ -26,7 +26,8 @@ _FIELD_BEGINS = re.compile(rb"[!-9;-~]+[ \t]*:")
 _PRIORITY_FIELD = re.compile(
     rb"^mt-priority[ \t]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*(?:\r\n|\Z)", re.IGNORECASE | re.MULTILINE
 )
-_PRIORITY_VALUE = re.compile(rb"[^:]*:[ \t]*(-?[1-9]|0)[ \t]*(?:\([^()]*\)[ \t]*)?(?:\r\n)?\Z")
+_CFWS = rb"(?:[ \t\r\n]|\([^()\\]*\))*"  # comments in comments are nobody's
+_PRIORITY_VALUE = re.compile(rb"[^:]*:" + _CFWS + rb"(-?[1-9]|0)" + _CFWS + rb"\Z")
 _MESSAGE_ID = re.compile(rb"[^<\r\n]*(?:\r\n[ \t][^<\r\n]*)?(<[^<>\s]{1,995}>)")
 
 
@@ -116,24 +117,30 @@ def _tls_not_required(lowered: bytes) -> bool:
 
 
 def received(
-    origin: Origin, host_name: str, queue_id: str, recipient: str, created_ms: int
+    origin: Origin,
+    host_name: str,
+    queue_id: str,
+    recipient: str,
+    created_ms: int,
+    priority: int | None = None,
 ) -> bytes:
     """Return a ``Received:`` field (RFC 5321 §4.4), its CRLF included.
 
     ``recipient`` is ``""`` unless the message has exactly one: with more of them the
     field would tell each about the others (RFC 5321 §7.2).  Beyond ASCII it is left out: the
-    message might leave without SMTPUTF8.
+    message might leave without SMTPUTF8.  ``priority`` is what MAIL asked for (RFC 6710 §4.1).
     """
     name = _UNSAFE_IN_NAME.sub("?", origin.client_name) or "unknown"
     address = _UNSAFE_IN_NAME.sub("?", origin.client_address)
     literal = f"IPv6:{address}" if ":" in address else address or "unknown"
     known = f"{_UNSAFE_IN_NAME.sub('?', origin.host_name)} " if origin.host_name else ""
     tls = f" ({_UNSAFE_IN_COMMENT.sub('?', origin.tls)})" if origin.tls else ""
-    to = f"for <{recipient}>" if recipient and recipient.isascii() else ""
+    to = f" for <{recipient}>" if recipient and recipient.isascii() else ""
+    urgent = "" if priority is None else f" PRIORITY {priority}"
     return (
         f"Received: from {name} ({known}[{literal}])\r\n"
         f"\tby {host_name} with {origin.protocol}{tls}\r\n"
-        f"\tid {queue_id}{' ' if to else ''}{to};\r\n"
+        f"\tid {queue_id}{to}{urgent};\r\n"
         f"\t{date(created_ms)}\r\n"
     ).encode("ascii", "replace")
 
@@ -168,12 +175,14 @@ def missing_fields(header: Header, host_name: str, queue_id: str, created_ms: in
     """Return what a submission server adds (RFC 6409 §8): Date, Message-ID, an empty line.
 
     The empty line is for a message that has no header at all: its text would else
-    become one.
+    become one.  Nothing in that text is a field, whatever it looks like (an mbox's "From " line,
+    and what stands behind it).
     """
     lines = []
-    if b"date" not in header.names:
+    names = header.names if header.well_begun else ()
+    if b"date" not in names:
         lines.append(f"Date: {date(created_ms)}\r\n")
-    if b"message-id" not in header.names:
+    if b"message-id" not in names:
         lines.append(f"Message-ID: {new_message_id(host_name, queue_id)}\r\n")
     if not header.well_begun:
         lines.append("\r\n")

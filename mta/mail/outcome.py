@@ -63,6 +63,7 @@ class Peer:
     port: int = 25
     tls: Tls = Tls()
     use: int = 1  # how many transactions this connection has seen, this one included
+    source: str = ""  # our own address of the connection; "" if there was none, or a socket
     # What it announced (RFC 5321 §4.1.1.1): tells who reports what; not kept in the history
     extensions: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     # Nobody comes after it: the mailbox itself, or what keeps it (LMTP); not kept either
@@ -102,6 +103,8 @@ class Outcome:
     peer: Peer | None = None
     timing: Timing = Timing()
     maybe_delivered: bool = False  # the line was lost after the final dot (RFC 1047)
+    # An operator decides what follows, not the schedule; the queue makes it the recipient's state
+    hold: bool = field(default=False, compare=False)
     cause: str = ""  # why it did not go through, a word of ``mta.mail.cause``; the queue finds it
     # What was said in the attempt, the same for all of its recipients; "" if it is not kept
     transcript: str = field(default="", compare=False, repr=False)

@@ -10,6 +10,7 @@ not count there.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 
 class Level(StrEnum):
@@ -92,6 +93,18 @@ NOT_LOOKED_FOR = Dane()
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """The policy that a domain has published, in the words of TLS reports (RFC 8460 §4.4)."""
+
+    kind: Literal["tlsa", "sts"]
+    domain: str
+    lines: tuple[str, ...] = ()  # the policy as it is applied; () if there is none
+    mx: tuple[str, ...] = ()  # with "sts": the patterns of hosts
+    result: Result | None = None  # what was wrong when it was looked for last
+    text: str = ""  # and in words
+
+
+@dataclass(frozen=True, slots=True)
 class Requirement:
     """What one session with one host has to come to before mail is sent on it."""
 
@@ -107,6 +120,8 @@ class Requirement:
     why: str = field(default="", compare=False)  # one line; "" where nobody asked
     # What would have stopped us already, before the host was dialled, but for ``observe``
     passed_over: str = field(default="", compare=False)
+    passed_over_for: Result | None = field(default=None, compare=False)  # the same for reports
+    published: Published | None = field(default=None, compare=False)  # what MTA-STS has to say
 
     @property
     def uses_tls(self) -> bool:
@@ -134,6 +149,8 @@ class Skip:
     why: str
     result: Result
     permanent: bool = False  # trying again is useless
+    source: Source = Source.DEFAULT  # whose requirement cannot be met
+    published: Published | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ _WORDS = {
     "7.2": "The sender may not write to this mailing list.",
     "7.4": "A security feature that the message needs is missing.",
     "7.8": "The mail server did not accept our credentials.",
+    "7.10": "The message may only travel encrypted, and the server cannot do that.",
     "7.20": "The message has no valid DKIM signature.",
     "7.23": "The sender's domain does not allow our server to send for it (SPF).",
     "7.25": "The name of our server could not be confirmed.",
@@ -103,6 +104,7 @@ _ADVICE = {
     "6": "Send the message in another form: fewer or other attachments, plain text.",
     "6.7": "Write from and to addresses without letters beyond ASCII, if there are such.",
     "6.9": "Send the message without letters beyond ASCII in subject, names and addresses.",
+    "7.10": "Send the message without demanding TLS (REQUIRETLS), if its content allows that.",
     "7.30": "Send the message without demanding TLS (REQUIRETLS), if its content allows that.",
     "7": "Ask the recipient in another way, or show this report to your postmaster.",
 }

@@ -50,6 +50,19 @@ def looks_at_published(local: Local, wishes: Wishes) -> bool:
     return local.published
 
 
+def asks_sts(
+    where: Where, local: Local, wishes: Wishes, dane: Dane, unsigned_mx: UnsignedMx
+) -> bool:
+    """Tell whether a policy of MTA-STS can change the decision, as DANE stands."""
+    if wishes.require_tls:
+        return not where.signed and dane.state is not DaneState.FAILED
+    if local.level != "dane" or wishes.tls_not_required:
+        return False
+    if dane.state in (DaneState.USABLE, DaneState.UNUSABLE):
+        return not where.signed and unsigned_mx == "may"
+    return dane.state is not DaneState.FAILED
+
+
 def decide(
     where: Where,
     local: Local,
@@ -84,19 +97,23 @@ def _demanded(where: Where, local: Local, dane: Dane, sts: Sts | None) -> Requir
     if where.signed is None and not enforced:
         text = f"REQUIRETLS: it cannot be known now which hosts take mail for {where.domain}"
         return Skip(f"{text}: {dane.text}", Result.DNSSEC_INVALID)
+    if not where.signed and not enforced and sts is not None and sts.unknown:
+        text = f"REQUIRETLS: nothing proves now which hosts take mail for {where.domain}"
+        return _sts_skip(f"{text}: {sts.unknown}", sts)
     if not where.signed and not enforced:
         text = (
             f"REQUIRETLS: nothing proves which hosts take mail for {where.domain} (neither DNSSEC "
             "nor MTA-STS does)"
         )
         return Skip(text, Result.DNSSEC_INVALID, permanent=True)
+    published = sts.published if enforced and sts is not None else None
     local = replace(local, source=Source.MESSAGE, observe=False)
     if dane.state is DaneState.USABLE:
         required = _by_dane(where, local, dane)
         return replace(required, why=f"REQUIRETLS; {required.why}", source=Source.MESSAGE)
     level = Level.FINGERPRINT if local.level == "fingerprint" else Level.VERIFY
     why = "REQUIRETLS; " + ("the MX records are signed" if where.signed else "MTA-STS")
-    return _required(level, local, why=why)
+    return replace(_required(level, local, why=why), published=published)
 
 
 def _own(local: Local) -> Requirement:
@@ -141,7 +158,7 @@ def _published(
     if found is DaneState.UNUSABLE:
         required = _required(Level.ENCRYPT, local, why=dane.text)
         return replace(required, source=Source.DANE)
-    return _by_sts(local, sts) or _required(Level.MAY, local, why="")
+    return _by_sts(local, sts) or _without(local, sts)
 
 
 def _by_dane(where: Where, local: Local, dane: Dane) -> Requirement:
@@ -171,7 +188,7 @@ def _by_sts(local: Local, sts: Sts | None) -> Requirement | Skip | None:
     testing = sts.mode is StsMode.TESTING
     absent = "" if sts.matches else f"the host is not in the {sts.text}"
     if absent and not testing:
-        return Skip(absent, Result.VALIDATION_FAILURE)
+        return _sts_skip(absent, sts)
     return Requirement(
         Level.STS,
         minimum=local.minimum,
@@ -179,7 +196,19 @@ def _by_sts(local: Local, sts: Sts | None) -> Requirement | Skip | None:
         source=Source.STS,
         why=sts.text,
         passed_over=_would(absent) if absent else "",
+        passed_over_for=Result.VALIDATION_FAILURE if absent else None,
+        published=sts.published,
     )
+
+
+def _sts_skip(why: str, sts: Sts) -> Skip:
+    return Skip(why, Result.VALIDATION_FAILURE, source=Source.STS, published=sts.published)
+
+
+def _without(local: Local, sts: Sts | None) -> Requirement:
+    """Nothing is published, or it cannot be had: TLS where it works."""
+    required = _required(Level.MAY, local, why="")
+    return required if sts is None else replace(required, published=sts.published)
 
 
 def _lacking(where: Where, dane: Dane) -> str:
@@ -195,7 +224,12 @@ def _lacking(where: Where, dane: Dane) -> str:
 def _observed(skip: Skip, local: Local) -> Requirement:
     """Return what takes the place of a host's being left alone, where that is only observed."""
     required = _required(Level.MAY, local, why=local.why)
-    return replace(required, passed_over=_would(skip.why))
+    return replace(
+        required,
+        passed_over=_would(skip.why),
+        passed_over_for=skip.result,
+        published=skip.published,
+    )
 
 
 def _would(text: str) -> str:

@@ -7,7 +7,7 @@ MTA-STS come from its own package and stand beside them.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mta.mail.security import NOT_LOOKED_FOR, Dane, DaneState
+from mta.mail.security import NOT_LOOKED_FOR, Dane, DaneState, Published
 
 __all__ = ["NOT_LOOKED_FOR", "Dane", "DaneState", "Sts", "StsMode", "Where"]
 
@@ -27,6 +27,8 @@ class Sts:
     mode: StsMode
     matches: bool  # the host is one that the policy names
     text: str = ""  # the policy in words: where it comes from, how old it is
+    unknown: str = ""  # why it cannot be known now whether there is a policy, or another one
+    published: Published | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ EXTERNAL where the client has shown a certificate.  What is not offered is not k
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Protocol
@@ -12,7 +13,16 @@ from typing import Protocol
 from mta.smtp import sasl
 from mta.smtp.commands import CommandError
 from mta.smtp.replies import Reply, reply
-from mta.smtp.sasl import Binding, Challenge, Exchange, Step, StoredKeys, Surroundings
+from mta.smtp.sasl import (
+    Attempt,
+    Binding,
+    Challenge,
+    Exchange,
+    KeysWanted,
+    StoredKeys,
+    Surroundings,
+    Verdict,
+)
 from mta.smtp.sasl_oauth import OAuthBearer, XOAuth2
 from mta.smtp.sasl_scram import Scram
 
@@ -40,6 +50,18 @@ class Session(Protocol):
     authenticated: bool
     secure: bool
     extended: bool  # it began with EHLO
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What comes next of an exchange: something is said, or ``asked`` of others.
+
+    A 334 lets it go on; anything else that is said ends it.  ``fault``: for the client's form.
+    """
+
+    said: Reply | None = None
+    asked: Attempt | KeysWanted | None = None
+    fault: bool = False
 
 
 class Authentication:
@@ -74,8 +96,8 @@ class Authentication:
         if not session.extended:
             raise CommandError(reply(503, "5.5.1", "Send EHLO first"))
 
-    def begin(self, argument: str) -> Step:
-        """Begin with what stands after AUTH.  Raises ``CommandError`` and ``SaslError``."""
+    def begin(self, argument: str) -> Turn:
+        """Begin with what stands after AUTH.  Raises ``CommandError``."""
         name, _, initial = argument.strip(" ").partition(" ")
         name = name.upper()
         if name not in self.offered:
@@ -83,19 +105,29 @@ class Authentication:
             raise CommandError(reply(504, "5.5.4", f"The mechanism must be {known}"))
         plus = any(one.endswith("-PLUS") for one in self.offered)
         self._exchange = MECHANISMS[name](Surroundings(self._binding, plus))
-        return self._exchange.step(sasl.decode_initial(initial) if initial else None)
+        return self._turn(sasl.decode_initial, initial or None)
 
-    def respond(self, line: str) -> Step:
-        """Go on with a line of the client's.  Raises ``SaslError``."""
-        return self._running().step(sasl.decode(line))
+    def respond(self, line: str) -> Turn:
+        """Go on with a line of the client's."""
+        return self._turn(sasl.decode, line)
 
-    def supply(self, keys: StoredKeys) -> Challenge:
+    def supply(self, keys: StoredKeys) -> Turn:
         """Go on after ``KeysWanted``."""
-        return self._running().supply(keys)
+        return _challenge(self._running().supply(keys))
 
-    def denied(self, answer: Reply) -> Challenge | None:
+    def denied(self, answer: Reply) -> Turn | None:
         """Return what is said before a refusal, if the mechanism wants something said."""
-        return self._running().denied(answer)
+        challenge = self._running().denied(answer)
+        return None if challenge is None else _challenge(challenge)
+
+    def _turn(self, decode: Callable[[str], bytes], text: str | None) -> Turn:
+        try:
+            step = self._running().step(None if text is None else decode(text))
+        except sasl.SaslError as error:
+            return Turn(reply(501, error.enhanced, str(error)), fault=True)
+        if isinstance(step, Challenge):
+            return _challenge(step)
+        return Turn(step.reply) if isinstance(step, Verdict) else Turn(asked=step)
 
     def end(self) -> None:
         """Forget the exchange."""
@@ -104,6 +136,10 @@ class Authentication:
     def _running(self) -> Exchange:
         assert self._exchange is not None
         return self._exchange
+
+
+def _challenge(challenge: Challenge) -> Turn:
+    return Turn(reply(334, "", sasl.encode(challenge)))
 
 
 @lru_cache

@@ -6,7 +6,8 @@ from mta.smtp.states import NEXT, State, out_of_order
 # Known, and not done here: 502, not 500 (RFC 5321 §4.2.4).
 _NOT_HERE = frozenset({"EXPN", "TURN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "BURL"})
 
-BARE_LF = reply(521, "5.5.2", "Bare LF: commands must end with CR LF; closing")
+# Not 521, which is not for submission (RFC 6409 §7)
+BARE_LF = reply(554, "5.5.2", "Bare LF: commands must end with CR LF; closing")
 INJECTION = reply(554, "5.5.1", "Nothing may follow STARTTLS before its answer; closing")
 TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors; closing")
 TOO_MANY_COMMANDS = reply(421, "4.7.0", "Too many commands without a message; closing")

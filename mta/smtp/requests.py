@@ -26,9 +26,9 @@ MAX_HOLD = 999_999_999  # RFC 4865 §4: an interval has up to nine digits
 _NOTIFY = ("SUCCESS", "FAILURE", "DELAY")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*/?^_`{|}~.-]{1,64}")
 _DATE_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
-)
-_BY = re.compile(r"(-?[0-9]{1,9});([RN])(T?)")
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-]00:00)"
+)  # of RFC 3339, "normalized to UTC" (RFC 4865 §3)
+_BY = re.compile(r"([+-]?[0-9]{1,9});([RN])(T?)")
 _PRIORITY = re.compile(r"-?[1-9]|0")
 
 
@@ -93,7 +93,7 @@ def _envid(wanted: Wanted, value: str) -> None:
 def _hold_for(wanted: Wanted, value: str) -> None:
     if wanted.hold_until_ms is not None:
         raise GrammarError("HOLDFOR and HOLDUNTIL exclude each other")
-    if not re.fullmatch("[0-9]{1,9}", value) or not int(value):
+    if not re.fullmatch("[1-9][0-9]{0,8}", value):
         raise GrammarError("HOLDFOR must be a number of seconds, 1 to 999999999")
     wanted.hold_s = int(value)
 
@@ -102,11 +102,11 @@ def _hold_until(wanted: Wanted, value: str) -> None:
     if wanted.hold_s is not None:
         raise GrammarError("HOLDFOR and HOLDUNTIL exclude each other")
     try:
-        if not _DATE_TIME.fullmatch(value):
+        if not _DATE_TIME.fullmatch(value.upper()):
             raise ValueError
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value.upper())
     except ValueError:
-        raise GrammarError("HOLDUNTIL must be a moment such as 2030-12-31T08:00:00Z") from None
+        raise GrammarError("HOLDUNTIL must be a moment in UTC: 2030-12-31T08:00:00Z") from None
     wanted.hold_until_ms = int(moment.timestamp() * 1000)
 
 
@@ -146,7 +146,7 @@ def notify(value: str) -> str:
         return "NEVER"
     if "NEVER" in words:
         raise GrammarError("NOTIFY=NEVER stands alone")
-    if not set(words) <= set(_NOTIFY) or len(words) != len(set(words)):
+    if not set(words) <= set(_NOTIFY):  # one may stand there twice, says the grammar
         raise GrammarError("NOTIFY must be NEVER, or some of SUCCESS,FAILURE,DELAY")
     return ",".join(word for word in _NOTIFY if word in words)
 
@@ -181,7 +181,8 @@ def future_release(interval_s: int, now_ms: int) -> str:
 def mail_parameters(asked: Asked, extensions: frozenset[str], now_ms: int) -> bytes:
     """Return what is passed on with MAIL to a hop that has ``extensions``, each after a space.
 
-    Of a deadline the time that is left (RFC 2852 §4.1.4); never a release: it has come.
+    Of a deadline the time that is left (RFC 2852 §4.1.4); never a release: it has come.  A
+    priority even if nobody has asked for one (RFC 6710 §4.2, RFC 6758 §3.2).
     """
     words = []
     if "DSN" in extensions:
@@ -189,23 +190,38 @@ def mail_parameters(asked: Asked, extensions: frozenset[str], now_ms: int) -> by
             words.append(f" RET={asked.ret}")
         if asked.envid:
             words.append(f" ENVID={asked.envid}")
-    if asked.priority and "MT-PRIORITY" in extensions:
+    if "MT-PRIORITY" in extensions:
         words.append(f" MT-PRIORITY={asked.priority}")
     by = asked.deliver_by
     if by is not None and "DELIVERBY" in extensions:
-        left_s = max(-MAX_HOLD, (by.deadline_ms - now_ms) // 1000)
+        left_s = max(1 if by.mode == "R" else -MAX_HOLD, (by.deadline_ms - now_ms) // 1000)
         words.append(f" BY={left_s};{by.mode}{'T' if by.trace else ''}")
     return "".join(words).encode("ascii")
 
 
-def rcpt_parameters(recipient: Recipient) -> bytes:
+def original(address: str) -> str:
+    """Return the ORCPT that says what the client named (RFC 3461 §5.2.1 (d), RFC 6533 §3)."""
+    if address.isascii():
+        return f"rfc822;{xtext.encode(address)}"
+    return f"utf-8;{xtext.encode_utf8(address)}"
+
+
+def rcpt_parameters(recipient: Recipient, *, delay: bool = False) -> bytes:
     """Return what is passed on with RCPT to a hop that has DSN (RFC 3461 §5.2.1).
 
+    Where an alias has changed the address, ORCPT says what the client named, unless it has said
+    something itself; never for a list's members, whose message is the list's (§5.2.7.1).
     An address in UTF-8 goes in the form that any such hop takes (RFC 6533 §3), unless it is too
-    long so.
+    long so.  ``delay``: the hop is to tell of a delay, unless nothing at all is to be told, for
+    it does not know the deadline to tell by (RFC 2852 §4.1.4.2).
     """
-    more = f" NOTIFY={recipient.notify}" if recipient.notify else ""
-    orcpt = recipient.orcpt
+    notify, orcpt = recipient.notify, recipient.orcpt
+    if delay and notify != "NEVER" and "DELAY" not in notify:
+        notify = f"{notify or 'FAILURE'},DELAY"
+    more = f" NOTIFY={notify}" if notify else ""
+    if recipient.given and not (orcpt or recipient.sender):
+        orcpt = original(recipient.given)
+        orcpt = orcpt if len(orcpt) <= MAX_ORCPT else ""
     if not orcpt.isascii():
         kind, _, address = orcpt.partition(";")
         orcpt = f"{kind};{xtext.encode_utf8(xtext.decode_utf8(address))}"

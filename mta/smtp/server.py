@@ -46,7 +46,7 @@ from mta.smtp.framing import (
     Incoming,
     LineTooLong,
 )
-from mta.smtp.mechanisms import Authentication
+from mta.smtp.mechanisms import Authentication, Turn
 from mta.smtp.replies import Reply, reply
 from mta.smtp.states import NEXT, State, out_of_order
 from mta.smtp.xclient import XClient, parse_xclient
@@ -156,7 +156,7 @@ class Server:
     def supply(self, keys: sasl.StoredKeys) -> None:
         """Answer a ``KeysWanted``."""
         self._asked = ""
-        self._challenge(self._authentication.supply(keys))
+        self._turn(self._authentication.supply(keys))
 
     def _advance(self, verb: str) -> None:
         self.state = NEXT[verb][self.state]
@@ -213,6 +213,8 @@ class Server:
             line = self._incoming.line(AUTH_LINE if in_auth else COMMAND_LINE)
         except LineTooLong:
             self._end_exchange()
+            if in_auth:  # RFC 4954 §4
+                return self._reject("AUTH", reply(500, "5.5.6", "The response is too long"))
             return self._reject("", reply(500, "5.5.2", "The line is too long"))
         except BareLineFeed:
             # To go on would be to guess where commands end.  Postfix closes as well.
@@ -220,7 +222,7 @@ class Server:
         if line is None:
             return None
         if in_auth:
-            return self._exchange_step(self._authentication.respond, line.decode("latin-1"))
+            return self._turn(self._authentication.respond(line.decode("latin-1")))
         self.commands += 1
         return self._command(line)
 
@@ -342,35 +344,27 @@ class Server:
 
     def _auth(self, argument: str) -> Event:
         self._authentication.permit(self)
-        return self._exchange_step(self._authentication.begin, argument)
+        return self._turn(self._authentication.begin(argument))
 
-    def _exchange_step(self, go_on: Callable[[str], sasl.Step], text: str) -> Event:
-        try:
-            step = go_on(text)
-        except sasl.SaslError as error:
-            self._end_exchange()
-            return self._reject("AUTH", reply(501, error.enhanced, str(error)))
-        if isinstance(step, sasl.Challenge):
-            return self._challenge(step)
-        if isinstance(step, sasl.Verdict):
-            self._end_exchange()
-            self._say(step.reply)
-            self._count_error()
+    def _turn(self, turn: Turn) -> Event:
+        if turn.asked is not None:
+            return self._ask("AUTH", turn.asked)
+        assert turn.said is not None
+        if turn.said.code == 334:
+            self.state = State.RESPONSE
+            self._say(turn.said)
             return _DONE
-        return self._ask("AUTH", step)
-
-    def _challenge(self, challenge: sasl.Challenge) -> Event:
-        self.state = State.RESPONSE
-        self._say(reply(334, "", sasl.encode(challenge)))
-        return _DONE
+        self._end_exchange()
+        rejected = self._reject("AUTH", turn.said)
+        return rejected if turn.fault else _DONE
 
     def _put_off(self, answer: Reply) -> bool:
         """Tell whether something is to be said, and heard, before ``answer``."""
-        challenge = None if answer.positive else self._authentication.denied(answer)
-        if challenge is None:
+        turn = None if answer.positive else self._authentication.denied(answer)
+        if turn is None:
             self._end_exchange()
             return False
-        self._challenge(challenge)
+        self._turn(turn)
         return True
 
     def _end_exchange(self) -> None:

@@ -161,6 +161,15 @@ def note(  # one row, all of its columns
     )
 
 
+def unanswered(conn: Connection, since_ms: int) -> dict[State, int]:
+    """Count the deliveries that got no answer after the final dot, by what became of them then."""
+    columns = attempts.c
+    query = select(columns.state, func.count()).where(
+        columns.maybe_delivered, columns.ended_ms >= since_ms
+    )
+    return {State(row[0]): int(row[1]) for row in conn.execute(query.group_by(columns.state))}
+
+
 def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
     """Forget up to ``limit`` messages finished more than ``keep_ms`` ago; return how many."""
     query = (
@@ -250,7 +259,7 @@ def _outcome(row: Row[Any]) -> Outcome:
             row.tls_required_why,
             row.tls_observed,
         )
-        peer = Peer(row.host, row.address, row.port, tls, row.use)
+        peer = Peer(row.host, row.address, row.port, tls, row.use, row.source)
     return Outcome(
         recipient=row.recipient,
         verdict=Verdict(row.verdict),

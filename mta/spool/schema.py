@@ -10,7 +10,7 @@ that is delivered from memory passes only ``waiting``, ``claim`` and ``finished`
 two that ``trace`` searches (10 to 15 us each, for an answer at once from any history).
 ``chunks`` has no foreign key: chunks of a long message are written before its row is.
 ``arriving`` names those messages meanwhile, so that what a dead process leaves of them
-is found without a search.
+is found without a search.  The tables of TLS are in ``tls_tables``.
 """
 
 from enum import StrEnum
@@ -26,13 +26,19 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
-    false,
     func,
     text,
 )
+
+from mta.spool import columns, tls_tables
+from mta.spool.columns import flag as _flag
+from mta.spool.columns import ms as _ms
+from mta.spool.columns import text_column as _text
+
+metadata = columns.metadata
+sts_policies = tls_tables.sts_policies
 
 
 class State(StrEnum):
@@ -54,31 +60,6 @@ class State(StrEnum):
 
 
 WAITING = (State.QUEUED, State.HELD)  # the message is not finished while one of these is left
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _ms(name: str, **options: Any) -> Column[int]:
-    options.setdefault("nullable", False)
-    return Column(name, BigInteger, **options)
-
-
-def _text(name: str, **options: Any) -> Column[str]:
-    return Column(name, Text, nullable=False, **options)
-
-
-def _flag(name: str) -> Column[bool]:
-    """What most messages have not; a program of before the column need not know it."""
-    return Column(name, Boolean, nullable=False, server_default=false())
 
 
 messages = Table(
@@ -210,6 +191,7 @@ attempts = Table(
     _text("tls_observed", server_default=""),  # why mail would have waited
     _text("sender", server_default=""),  # that the peer was told, where it was another
     _text("category", server_default=""),  # why it did not go through (``mta.mail.cause``)
+    _text("source", server_default=""),  # our address of the connection
     sqlite_with_rowid=False,
 )
 
@@ -379,7 +361,8 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 )
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
+_partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0016"
+REVISION = "0018"
 """The revision of the migrations that leads to these tables."""

@@ -30,7 +30,7 @@ SELECT a.message_id, a.recipient AS number, r.address AS recipient, r.domain, a.
   CASE WHEN a.maybe_delivered THEN 1 ELSE 0 END AS maybe_delivered,
   a.connect_s, a.transmit_s, a.host, a.address, a.port,
   a.tls_level, a.tls_version, a.tls_cipher, a.tls_why, a.tls_required, a.tls_required_why,
-  a.category
+  a.category, a.source
 FROM attempts a
 JOIN recipients r ON r.message_id = a.message_id AND r.number = a.recipient""",
     "v_event": """

@@ -159,6 +159,7 @@ def test_json(relay, message):
             "host": "mx.example.com",
             "address": "192.0.2.7",
             "port": 25,
+            "source": "",
             "use": 2,
             "tls": {
                 "level": "encrypted",

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 DEFER_DOMAIN = "defer.test"  # deferred at once, without an attempt over the network
 SINK_DOMAIN = "sink.test"  # to the fast sink, which only counts
+TLS_DOMAIN = "tls.test"  # to the sink that takes mail by STARTTLS, which counts and times
 TIMED_DOMAIN = "timed.test"  # to the sink that says how old each message is
 
 LOGIN = "bench"
@@ -20,6 +21,7 @@ class Scenario(StrEnum):
 
     ACCEPT = "accept"
     RELAY = "relay"
+    RELAY_TLS = "relay tls"
     SMTPS_1 = "smtps x1"
     SMTPS_10 = "smtps x10"
 
@@ -29,6 +31,11 @@ class Scenario(StrEnum):
         return self in {Scenario.SMTPS_1, Scenario.SMTPS_10}
 
     @property
+    def relays(self) -> bool:
+        """Whether the mail is to arrive somewhere."""
+        return self in {Scenario.RELAY, Scenario.RELAY_TLS}
+
+    @property
     def per_connection(self) -> int:
         """How many messages a client sends before it connects anew."""
         return 10 if self is Scenario.SMTPS_10 else 1
@@ -36,7 +43,7 @@ class Scenario(StrEnum):
     @property
     def domain(self) -> str:
         """Whither the messages of throughput runs go."""
-        return SINK_DOMAIN if self is Scenario.RELAY else DEFER_DOMAIN
+        return {Scenario.RELAY: SINK_DOMAIN, Scenario.RELAY_TLS: TLS_DOMAIN}.get(self, DEFER_DOMAIN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def throughput(cell: cells.Cell, port: int, messages: int) -> Load:
 def timed(cell: cells.Cell, port: int, messages: int) -> Load:
     """Send with our own clients, for the latencies; a relay's go to the timing sink."""
     work = _work(cell, port, messages)
-    if cell.scenario is cells.Scenario.RELAY:
+    if cell.scenario is cells.Scenario.RELAY:  # that by STARTTLS has one sink for both
         work = replace(work, recipient=f"recipient@{cells.TIMED_DOMAIN}")
     return own_clients(work)
 

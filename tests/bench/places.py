@@ -16,20 +16,29 @@ class Places:
     """The run's directory, on a disk (not in memory) so that fsync means something."""
 
     def __init__(self, parent: str | None, ports: Sequence[int], *, keep: bool) -> None:
-        """``ports``: of the counting and the timing sink; ``keep`` what is in there at the end."""
+        """``ports``: of the counting, the timing and the STARTTLS sink.
+
+        ``keep`` what is in there at the end.
+        """
         self._root = Path(tempfile.mkdtemp(prefix="mta-bench-", dir=parent))
         self._root.chmod(0o755)  # Postfix's own user has to get in
         self._count = 0
         self._keep = keep
-        self.sink_port, self.timed_port = ports
+        self.sink_port, self.timed_port, self.private_port = ports
         self._dead = socket.socket()  # bound and not listening: who connects is refused
         self._dead.bind((HOST, 0))
         self.dead_port = self._dead.getsockname()[1]
-        self.certificate, self.key = self._root / "certificate.pem", self._root / "key.pem"
-        certificate, key = self_signed("localhost", datetime.now(UTC))
-        self.certificate.write_bytes(certificate)
-        self.key.touch(0o600)
-        self.key.write_bytes(key)
+        self.certificate, self.key = self._pair("localhost")
+        self.sink_pair = self._pair(HOST)
+
+    def _pair(self, name: str) -> tuple[Path, Path]:
+        """Write a certificate for ``name`` and its key."""
+        certificate, key = (self._root / f"{name}-{kind}.pem" for kind in ("certificate", "key"))
+        certificate_pem, key_pem = self_signed(name, datetime.now(UTC))
+        certificate.write_bytes(certificate_pem)
+        key.touch(0o600)
+        key.write_bytes(key_pem)
+        return certificate, key
 
     def fresh(self, name: str) -> Path:
         """Return a new empty directory."""

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import measure
-from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN
+from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN, TLS_DOMAIN
 from net import HOST, free_ports, wait_for_port
 from places import Places
 
@@ -42,6 +42,7 @@ smtpd_tls_cert_file = {certificate}
 smtpd_tls_key_file = {key}
 smtpd_tls_security_level = may
 smtp_tls_security_level = may
+smtp_tls_connection_reuse = yes
 smtp_tls_session_cache_database = btree:${{data_directory}}/smtp_scache
 cyrus_sasl_config_path = {directory}/sasl
 smtpd_sasl_path = smtpd
@@ -49,7 +50,7 @@ smtpd_sasl_local_domain = postfix.test
 smtpd_sasl_security_options = noanonymous
 defer_transports = deferred
 transport_maps = inline:{{ {{ {defer} = deferred: }}, {{ {sink} = smtp:[{host}]:{sink_port} }},
-  {{ {timed} = smtp:[{host}]:{timed_port} }} }}
+  {{ {timed} = smtp:[{host}]:{timed_port} }}, {{ {tls} = smtp:[{host}]:{private_port} }} }}
 """
 
 _MASTER = """\
@@ -61,6 +62,7 @@ _MASTER = """\
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
+tlsproxy unix - - n - 0 tlsproxy
 tlsmgr unix - - n 1000? 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
@@ -150,6 +152,8 @@ class Postfix:
             "defer": DEFER_DOMAIN,
             "sink": SINK_DOMAIN,
             "timed": TIMED_DOMAIN,
+            "tls": TLS_DOMAIN,
+            "private_port": self._places.private_port,
             "sink_port": self._places.sink_port,
             "timed_port": self._places.timed_port,
             "plain_port": self.plain_port,

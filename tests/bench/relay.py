@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import measure
-from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN
+from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN, TLS_DOMAIN
 from net import HOST, NotUp, free_ports, wait_for_port
 from places import Places
 from postgresql import PostgreSQL
@@ -56,6 +56,14 @@ smarthost = {{ host = "{host}", port = {sink_port}, tls = "none" }}
 name = "timed"
 recipient_domains = ["{timed}"]
 smarthost = {{ host = "{host}", port = {timed_port}, tls = "none" }}
+
+[[route]]
+name = "private"
+recipient_domains = ["{tls}"]
+smarthost = {{ host = "{host}", port = {private_port}, tls = "starttls" }}
+
+[tls]
+trust = "{sink_certificate}"
 
 [limits]
 message_size = "100MiB"
@@ -147,6 +155,9 @@ class Relay:
             defer=DEFER_DOMAIN,
             sink=SINK_DOMAIN,
             timed=TIMED_DOMAIN,
+            tls=TLS_DOMAIN,
+            private_port=self._places.private_port,
+            sink_certificate=self._places.sink_pair[0],
             dead_port=self._places.dead_port,
             sink_port=self._places.sink_port,
             timed_port=self._places.timed_port,

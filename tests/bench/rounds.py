@@ -85,10 +85,24 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Sinks:
-    """The two sinks of a run of the bench."""
+    """The sinks of a run of the bench."""
 
     counting: Sink
     timing: Sink
+    private: Sink  # by STARTTLS; counts and times
+
+    def counts(self, scenario: Scenario) -> Sink:
+        """Return the sink that the mail of a throughput run ends in."""
+        return self.private if scenario is Scenario.RELAY_TLS else self.counting
+
+    def times(self, scenario: Scenario) -> Sink:
+        """Return the sink that says how old its mail is."""
+        return self.private if scenario is Scenario.RELAY_TLS else self.timing
+
+    def stop(self) -> None:
+        """End them all."""
+        for sink in (self.counting, self.timing, self.private):
+            sink.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +145,26 @@ def _together(steps: Sequence[Callable[[], None]]) -> None:
 
 def run_once(cell: Cell, server: Server, sinks: Sinks, messages: int) -> Run:
     """Send ``messages``; processor time counts until the server has come to rest."""
-    before, arrived = server.cpu_ms(), sinks.counting.count
+    sink = sinks.counts(cell.scenario)
+    before, arrived = server.cpu_ms(), sink.count
     loaded = load.throughput(cell, _port(cell, server), messages)
     end = loaded.end
-    if cell.scenario is Scenario.RELAY:
-        end = max(end, sinks.counting.wait_for(arrived + messages))
+    if cell.scenario.relays:
+        end = max(end, sink.wait_for(arrived + messages))
     after = measure.wait_until_idle(server.cpu_ms)
     return Run(messages, end - loaded.begin, after - before, loaded.core_share)
 
 
 def _latencies(cell: Cell, server: Server, sinks: Sinks, messages: int) -> list[float]:
     """Return milliseconds from a message's begin to its 250; in a relay to its arrival."""
-    arrived = sinks.timing.count
+    sink = sinks.times(cell.scenario)
+    arrived = sink.count
+    sink.take_ages_ms()
     loaded = load.timed(cell, _port(cell, server), messages)
-    if cell.scenario is not Scenario.RELAY:
+    if not cell.scenario.relays:
         return list(loaded.latencies_ms)
-    sinks.timing.wait_for(arrived + messages)
-    return sinks.timing.take_ages_ms()
+    sink.wait_for(arrived + messages)
+    return sink.take_ages_ms()
 
 
 def _port(cell: Cell, server: Server) -> int:

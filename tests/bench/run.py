@@ -45,7 +45,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._places = Places(options.directory, net.free_ports(2), keep=options.keep)
+        self._places = Places(options.directory, net.free_ports(3), keep=options.keep)
         self._database = PostgreSQL(self._places.fresh("data")) if options.postgresql else None
         self._relay = Relay(self._places, self._database)
         self.servers: list[Server] = [self._relay]
@@ -61,9 +61,11 @@ class Bench:
         """Measure the cells and the large message."""
         effort = Effort(self._options.rounds, self._options.seconds)
         try:
+            places = self._places
             sinks = Sinks(
-                sink.Sink(self._places.sink_port, timing=False),
-                sink.Sink(self._places.timed_port, timing=True),
+                sink.Sink(places.sink_port, timing=False),
+                sink.Sink(places.timed_port, timing=True),
+                sink.Sink(places.private_port, timing=True, pair=places.sink_pair),
             )
             try:
                 for cell in chosen:
@@ -71,8 +73,7 @@ class Bench:
                 if not self._options.only:
                     self._try("one message of 50 MB", lambda: self._large(sinks))
             finally:
-                sinks.counting.stop()
-                sinks.timing.stop()
+                sinks.stop()
         finally:
             if self._database:
                 self._database.stop()

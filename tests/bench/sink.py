@@ -27,13 +27,14 @@ class Lost(Exception):
 class Sink:
     """One sink process and a thread that reads its running counter."""
 
-    def __init__(self, port: int, *, timing: bool) -> None:
+    def __init__(self, port: int, *, timing: bool, pair: tuple[Path, Path] | None = None) -> None:
+        """``pair``: certificate and key, for STARTTLS."""
         self.port = port
         if not timing and shutil.which("smtp-sink"):
             rights = ["-u", "nobody"] if os.geteuid() == 0 else []
             command = ["smtp-sink", "-c", *rights, f"{HOST}:{port}", "1000"]
         else:
-            command = [sys.executable, str(_SERVER), HOST, str(port)]
+            command = [sys.executable, str(_SERVER), HOST, str(port), *map(str, pair or ())]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         self._news = threading.Condition()
         self._count = 0

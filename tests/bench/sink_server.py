@@ -2,11 +2,13 @@
 
 Each message with an ``X-Sent:`` header (nanoseconds of CLOCK_MONOTONIC, by
 ``client.py``) gives ``age=NANOSECONDS``; all of them move the counter ``mesg=``, in the
-form that smtp-sink prints.  It checks nothing.
+form that smtp-sink prints.  It checks nothing.  With a certificate and its key as third
+and fourth argument it offers STARTTLS.
 """
 
 import asyncio
 import re
+import ssl
 import sys
 import time
 
@@ -17,24 +19,26 @@ _REPLIES = {
     b"QUIT": b"221 2.0.0 bye\r\n",
 }
 _HEADER_ROOM = 16384
+_OFFER = b"250 ENHANCEDSTATUSCODES\r\n"
 
 
 class Receiver(asyncio.Protocol):
     """One connection."""
 
     received = 0
+    context: ssl.SSLContext | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._buffer = b""
         self._head = b""
-        self._in_data = False
+        self._in_data = self._secure = self._switching = False
         transport.write(b"220 sink.test ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while self._buffer:
+        while self._buffer and not self._switching:
             if not (self._take_body() if self._in_data else self._take_command()):
                 return
 
@@ -44,11 +48,28 @@ class Receiver(asyncio.Protocol):
             return False
         self._buffer = rest
         verb = line[:4].upper()
-        self._transport.write(_REPLIES.get(verb, b"250 2.0.0 ok\r\n"))
+        answer = _REPLIES.get(verb, b"250 2.0.0 ok\r\n")
+        if verb == b"STAR":
+            self._transport.pause_reading()  # what comes next is not for us to read
+            self._switching = True
+            self._transport.write(b"220 2.0.0 go\r\n")
+            self._task = asyncio.ensure_future(self._start_tls())
+            return False
+        if verb == b"EHLO" and self.context and not self._secure:
+            answer = answer.replace(_OFFER, b"250-STARTTLS\r\n" + _OFFER)
+        self._transport.write(answer)
         self._in_data, self._head = verb == b"DATA", b""
         if verb == b"QUIT":
             self._transport.close()
         return True
+
+    async def _start_tls(self) -> None:
+        assert self.context is not None
+        loop = asyncio.get_running_loop()
+        secure = await loop.start_tls(self._transport, self, self.context, server_side=True)
+        assert isinstance(secure, asyncio.Transport)
+        self._transport, self._secure, self._switching = secure, True, False
+        self.data_received(b"")  # what came before this was known
 
     def _take_body(self) -> bool:
         end = self._buffer.find(b"\r\n.\r\n")
@@ -72,7 +93,10 @@ class Receiver(asyncio.Protocol):
 
 async def main() -> None:
     """Serve until killed."""
-    host, port = sys.argv[1], int(sys.argv[2])
+    host, port, *pair = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
+    if pair:
+        Receiver.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        Receiver.context.load_cert_chain(*pair)
     server = await asyncio.get_running_loop().create_server(Receiver, host, port, backlog=1000)
     await server.serve_forever()
 

@@ -8,7 +8,7 @@ from cells import TARGET_CLIENTS, TARGET_SIZE, Cell, Scenario
 from large import Memory
 from rounds import Series
 
-_RATIOS = {Scenario.ACCEPT: 2.0, Scenario.RELAY: 2.0}
+_RATIOS = {Scenario.ACCEPT: 2.0, Scenario.RELAY: 2.0, Scenario.RELAY_TLS: 2.0}
 _PEAK_MB = 120.0
 _ABOVE_IDLE_MB = 60.0
 

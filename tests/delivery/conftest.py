@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import (
+    ConnectBindError,
     ConnectionDone,
     ConnectionLost,
     ConnectionRefusedError,
@@ -234,15 +235,22 @@ class Reactor(Clock):
         super().__init__()
         self.hosts: dict[str, Host] = {}
         self.dialled: list[tuple[str, int]] = []
+        self.bound: list[str] = []  # from where, "" for anywhere
+        self.missing: set[str] = set()  # addresses that are not ours
 
     def connectTCP(
         self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
     ) -> _Connector:
         self.dialled.append((host, port))
+        source = bindAddress[0] if bindAddress else ""
+        self.bound.append(source)
         connector = _Connector(host, port)
         factory.startedConnecting(connector)
         there = self.hosts.get(host)
-        if there is None or there.refuses:
+        if source in self.missing:
+            error = ConnectBindError(99, "Cannot assign requested address")
+            self._later(0, connector, self._fail, connector, factory, error)
+        elif there is None or there.refuses:
             self._later(0, connector, self._fail, connector, factory, ConnectionRefusedError())
         elif there.silent:
             self._later(timeout, connector, self._fail, connector, factory, TimeoutError())

@@ -210,23 +210,30 @@ def test_requiretls_never_goes_in_the_clear(world, job):
     """A smarthost without TLS gets nothing of it."""
     host = world.host(keywords=(*BASE, "REQUIRETLS"))
     world.use(Route("out", Smarthost("mx.test", 25, "none")))
-    assert told(world.deliver(job(require_tls=True), within_s=1)) == [(Verdict.FAILED, "5.7.30")]
+    assert told(world.deliver(job(require_tls=True), within_s=1)) == [(Verdict.FAILED, "5.7.10")]
     assert "MAIL" not in host.connections[0].commands
 
 
+def test_a_report_with_requiretls_is_not_lost(world, job):
+    """RFC 8689 §4.2.1, §5: a hop that cannot keep the promise gets it all the same, unpromised."""
+    host = world.host(keywords=BASE)
+    assert told(world.deliver(job(sender="", require_tls=True))) == [(Verdict.DELIVERED, "2.0.0")]
+    assert b"REQUIRETLS" not in b"".join(host.connections[0].writes)
+
+
 def test_what_requiretls_wants():
-    """RFC 8689 §4.2: verified TLS and a host that goes on so."""
+    """RFC 8689 §4.2.1: verified TLS (or 5.7.10), and a host that goes on so (or 5.7.30)."""
     offered = Extensions(frozenset({"REQUIRETLS"}))
     verified = Tls(TlsLevel.VERIFIED, "TLSv1.3")
     assert insecure(offered, verified) is None
-    for extensions, tls in (
-        (Extensions(), verified),
-        (offered, replace(verified, level=TlsLevel.ENCRYPTED)),
-        (offered, Tls()),
+    for extensions, tls, code in (
+        (Extensions(), verified, "5.7.30"),
+        (offered, replace(verified, level=TlsLevel.ENCRYPTED), "5.7.10"),
+        (offered, Tls(), "5.7.10"),
     ):
         why = insecure(extensions, tls)
         assert why is not None
-        assert why.enhanced == "5.7.30"
+        assert why.enhanced == code
 
 
 @pytest.mark.parametrize("tls", ["encrypt", "verify"])

@@ -133,6 +133,36 @@ def test_tell_by_goes_to_anybody(world: Any, job: Callable[..., Job]) -> None:
     assert b"BY=" not in host.connections[0].writes[1]
 
 
+@pytest.mark.parametrize(
+    ("keywords", "mode", "told"),
+    [
+        (("DSN",), "N", b" NOTIFY=FAILURE,DELAY"),
+        (("DSN", "DELIVERBY"), "N", b""),
+        (("DSN", "DELIVERBY"), "R", b""),
+        ((), "N", b""),
+    ],
+)
+def test_a_hop_without_deliverby_is_asked_for_delays(
+    world: Any, job: Callable[..., Job], keywords: tuple[str, ...], mode: str, told: bytes
+) -> None:
+    """RFC 2852 §4.1.4.2: where it has DSN; mode R and hops that know deadlines are left alone."""
+    host = world.host(keywords=(*MORE, *keywords))
+    world.wall_ms = 0
+    world.deliver(asking(job(), Asked(deliver_by=DeliverBy(60_000, mode))))
+    assert b"RCPT TO:<b@there.test>%s\r\n" % told in host.connections[0].writes[1]
+
+
+def test_orcpt_of_an_alias(world: Any, job: Callable[..., Job]) -> None:
+    """RFC 3461 §5.2.1 (d): the address of our RCPT is not the one that the client named."""
+    host = world.host(keywords=(*MORE, "DSN"))
+    sent = job()
+    people = tuple(replace(one, given="staff@ours.test") for one in sent.recipients)
+    world.deliver(replace(sent, recipients=people))
+    assert (
+        b"RCPT TO:<b@there.test> ORCPT=rfc822;staff@ours.test\r\n" in host.connections[0].writes[1]
+    )
+
+
 def test_recipient_defaults() -> None:
     """Who says nothing hears of failure and delay."""
     one = Recipient(0, "b@there.test", "there.test")

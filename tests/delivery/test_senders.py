@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mta.delivery.routes import Discard, Mx, Route
 from mta.delivery.senders import outgoing
-from mta.mail.envelope import Job, Recipient, Role
+from mta.mail.envelope import Asked, Job, Recipient, Role
 from mta.mail.outcome import Verdict
 from mta.mail.srs import Srs
 from mta.policy.addresses import Addresses
@@ -81,6 +81,22 @@ def test_recipients_that_are_told_different_senders_have_transactions_of_their_o
     ]
     assert [one.sender for one in outcomes] == ["", "owner-list@ours.test", ""]
     assert len(host.connections) == 1
+
+
+def test_what_the_author_asked_for_does_not_go_to_the_members_of_a_list(
+    world: Any, job: Callable[..., Job]
+) -> None:
+    """RFC 3461 §5.2.7.1 (b): RET and ENVID are the author's, the new message is the owner's."""
+    host = world.host(keywords=("DSN", "SIZE 0"))
+    sent = job("b@there.test", "c@there.test")
+    people = (sent.recipients[0], replace(sent.recipients[1], sender="owner-list@ours.test"))
+    asked = replace(sent.envelope, asked=Asked("HDRS", "QQ314159"))
+    world.deliver(replace(sent, envelope=asked, recipients=people))
+    lines = b"".join(write for one in host.connections for write in one.writes).split(b"\r\n")
+    assert [line.partition(b" SIZE=39")[2] for line in lines if line.startswith(b"MAIL")] == [
+        b" RET=HDRS ENVID=QQ314159",
+        b"",
+    ]
 
 
 def test_verp(world: Any, job: Callable[..., Job]) -> None:

@@ -389,6 +389,8 @@ class DeliveryOverTls(TestCase):
             self.assertEqual(outcome.peer.tls.level, TlsLevel.VERIFIED)
             (connection,) = self.server.connections
             self.assertIn(b"AUTH PLAIN AG1lQHJlbGF5AGNvcnJlY3QgaG9yc2U=", connection.log)
+            # RFC 4954 §5: our login is not whose mail it is
+            self.assertIn(b"MAIL FROM:<a@here.test> AUTH=<>", connection.log)
 
     async def test_smarthost_with_a_bad_certificate(self) -> None:
         """Attack: an impostor of the smarthost gets neither password nor mail."""

@@ -21,6 +21,7 @@ from mta.smtp.sasl import Attempt, KeysWanted
 from mta.smtp.server import Server
 from mta.smtp.states import State
 from mta.smtp.steps import Stage, Step, parse_extensions
+from mta.sts import policy, record
 
 OK = reply(250, "2.0.0", "Ok")
 GO = reply(354, "", "Go on")
@@ -269,10 +270,36 @@ class _Talk:
         return positive
 
 
+def sts_policies(data: bytes) -> None:
+    """A policy of MTA-STS, or its record, is refused in words, or is read again as itself."""
+    try:
+        found = policy.parse(data)
+    except policy.PolicyInvalid as error:
+        assert str(error).isprintable()
+    else:
+        assert policy.kept(found.lines) == found
+        assert 0 <= found.max_age_s <= policy.LONGEST_AGE_S
+        assert found.mx or found.mode == "none"
+        for pattern in found.mx:
+            assert pattern.isascii() and pattern == pattern.lower()
+            assert found.names(pattern.replace("*.", "one."))
+            if pattern.startswith("*."):
+                below = f"two.{pattern[2:]}"
+                assert found.names(f"one.{below}") is bool(
+                    {f"*.{below}", f"one.{below}"} & {*found.mx}
+                )
+    try:
+        known = record.policy_id([data])
+    except record.RecordInvalid as error:
+        assert str(error).isprintable()
+    else:
+        assert known is None or (known.isascii() and known.isalnum() and 1 <= len(known) <= 32)
+
+
 PROPERTIES: dict[str, Callable[[bytes], None]] = {
     one.__name__: one
     for one in (
         client, dot_stuffing, framing_of_content, framing_of_lines, grammar_of_addresses, replies,
-        server,
+        server, sts_policies,
     )
 }  # fmt: skip

@@ -293,7 +293,7 @@ def test_listed_clients_are_refused(listed):
     assert rcpt(world) == b"550 5.7.1 Client host [203.0.113.5] is listed by bl.example\r\n"
     assert rcpt(world, address="203.0.113.6").startswith(b"250 ")
     (refused,) = world.of(Refused)
-    assert refused.reason == "203.0.113.5 is listed by bl.example (127.0.0.4)"
+    assert refused.reason == "listed by bl.example: 203.0.113.5 (127.0.0.4)"
 
 
 def test_postmaster_hears_those_who_are_listed(listed):
@@ -321,7 +321,7 @@ def test_listed_clients_are_recorded_or_held(listed, action):
     """Softer: it is in the history, or the message is held with that reason."""
     world = listed(action)
     assert send(world, b"From: a@example.org\r\n\r\nhi").startswith(b"250 ")
-    item, reason = world.spool.accepted[-1], "203.0.113.5 is listed by bl.example (127.0.0.4)"
+    item, reason = world.spool.accepted[-1], "listed by bl.example: 203.0.113.5 (127.0.0.4)"
     if action is Action.HOLD:
         assert item.held == reason
     else:

@@ -119,7 +119,7 @@ def test_repeated_fields_are_refused(world, ann, way, name):
     sent = AUTHOR + b"%s: a@b\r\n%s : c@d\r\n\r\nhi\r\n" % (name, name)
     said = way(ann, sent)
     shown = name.decode().title()
-    text = f"550 5.6.0 The message has more than one {shown} field, where RFC 5322 allows one\r\n"
+    text = f"554 5.6.0 The message has more than one {shown} field, where RFC 5322 allows one\r\n"
     assert said.endswith(text.encode())
     assert world.of(Refused)[-1].reason == f"several {shown} fields"
     assert (world.spool.accepted, world.spool.chunks) == ([], {})
@@ -134,7 +134,7 @@ def test_no_author(world, ann):
     world.inbound.use(replace(world.settings, submission=strict))
     client = world.connect("smtps")
     client.say(LOGIN)
-    assert by_data(client, GIVEN + b"\r\n").endswith(b"550 5.6.0 The message has no From field\r\n")
+    assert by_data(client, GIVEN + b"\r\n").endswith(b"554 5.6.0 The message has no From field\r\n")
     assert b"250 2.0.0 " in by_data(client, AUTHOR + GIVEN + b"\r\n")
 
 
@@ -199,8 +199,8 @@ def test_long_lines(world, way):
     for settings, content, code in (
         (SubmissionSettings(), bad, b"250 2.0.0 "),
         (strict, good, b"250 2.0.0 "),
-        (strict, bad, b"550 5.6.0 A line of the message is longer than 998 octets"),
-        (strict, good.replace(b"xx", b"xxx", 1), b"550 5.6.0 A line of the message"),
+        (strict, bad, b"554 5.6.0 A line of the message is longer than 998 octets"),
+        (strict, good.replace(b"xx", b"xxx", 1), b"554 5.6.0 A line of the message"),
     ):
         world.inbound.use(replace(world.settings, submission=settings))
         client = world.connect("smtps")

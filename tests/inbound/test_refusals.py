@@ -97,6 +97,6 @@ def test_what_a_session_refuses_is_counted(world):
         ("smtps", "command", "500 5.5.1", "protocol"),
         ("smtps", "MAIL", "530 5.7.0", "not authenticated"),
         ("smtps", "AUTH", "535 5.7.8", "credentials"),
-        ("smtps", "end of data", "550 5.6.0", "several From fields"),
+        ("smtps", "end of data", "554 5.6.0", "several From fields"),
         ("smtps", "connect", "421 4.7.0", "connection limit"),
     }

@@ -395,6 +395,19 @@ def test_a_report_of_success(arrived, action, subject):
     assert "NOT" not in human.get_content()
 
 
+@pytest.mark.parametrize(
+    ("mode", "late_ms", "status"), [("N", 0, "4.4.7"), ("N", -1, "4.2.2"), ("R", 0, "4.2.2")]
+)
+def test_a_delay_beyond_the_deadline_says_so(mode, late_ms, status):
+    """RFC 2852 §4.1.3: "delayed" with 4.4.7 once the time of mode N is over."""
+    one = report(notice("450 4.2.2 full", code=450, enhanced="4.2.2"), delayed=True)
+    by = DeliverBy(one.now_ms - late_ms, mode)
+    original = replace(ENVELOPE, asked=Asked(deliver_by=by))
+    _, _, found, _ = parts(replace(one, original=original))
+    group = fields(found)[1]
+    assert (group["Action"], group["Status"]) == ("delayed", status)
+
+
 def test_returned_because_of_its_deadline():
     """RFC 2852: the status is 5.4.7 where the sender's time was over, 4.4.7 where ours was."""
     one = notice(expired=True)

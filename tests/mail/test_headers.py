@@ -3,7 +3,14 @@
 import pytest
 
 from mta.mail.envelope import Origin
-from mta.mail.headers import date, missing_fields, protocol_keyword, received, scan
+from mta.mail.headers import (
+    date,
+    missing_fields,
+    protocol_keyword,
+    received,
+    scan,
+    take_priority,
+)
 
 ORIGIN = Origin(
     listener="smtps",
@@ -88,6 +95,42 @@ def test_received():
         b"\tid ID for <b@example.com>;\r\n"
         b"\tTue, 25 Nov 2025 00:00:00 +0000\r\n"
     )
+
+
+def test_received_says_what_priority_was_asked_for():
+    """RFC 6710 §4.1 (2), §7: the PRIORITY clause, behind "for" (RFC 5321 §4.4)."""
+    for to, clause in (
+        ("b@example.com", b"id ID for <b@example.com> PRIORITY -4;"),
+        ("", b"id ID PRIORITY -4;"),
+    ):
+        assert clause in received(ORIGIN, "relay.example.net", "ID", to, 0, -4)
+
+
+def test_what_stands_behind_an_mbox_line_is_no_field():
+    """RFC 6409 §8.2, §8.3: Date and Message-ID are added to a message that begins with its text."""
+    mbox = b"From ann Tue Nov 25\r\nDate: then\r\nMessage-ID: <x@example.org>\r\n\r\ntext\r\n"
+    added = missing_fields(scan(mbox), "relay.example.net", "ID", 0)
+    assert [line.partition(b":")[0] for line in added.split(b"\r\n")] == [
+        b"Date",
+        b"Message-ID",
+        b"",
+        b"",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "priority"),
+    [
+        (b"MT-Priority: 4 (ultra)\r\n", 4),
+        (b"MT-Priority:\r\n (low) -3\r\n", -3),
+        (b"MT-Priority: +3\r\n", None),
+        (b"MT-Priority: 3 3\r\n", None),
+        (b"MT-Priority: (3\r\n", None),
+    ],
+)
+def test_the_field_of_a_priority(field, priority):
+    """RFC 6758 §4: comments and folds stand on both sides of the value."""
+    assert take_priority(field + b"\r\n", len(field)) == (b"\r\n", priority)
 
 
 def test_received_from_nobody_in_particular():

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from mta.mail.envelope import Asked, Envelope, MessageKind, Recipient, Role
 from mta.mail.outcome import Outcome, Verdict
 from mta.mail.queue_id import QueueId, is_queue_id
+from mta.policy.aliases import Entry, LocalAddresses, LocalDomain
 from mta.queue.bounce import first_chunk, reports, returned_octets
 from mta.queue.settings import QueueSettings
 from mta.spool.errors import SpoolUnavailable
@@ -184,6 +185,23 @@ def test_failures_of_a_list_go_to_its_owner():
     ]
 
 
+def test_the_owner_of_a_list_gets_nothing_of_what_the_author_asked_for():
+    """RFC 3461 §5.2.7.1 (b), §6.3 (a): neither ENVID nor RET of the message to the list."""
+    original = replace(envelope(), asked=Asked(ret="FULL", envid="QQ314159"))
+    member = settled(1, State.BOUNCED)
+    member = replace(member, recipient=replace(member.recipient, sender="owner-l@example.org"))
+    found = reports(
+        original,
+        (settled(0, State.BOUNCED), member),
+        CHUNK,
+        settings(return_full_octets=1000, return_whole_octets=0),
+        NOW_MS,
+    )
+    contents = [report.intake.chunks[0] for report in found]
+    assert [b"Original-Envelope-Id" in content for content in contents] == [True, False]
+    assert [b"message/rfc822\r\n" in content for content in contents] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("role", "action"), [(Role.EXPANDED, "expanded"), (Role.LIST, "delivered")]
 )
@@ -195,3 +213,30 @@ def test_an_expanded_alias_is_reported_as_such(role, action):
     (report,) = reports(envelope(), (one,), CHUNK, settings(), NOW_MS)
     (content,) = report.intake.chunks
     assert f"Final-Recipient: rfc822; staff@example.org\r\nAction: {action}\r\n".encode() in content
+
+
+ALIASES = LocalAddresses(
+    {"example.org": LocalDomain("example.org", frozenset({"ann", "bob"}), closed=True)},
+    {"info@example.org": Entry(("ann", "x@example.net"), "aliases:1")},
+)
+
+
+@pytest.mark.parametrize(
+    ("sender", "heard"),
+    [
+        ("info@example.org", [("ann@example.org", True), ("x@example.net", True)]),
+        ("ann@example.org", [("ann@example.org", False)]),
+        ("gone@example.org", [("gone@example.org", False)]),
+        ("x@example.net", [("x@example.net", False)]),
+    ],
+)
+def test_a_report_goes_where_its_address_leads(sender, heard):
+    """A sender that is an alias of ours hears by those whom it stands for; the history says so."""
+    (report,) = reports(
+        envelope(sender), (settled(0, State.BOUNCED),), CHUNK, settings(addresses=ALIASES), NOW_MS
+    )
+    recipients = report.intake.recipients
+    assert [(one.address, one.given == sender) for one in recipients] == heard
+    assert [one.number for one in recipients] == list(range(len(heard)))
+    expected = "info@example.org -> ann@example.org, x@example.net (aliases:1)"
+    assert [one.text for one in report.intake.remarks] == [expected] * (len(heard) - 1)

@@ -226,6 +226,14 @@ def test_relayed_reports_of_deadlines(stage, by, notify, extensions, reported):
     assert [what for _, what, _ in told(stage, message_id)] == ["Passed on"] * reported
 
 
+@pytest.mark.parametrize(
+    ("priority", "urgency"), [(9, 1), (1, 1), (0, 0), (-1, 0), (-3, 0), (-4, -1), (-9, -1)]
+)
+def test_priorities_are_rounded_up(priority, urgency):
+    """RFC 6710 §5, app. B: MIXER has 4, 0 and -4; what lies between counts as the next higher."""
+    assert Asked(priority=priority).urgency == urgency
+
+
 def test_urgent_mail_is_begun_first(stage):
     """RFC 6710: of what waits for one destination the higher class goes first."""
     scheduler = stage.scheduler(limits=Limits(initial=1, concurrency=1))

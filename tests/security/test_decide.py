@@ -4,8 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from mta.mail.security import Flaw, Level, Requirement, Result, Shown, Skip, Source, Tlsa
-from mta.security.decide import Wishes, decide, looks_at_published
+from mta.mail.security import (
+    Flaw,
+    Level,
+    Published,
+    Requirement,
+    Result,
+    Shown,
+    Skip,
+    Source,
+    Tlsa,
+)
+from mta.security.decide import Wishes, asks_sts, decide, looks_at_published
 from mta.security.facts import Dane, DaneState, Sts, StsMode, Where
 from mta.security.judgement import fallen_short, in_the_clear, judge
 from mta.security.policies import Local, TlsPolicy, local_of
@@ -138,6 +148,62 @@ def test_sts_in_testing():
     assert decide(SIGNED, DEFAULT, sts=replace(ENFORCED, mode=StsMode.NONE)).level is Level.MAY
 
 
+PUBLISHED = Published("sts", "example.org", ("version: STSv1",), ("mx.example.org",))
+
+
+def test_sts_for_reports():
+    """What is decided because of a policy has the policy with it (RFC 8460 §4.4)."""
+    sts = replace(ENFORCED, published=PUBLISHED)
+    assert decide(SIGNED, DEFAULT, sts=sts).published is PUBLISHED
+    skip = decide(SIGNED, DEFAULT, sts=replace(sts, matches=False))
+    assert (skip.source, skip.published) == (Source.STS, PUBLISHED)
+    assert skip.result is Result.VALIDATION_FAILURE
+    observed = decide(SIGNED, policy("dane", observe=True), sts=replace(sts, matches=False))
+    assert (observed.published, observed.passed_over_for) == (PUBLISHED, skip.result)
+    assert "not in the MTA-STS policy" in observed.passed_over
+    failed = Sts(StsMode.NONE, False, unknown="404", published=PUBLISHED)
+    assert decide(SIGNED, DEFAULT, sts=failed) == Requirement(Level.MAY)
+    assert decide(SIGNED, DEFAULT, sts=failed).published is PUBLISHED
+    assert decide(UNSIGNED, DEFAULT, REQUIRETLS, sts=sts).published is PUBLISHED
+    assert decide(SIGNED, DEFAULT, dane=USABLE, sts=sts).published is None
+
+
+@pytest.mark.parametrize(
+    ("where", "level", "dane", "unsigned_mx", "asked"),
+    [
+        (SIGNED, "dane", NOTHING[0], "dane", True),
+        (SIGNED, "dane", NOTHING[2], "dane", True),
+        (SIGNED, "dane", USABLE, "dane", False),
+        (SIGNED, "dane", UNUSABLE, "dane", False),
+        (SIGNED, "dane", FAILED, "dane", False),
+        (UNSIGNED, "dane", USABLE, "dane", False),
+        (UNSIGNED, "dane", USABLE, "encrypt", False),
+        (UNSIGNED, "dane", USABLE, "may", True),
+        (UNSIGNED, "dane", FAILED, "may", False),
+        (SIGNED, "dane-only", NOTHING[2], "dane", False),
+        (SIGNED, "may", NOTHING[2], "dane", False),
+        (SIGNED, "verify", NOTHING[2], "dane", False),
+    ],
+)
+def test_when_a_policy_is_asked_for(where, level, dane, unsigned_mx, asked):
+    """RFC 8461 §2: only where DANE has nothing to say, and nothing of ours stands for itself."""
+    local = policy(level)
+    assert asks_sts(where, local, Wishes(), dane, unsigned_mx) is asked
+    assert not asks_sts(where, local, NOT_REQUIRED, dane, unsigned_mx)
+    if asked:
+        found = decide(where, local, dane=dane, sts=ENFORCED, unsigned_mx=unsigned_mx)
+        assert found.level is Level.STS
+
+
+@pytest.mark.parametrize("level", ["dane", "may", "verify"])
+def test_when_requiretls_asks_for_a_policy(level):
+    """RFC 8689 §4.2.1: where the DNS does not prove the host, and might yet be believed."""
+    assert asks_sts(UNSIGNED, policy(level), REQUIRETLS, NOTHING[2], "dane")
+    assert asks_sts(UNSIGNED, policy(level), REQUIRETLS, USABLE, "dane")
+    assert not asks_sts(UNSIGNED, policy(level), REQUIRETLS, FAILED, "dane")
+    assert not asks_sts(SIGNED, policy(level), REQUIRETLS, NOTHING[2], "dane")
+
+
 @pytest.mark.parametrize("level", ["dane", "dane-only"])
 def test_observed(level):
     """What would have stopped mail is written down, and mail goes with whatever TLS works."""
@@ -180,7 +246,17 @@ class Test_messages:
         found = decide(UNSIGNED, DEFAULT, REQUIRETLS, sts=ENFORCED)
         assert (found.level, found.why) == (Level.VERIFY, "REQUIRETLS; MTA-STS")
         for sts in (replace(ENFORCED, matches=False), replace(ENFORCED, mode=StsMode.TESTING)):
-            assert isinstance(decide(UNSIGNED, DEFAULT, REQUIRETLS, sts=sts), Skip)
+            found = decide(UNSIGNED, DEFAULT, REQUIRETLS, sts=sts)
+            assert isinstance(found, Skip)
+            assert found.permanent
+
+    def test_requiretls_while_it_is_not_known(self):
+        """A policy that cannot be had now may be had later: no bounce (RFC 8461 §5.1)."""
+        for mode in (StsMode.NONE, StsMode.ENFORCE):
+            sts = Sts(mode, False, unknown="the policy host does not answer")
+            found = decide(UNSIGNED, DEFAULT, REQUIRETLS, sts=sts)
+            assert isinstance(found, Skip)
+            assert (found.permanent, "does not answer" in found.why) == (False, True)
 
     @pytest.mark.parametrize("dane", [USABLE, FAILED, UNUSABLE])
     def test_tls_not_required(self, dane):

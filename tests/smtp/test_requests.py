@@ -102,7 +102,56 @@ def test_what_is_passed_on_with_mail():
     assert mail_parameters(asked, frozenset({"DSN"}), 0) == b" RET=FULL ENVID=a+2Bb"
     assert mail_parameters(asked, frozenset(), 0) == b""
     late = Asked(deliver_by=DeliverBy(0, "N"))
-    assert mail_parameters(late, ALL, 30_000) == b" BY=-30;N"
+    assert mail_parameters(late, frozenset({"DELIVERBY"}), 30_000) == b" BY=-30;N"
+
+
+def test_a_hop_with_priorities_is_told_the_normal_one_too():
+    """RFC 6710 §4.2 (1), RFC 6758 §3.2 (1a): the hop must not make up one of its own."""
+    assert mail_parameters(Asked(ret="HDRS"), ALL, 0) == b" RET=HDRS MT-PRIORITY=0"
+
+
+def test_what_is_left_of_a_deadline_is_never_zero_in_mode_r():
+    """RFC 2852 §4: "BY=0;R" is a syntax error."""
+    asked = Asked(deliver_by=DeliverBy(100_900, "R"))
+    assert mail_parameters(asked, frozenset({"DELIVERBY"}), 100_000) == b" BY=1;R"
+
+
+@pytest.mark.parametrize(
+    ("notify", "told"),
+    [
+        ("", "FAILURE,DELAY"),
+        ("FAILURE", "FAILURE,DELAY"),
+        ("SUCCESS", "SUCCESS,DELAY"),
+        ("SUCCESS,DELAY", "SUCCESS,DELAY"),
+        ("NEVER", "NEVER"),
+    ],
+)
+def test_a_hop_without_deliverby_is_asked_to_tell_of_delays(notify, told):
+    """RFC 2852 §4.1.4.2, which overrides RFC 3461 §5.2.1 (c)."""
+    one = Recipient(0, "b@example.com", "example.com", notify=notify)
+    assert rcpt_parameters(one, delay=True) == f" NOTIFY={told}".encode()
+
+
+@pytest.mark.parametrize(
+    ("orcpt", "sender", "said"),
+    [
+        ("", "", b" ORCPT=rfc822;a+2Bb@example.org"),
+        ("rfc822;z@example.org", "", b" ORCPT=rfc822;z@example.org"),
+        ("", "owner-list@example.org", b""),
+    ],
+)
+def test_orcpt_behind_an_alias(orcpt, sender, said):
+    """RFC 3461 §5.2.1 (d): what the client named; §5.2.7.1 (b): nothing to a list's members."""
+    one = Recipient(
+        0, "b@example.com", "example.com", orcpt=orcpt, given="a+b@example.org", sender=sender
+    )
+    assert rcpt_parameters(one) == said
+
+
+def test_an_orcpt_of_our_own_has_the_bound_of_all():
+    """RFC 3461 §4.2: 500 characters; left out rather than cut."""
+    given = "+" * 200 + "@example.org"
+    assert rcpt_parameters(Recipient(0, "b@example.com", "example.com", given=given)) == b""
 
 
 def test_what_is_passed_on_with_rcpt():

@@ -123,7 +123,7 @@ def test_claims():
 
 
 def test_over_long_lines():
-    """Over-long lines are refused with 500 5.5.2, as commands and within AUTH, and end that."""
+    """500 5.5.2 for a command; within AUTH 500 5.5.6, which ends it (RFC 4954 §4)."""
     core = server(auth=True, secure=True)
     assert feed(core, b"x" * 5000 + b"\r\n").reply.code == 500
     core.output()
@@ -132,7 +132,7 @@ def test_over_long_lines():
     assert feed(core, b"A" * 12288 + b"\r\n") is None
     assert core.state is State.RESPONSE
     rejected = feed(core, b"A" * 12300 + b"\r\n")
-    assert rejected == Rejected("", reply(500, "5.5.2", "The line is too long"))
+    assert rejected == Rejected("AUTH", reply(500, "5.5.6", "The response is too long"))
     assert core.state is State.READY
 
 

@@ -23,7 +23,7 @@ COLUMNS = {
         "cause": T, "site": T, "code": N, "enhanced": T, "text": T, "command": T, "blame": T,
         "maybe_delivered": N, "connect_s": F, "transmit_s": F, "host": T, "address": T, "port": N,
         "tls_level": T, "tls_version": T, "tls_cipher": T, "tls_why": T, "tls_required": T,
-        "tls_required_why": T, "category": T,
+        "tls_required_why": T, "category": T, "source": T,
     },
     "v_event": {
         "id": N, "message_id": T, "number": N, "at_ms": N, "verb": T, "who": T, "text": T,

@@ -16,12 +16,19 @@ from relay_process import free_port
 class Receiver:
     """Keeps what it is sent; ``judge(recipient)`` may refuse a recipient with a reply line."""
 
-    def __init__(self, judge: Callable[[str], str | None] = lambda recipient: None, **options: Any):
+    def __init__(
+        self,
+        judge: Callable[[str], str | None] = lambda recipient: None,
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        **options: Any,
+    ):
         self._judge = judge
         self._changed = threading.Condition()
         self.envelopes: list[tuple[str, tuple[str, ...], bytes]] = []
-        self.port = free_port()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
+        self.port = port or free_port()
+        self._controller = Controller(self, hostname=address, port=self.port, **options)
         self._controller.start()
 
     async def handle_RCPT(

@@ -1,0 +1,28 @@
+"""Gathers all that ``mta explain`` tells: from the rehearsal, and then from the spool."""
+
+from mta.admin.asking import run
+from mta.admin.exits import Failure
+from mta.admin.invocation import Invocation
+from mta.admin.obstacles import Obstacle, obstacles
+from mta.admin.rehearsing import Explanation, Question, Rehearsing
+from mta.config.build_addresses import addresses
+from mta.spool.errors import SpoolUnavailable, SpoolUnusable
+
+
+def explained(invocation: Invocation, question: Question) -> tuple[Explanation, list[Obstacle]]:
+    """Return what would become of a message, and what stands in its way beside that."""
+    settings = invocation.settings
+    rehearsing = Rehearsing(settings, addresses(settings), question, invocation.now_ms())
+    recipients = rehearsing.accept()
+    if recipients:
+        rehearsing.sign()
+        run(lambda reactor: rehearsing.walk(reactor, recipients))
+    found = rehearsing.found
+    wanted = [one.address for one in recipients] or [question.address]
+    sites = [walked.site for walked in found.walked]
+    when = (invocation.now_ms(), invocation.zone)
+    try:
+        with invocation.reading() as conn:
+            return found, obstacles(conn, wanted, question.login, sites, when)
+    except (Failure, SpoolUnavailable, SpoolUnusable) as error:
+        return found, [Obstacle("spool", f"the spool cannot be asked: {error}")]

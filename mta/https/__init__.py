@@ -1,0 +1,1 @@
+"""Documents over HTTPS, from servers whose certificates verify."""

@@ -1,0 +1,1 @@
+"""MTA-STS (RFC 8461): what a domain has promised about TLS of its mail exchangers."""

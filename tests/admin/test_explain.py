@@ -1,0 +1,93 @@
+"""``mta explain`` where no delivery is walked: who is refused, what the spool knows, how it ends.
+
+What it says of the road is held against real deliveries in tests/flow/test_explain.py.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+from mta.admin.obstacles import obstacles
+from mta.mail.site import Site
+from mta.spool import alarms, leases, site_states, suppressions
+from mta.spool.site_states import SiteState
+from mta.spool.suppressions import Suppression
+
+RULES = """
+[[sender]]
+name = "own"
+logins = ["app7"]
+addresses = ["app@example.org"]
+[recipients]
+forbidden = ["*@competitor.test"]
+[[domain]]
+name = "example.org"
+recipients = ["ann"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("x@example.com", "--login", "app7", "--from", "boss@example.org"), "550 5.7.1 Sender"),
+        (("nobody@example.org",), "550 5.1.1 There is no such address here"),
+        (("x@competitor.test",), "forbidden destination"),
+    ],
+)
+def test_what_would_not_be_accepted(local, arguments, told):
+    """Status 2, the reply that a client would get, and the rule behind it."""
+    local.config.write_text(local.config.read_text() + RULES)
+    result = local.run("explain", *arguments)
+    assert result.exit_code == 2
+    assert told in result.output
+    assert result.output.rstrip().endswith("would fail")
+
+
+@pytest.mark.parametrize("arguments", [("nobody",), ("a@b.test", "--from", "nobody")])
+def test_what_is_no_address(local, arguments):
+    """Wrong usage is status 64."""
+    assert local.run("explain", *arguments).exit_code == 64
+
+
+def test_what_the_spool_knows(relay):
+    """A suppressed address, a site that is left alone, an alarm; each says what it does."""
+    now = relay.now
+    relay.write(
+        suppressions.add, Suppression("x@example.com", "", "it bounced", "anna", now - 1000)
+    )
+    relay.register()
+    relay.write(alarms.put, "node1", "dns", "DANE is off: no AD bit", now)
+    state = SiteState("site:mx", "mx.example.com", 1, 0, 7, 2.0, now + 60_000, "421 too busy")
+    relay.write(site_states.publish, "token-of-this-run", now - 2000, [state])
+    site = Site("site:mx", "mx.example.com", ("mx.example.com",))
+    found = relay.read(obstacles, ["X@Example.com"], "app7", [site], (now, None))
+    assert [(one.kind, one.blocks, one.refuses) for one in found] == [
+        ("suppressed", False, True),
+        ("alarm", False, False),
+        ("site", True, False),
+    ]
+    assert "mta suppress remove x@example.com" in found[0].text
+    assert "421 too busy" in found[2].text
+    other = relay.read(obstacles, ["y@example.com"], "", [Site("site:b", "b")], (now, None))
+    assert [one.kind for one in other] == ["alarm"]
+
+
+def test_nobody_delivers(relay):
+    """Without a service it is said, and is no verdict about the address."""
+    (one,) = relay.read(obstacles, ["y@example.com"], "", [], (relay.now, None))
+    assert (one.kind, one.blocks, one.refuses) == ("no service", False, False)
+    assert relay.read(leases.everyone) == []
+
+
+def test_help_is_quick():
+    """The help imports neither delivery nor DNS nor TLS."""
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom mta.admin.cli import cli\n"
+        "result = CliRunner().invoke(cli, ['explain', '--help'])\n"
+        "assert '--connect' in result.output\n"
+        "heavy = ('mta.delivery.', 'mta.dns.', 'mta.tls.', 'mta.inbound.', 'OpenSSL')\n"
+        "print([name for name in sys.modules if name.startswith(heavy)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,202 @@
+"""``mta explain`` says beforehand what a real delivery then does: one answer, twice."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from receiver import Receiver
+from relay_process import LOGIN, Relay, eventually, free_port
+
+pytestmark = pytest.mark.flow
+
+SUPPORT = Path(__file__).parents[1] / "support"
+Receivers = Callable[..., Receiver]
+Relays = Callable[..., Relay]
+
+ROUTES = """
+[[route]]
+name = "trash"
+recipient_domains = ["trash.test"]
+discard = true
+
+[[route]]
+name = "closed"
+recipient_domains = ["closed.test"]
+error = { code = 550, text = "Closed for good" }
+
+[[route]]
+name = "provider"
+recipient_domains = ["provider.test"]
+smarthost = { host = "127.0.0.1", port = %(port)d, tls = "none" }
+
+[[route]]
+name = "home"
+recipient_domains = ["boxes.test"]
+maildir = { path = "%(directory)s/boxes/{local}" }
+
+[[route]]
+name = "store"
+recipient_domains = ["store.test"]
+lmtp = { host = "127.0.0.1", port = %(nobody)d }
+"""
+POLICY = """
+[retry]
+steps = ["1s"]
+jitter = 0.0
+
+[[tls_policy]]
+name = "strict"
+recipient_domains = ["home.test"]
+level = "verify"
+"""
+# Address, the status of --connect, and what stands in the way of TLS without it
+CASES = {
+    "u@there.test": 0,
+    "u@nomail.test": 2,
+    "u@nowhere.test": 2,
+    "u@dead.test": 1,
+    "u@trash.test": 0,
+    "u@closed.test": 2,
+    "u@provider.test": 0,
+    "anna@boxes.test": 0,
+    "bob@boxes.test": 2,
+    "u@store.test": 1,
+    "u@home.test": 1,
+}
+
+
+def explained(relay: Relay, address: str, *options: str) -> tuple[dict[str, Any], int]:
+    """Ask the program."""
+    done = relay.mta("explain", address, "--from", "app@relay.test", "--login", LOGIN, "--json",
+                     *options, check=False)  # fmt: skip
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout), done.returncode
+
+
+def all_explained(relay: Relay) -> dict[str, tuple[dict[str, Any], int]]:
+    """Ask about all cases."""
+    about = ("--from", "app@relay.test", "--login", LOGIN, "--json", "--connect")
+    commands = [["explain", address, *about] for address in CASES]
+    done = subprocess.run(
+        [sys.executable, str(SUPPORT / "many_commands.py")],
+        input=json.dumps(commands), check=True, capture_output=True, text=True, timeout=100,
+        env={**os.environ, "MTA_CONFIG": str(relay.config)},
+    )  # fmt: skip
+    answers = [(json.loads(text), status) for text, status in json.loads(done.stdout)]
+    return dict(zip(CASES, answers, strict=True))
+
+
+def first_attempts(relay: Relay) -> dict[str, dict[str, Any]]:
+    """The first attempt of each message, by its recipient."""
+    done = relay.mta("trace", "app@relay.test", "--json", check=False)
+    traces = [json.loads(line) for line in done.stdout.splitlines()]
+    return {
+        one["recipients"][0]["recipient"]: one["attempts"][0] for one in traces if one["attempts"]
+    }
+
+
+def make(relays: Relays, receiver: Receiver) -> Relay:
+    """A relay with routes to everywhere."""
+    relay = relays(receiver.port, extra=POLICY)
+    (relay.directory / "boxes" / "anna").mkdir(parents=True)
+    names = {"port": receiver.port, "directory": relay.directory, "nobody": free_port()}
+    text = relay.config.read_text()
+    at = text.index("\n[[route]]")
+    relay.config.write_text(text[:at] + ROUTES % names + text[at:])
+    return relay
+
+
+def test_what_is_said_is_what_is_done(receivers: Receivers, relays: Relays) -> None:
+    """Verdict, host, address, site, TLS required: explained and then delivered."""
+    receiver = receivers()
+    relay = make(relays, receiver)
+    found = all_explained(relay)
+    assert {address: status for address, (_, status) in found.items()} == CASES
+    assert receiver.envelopes == []  # nothing was sent
+
+    relay.start()
+    for address in CASES:
+        relay.send([address], "real", sender="app@relay.test")
+    attempts: dict[str, dict[str, Any]] = {}
+
+    def all_tried() -> bool:
+        attempts.update(first_attempts(relay))
+        return attempts.keys() >= CASES.keys()
+
+    eventually(all_tried, step_s=1.0)
+    for address, (said, _) in found.items():
+        done = attempts[address]
+        road = said["recipients"][0]
+        outcome = road["outcomes"][0]
+        assert outcome["verdict"] == done["verdict"], address
+        assert place(outcome) == place(done), address
+        if road["site"]["hosts"]:
+            assert road["site"]["name"] == done["site"], address
+        if outcome["verdict"] != "delivered":
+            for key in ("code", "enhanced", "text", "command", "blame"):
+                assert outcome[key] == done[key], (address, key)
+
+
+def place(outcome: dict[str, Any]) -> Any:
+    """Whom it was about, and how private that was or had to be."""
+    peer = outcome["peer"]
+    if peer is None:
+        return None
+    tls = peer["tls"]
+    return peer["host"], peer["address"], peer["port"], tls["level"], tls["required"], tls["why"]
+
+
+def test_without_connecting(receivers: Receivers, relays: Relays) -> None:
+    """What nobody was asked about is no obstacle; routes passed over say why."""
+    relay = make(relays, receivers())
+    said, status = explained(relay, "u@home.test")
+    assert (said["result"], status) == ("deliverable", 0)
+    host = said["recipients"][0]["hosts"][0]
+    assert (host["host"], host["addresses"], host["sessions"]) == (
+        "mx.home.test",
+        ["127.0.0.1"],
+        [],
+    )
+    assert (host["tls"]["level"], host["tls"]["why"]) == ("verify", "tls_policy strict")
+    passed = said["recipients"][0]["passed_over"]
+    assert [one["name"] for one in passed] == ["trash", "closed", "provider", "home", "store"]
+    assert "home.test is none of its recipient_domains: trash.test" in passed[0]["why"]
+    assert said["signing"]["keys"] or said["signing"]["why_not"]
+
+
+def test_dns_is_down(receivers: Receivers, relays: Relays) -> None:
+    """Not now, and the words of a real attempt; within the time that was asked for."""
+    relay = make(relays, receivers())
+    text = relay.config.read_text()
+    old = next(line for line in text.splitlines() if line.startswith("servers = "))
+
+    def resolver(port: int, timeout: str) -> None:
+        new = f'servers = ["127.0.0.1:{port}"]\ntimeout = "{timeout}"\nattempts = 1'
+        relay.config.write_text(text.replace(old, new))
+
+    resolver(free_port(), "1s")
+    said, status = explained(relay, "u@there.test")
+    assert status == 1
+    (outcome,) = said["recipients"][0]["outcomes"]
+    assert (outcome["verdict"], outcome["command"]) == ("deferred", "DNS")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        resolver(silent.getsockname()[1], "30s")
+        said, status = explained(relay, "u@there.test", "--timeout", "1")
+    assert (status, said["timed_out"], said["result"]) == (1, True, "not now")
+
+
+def test_for_people(receivers: Receivers, relays: Relays) -> None:
+    """The answer in words, with the transcript, up to MAIL and no further."""
+    relay = make(relays, receivers())
+    done = relay.mta("explain", "u@there.test", "--connect")
+    assert "route:        test-bed: to the mail exchangers" in done.stdout
+    assert "> QUIT" in done.stdout
+    assert "> MAIL" not in done.stdout
+    assert done.stdout.rstrip().endswith("result:       deliverable")

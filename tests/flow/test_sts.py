@@ -1,0 +1,153 @@
+"""MTA-STS in the running service: real policy hosts, real certificates, attacks."""
+
+import json
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pki import Authority
+from policy_host import PolicyHost
+from receiver import Receiver
+from relay_process import Relay, eventually, free_port
+from stub_dns import StubDns
+
+pytestmark = pytest.mark.flow
+
+WEB, BROKEN_WEB = "127.0.3.1", "127.0.3.2"
+# Domain: mode, hosts of the policy, names in the certificate of its mail exchanger (None: it
+# offers no STARTTLS), verdict, what is required, what is reached
+CASES = {
+    "good.test": ("enforce", "mx.good.test", "mx.good.test", "delivered", "sts", "sts"),
+    "wild.test": ("enforce", "*.wild.test", "*.wild.test", "delivered", "sts", "sts"),
+    "name.test": ("enforce", "mx.name.test", "other.test", "deferred", "sts", ""),
+    "stripped.test": ("enforce", "mx.stripped.test", None, "deferred", "sts", ""),
+    "forged.test": ("enforce", "mail.forged.test", "mx.forged.test", "deferred", "", ""),
+    "trial.test": ("testing", "mail.trial.test", "other.test", "delivered", "sts", "encrypted"),
+    "none.test": ("none", "mail.none.test", "mx.none.test", "delivered", "may", "verified"),
+    "web.test": ("enforce", "mail.web.test", "mx.web.test", "delivered", "may", "verified"),
+}
+SETTINGS = """
+[retry]
+steps = ["5m"]
+
+[tls]
+trust = "{authority}"
+
+[log]
+json_lines = "{log}"
+"""
+
+
+class World:
+    """The domains of ``CASES``, and a relay that sends to them."""
+
+    def __init__(self, directory: Path, name_server: StubDns, relays: Callable[..., Relay]):
+        self.zone = name_server.zone
+        self.authority = Authority(directory)
+        self.port = free_port()
+        self.receivers: dict[str, Receiver] = {}
+        self.webs = self._webs()
+        for number, domain in enumerate(CASES, 1):
+            self._domain(domain, f"127.0.2.{number}")
+        self.log = directory / "log.jsonl"
+        extra = SETTINGS.format(authority=self.authority.file, log=self.log)
+        self.relay = relays(self.port, extra=extra)
+
+    def _webs(self) -> list[PolicyHost]:
+        names = [f"mta-sts.{domain}" for domain in CASES]
+        good = self.authority.issue(*names)
+        bad = self.authority.issue(*names, expired=True)
+        try:
+            return [
+                PolicyHost(*good, address=WEB, port=443),
+                PolicyHost(*bad, address=BROKEN_WEB, port=443),
+            ]
+        except PermissionError:
+            pytest.skip("port 443 is for root")
+
+    def _domain(self, domain: str, address: str) -> None:
+        mode, hosts, names, *_ = CASES[domain]
+        self.zone[domain, "MX"] = [f"10 mx.{domain}."]
+        self.zone[f"mx.{domain}", "A"] = [address]
+        self.zone[f"mta-sts.{domain}", "A"] = [BROKEN_WEB if domain == "web.test" else WEB]
+        self.publish(domain, "1", mode, hosts)
+        options = {}
+        if names is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self.authority.issue(names))
+            options["tls_context"] = context
+        self.receivers[domain] = Receiver(address=address, port=self.port, **options)
+
+    def publish(self, domain: str, record: str, mode: str, *hosts: str) -> None:
+        """Put a policy on the web, and its record into the DNS."""
+        self.zone[f"_mta-sts.{domain}", "TXT"] = [f'"v=STSv1; id={record};"']
+        mx = "".join(f"mx: {host}\n" for host in hosts)
+        text = f"version: STSv1\nmode: {mode}\n{mx}max_age: 86400\n"
+        for web in self.webs:
+            web.bodies[f"mta-sts.{domain}"] = text.encode()
+
+    def attempts(self) -> dict[str, dict[str, Any]]:
+        """What came of the last attempt for each domain."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        records = [json.loads(line) for line in lines]
+        made = [one for one in records if one["type"] in ("Delivery", "TransientFailure")]
+        return {one["recipient"].partition("@")[2]: one for one in made}
+
+    def close(self) -> None:
+        for one in (*self.receivers.values(), *self.webs):
+            one.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, name_server: StubDns, relays: Callable[..., Relay]) -> Iterator[World]:
+    made = World(tmp_path, name_server, relays)
+    yield made
+    made.close()
+
+
+def test_sts(world: World) -> None:
+    """Each domain gets mail as its policy says, and what was decided can be read afterwards."""
+    relay = world.relay
+    relay.start()
+    relay.send([f"u@{domain}" for domain in CASES], "private")
+    eventually(lambda: set(world.attempts()) == set(CASES))
+    found = world.attempts()
+    for domain, (_, _, _, verdict, required, reached) in CASES.items():
+        one = found[domain]
+        assert one["status"] == ("sent" if verdict == "delivered" else verdict), one
+        assert one["tls_required"] == required, one
+        assert verdict == "deferred" or one["tls_level"] == reached, one
+        assert len(world.receivers[domain].envelopes) == (verdict == "delivered")
+    texts = {domain: one["response"]["content"] for domain, one in found.items()}
+    assert "other.test, not for mx.name.test" in texts["name.test"]
+    assert "does not offer STARTTLS" in texts["stripped.test"]
+    assert "not in the MTA-STS policy of forged.test" in texts["forged.test"]
+    assert found["trial.test"]["tls_observed"].startswith("would have left this host alone")
+    _listed(world)
+    _replaced(world)
+    relay.stop()
+
+
+def _listed(world: World) -> None:
+    """What ``mta sts`` says of it."""
+    listed = [
+        json.loads(one) for one in world.relay.mta("sts", "list", "--json").stdout.splitlines()
+    ]
+    assert {one["domain"]: one["in_force"] for one in listed} == {
+        domain: domain != "web.test" for domain in CASES
+    }
+    assert listed[-2]["result"] == "sts-webpki-invalid"
+    shown = world.relay.mta("sts", "show", "forged.test").stdout
+    assert "mx.forged.test: not named: no mail goes there" in shown
+    assert "certificate must verify" in world.relay.mta("sts", "show", "good.test").stdout
+    assert world.relay.mta("sts", "show", "nothing.test", check=False).returncode == 1
+
+
+def _replaced(world: World) -> None:
+    """A policy that the site has mended is found when it stands in the way."""
+    world.publish("forged.test", "2", "enforce", "mx.forged.test")
+    assert "mx: mx.forged.test" in world.relay.mta("sts", "refresh", "forged.test").stdout
+    world.relay.mta("queue", "retry", "--domain", "forged.test", "--yes")
+    world.receivers["forged.test"].wait(1)
