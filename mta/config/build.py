@@ -138,6 +138,7 @@ def submission_settings(settings: Settings) -> SubmissionSettings:
     return SubmissionSettings(
         add_author=submission.missing_from == "add",
         refuse_repeated=submission.repeated_fields == "refuse",
+        qualified=submission.unqualified == "refuse",
         refuse_long_lines=submission.long_lines == "refuse",
     )
 
