@@ -159,7 +159,7 @@ class Parts:
         ours = addresses_of(settings)
         inbound = values.inbound_settings(settings, ours)
         delivery = values.delivery_settings(settings, ours)
-        queue = values.queue_settings(settings)
+        queue = values.queue_settings(settings, ours)
         policy = policy_of(settings)
         milters = milters_of(settings, self.reactor)
         tls = build_tls.client_tls(settings)
@@ -341,12 +341,14 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         database,
         delivery.deliver,
         delivery.destination,
-        values.queue_settings(settings),
+        values.queue_settings(settings, ours),
         values.node_name(settings),
         log,
         signer=signer,
         names=names,
     )
+    scheduler.restraints.route_of = delivery.route_of
+    scheduler.restraints.sources_of = delivery.sources_of
     reports = tls_reports(
         reactor, settings, tls, database, resolver, signer, emit=log, queued=scheduler.kick
     )

@@ -5,6 +5,7 @@ from mta.admin.exits import Failure
 from mta.admin.invocation import Invocation
 from mta.admin.obstacles import Obstacle, obstacles
 from mta.admin.rehearsing import Explanation, Question, Rehearsing
+from mta.admin.sts_reading import Looking
 from mta.config.build_addresses import addresses
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 
@@ -12,7 +13,8 @@ from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 def explained(invocation: Invocation, question: Question) -> tuple[Explanation, list[Obstacle]]:
     """Return what would become of a message, and what stands in its way beside that."""
     settings = invocation.settings
-    rehearsing = Rehearsing(settings, addresses(settings), question, invocation.now_ms())
+    tables, looking = addresses(settings), Looking(invocation)
+    rehearsing = Rehearsing(settings, tables, question, invocation.now_ms(), looking)
     recipients = rehearsing.accept()
     if recipients:
         rehearsing.sign()

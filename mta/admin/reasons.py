@@ -28,6 +28,7 @@ Block: TypeAlias = Literal[
     "no service",
     "turn",
     "suspended",
+    "restraint",
     "DNS",
     "TLS",
     "connection",
@@ -101,6 +102,9 @@ def _held(trace: Trace, one: TracedRecipient) -> Reason:
         unblock = (f"mta brake show {login}", f"mta brake show {login} --release", release)
         return Reason("held", "brake", f"it is held: {v(event.text)}", None, unblock)
     why = f": {v(event.text)}" if event.text else ""
+    if event.who == "delivery":  # nobody knows whether it arrived
+        both = (release, _command("remove", trace, one))
+        return Reason("held", "hold", f"it is held by the route{why}", None, both)
     return Reason("held", "hold", f"it is held by {v(event.who)}{why}", None, (release,))
 
 
@@ -155,6 +159,9 @@ def _waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     if release_ms is not None and release_ms > around.now_ms:
         words = f"its sender wants it held until {around.at(release_ms)}"
         return Reason("queued", "sender's wish", words, release_ms, ())
+    if one.restraint and due > around.now_ms:
+        unblock = ("mta suspend list", "mta throttle list")
+        return Reason("queued", "restraint", v(one.restraint), due, unblock)
     if not around.running:
         words = "no service is running that uses this spool"
         return Reason("queued", "no service", words, due, _START)

@@ -138,6 +138,7 @@ def submission_settings(settings: Settings) -> SubmissionSettings:
     return SubmissionSettings(
         add_author=submission.missing_from == "add",
         refuse_repeated=submission.repeated_fields == "refuse",
+        qualified=submission.unqualified == "refuse",
         refuse_long_lines=submission.long_lines == "refuse",
     )
 
@@ -216,6 +217,7 @@ def routes(settings: Settings) -> Routes:
                 one.verp_delimiters if one.verp else "",
                 tuple(map(AddressPattern.of, one.verp_senders)),
                 outgoing_of(one, settings.delivery),
+                one.on_unknown,
             )
             for one in settings.route
         )
@@ -256,8 +258,8 @@ def timeouts(settings: Settings) -> Timeouts:
     return Timeouts(**{name: _s(getattr(times, name)) for name in type(times).model_fields})
 
 
-def queue_settings(settings: Settings) -> QueueSettings:
-    """Return what ``mta.queue`` takes."""
+def queue_settings(settings: Settings, addresses: Addresses | None = None) -> QueueSettings:
+    """Return what ``mta.queue`` takes; ``addresses``: the tables, if there are any."""
     queue, retry, reports = settings.queue, settings.retry, settings.reports
     warning = retry.delay_warning
     return QueueSettings(
@@ -288,6 +290,7 @@ def queue_settings(settings: Settings) -> QueueSettings:
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
         return_full_octets=reports.return_full_size,
+        addresses=None if addresses is None else addresses.local,
         causes=causes(settings),
     )
 

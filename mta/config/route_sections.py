@@ -170,6 +170,12 @@ class Route(Section):
         description="Which of ipv4 and ipv6 are used at all.  Default: those of source, else"
         " delivery.families.",
     )
+    on_unknown: Literal["retry", "hold", "delivered"] = Field(
+        "retry",
+        description="What becomes of mail where the line is lost after the final dot, and nobody"
+        " knows whether it was taken: retry (it may arrive twice), hold (until an operator releases"
+        " or removes it) or delivered (it may be lost).",
+    )
     mx: MxTarget | None = Field(None, description="To the mail exchangers of the domain.")
     smarthost: SmarthostTarget | None = Field(None, description="To one host.")
     lmtp: LmtpTarget | None = Field(None, description="To a server of mailboxes, by LMTP.")
@@ -187,8 +193,9 @@ class Route(Section):
         if self.verp_senders and not self.verp:
             yield Conflict(("verp_senders",), "mean nothing without verp = true", ("verp",))
         yield from family_conflicts(self.source, self.families, self.prefer)
-        for key in ("source", "ehlo", "prefer", "families"):
-            if getattr(self, key) and not any((self.mx, self.smarthost, self.lmtp)):
+        for key in ("source", "ehlo", "prefer", "families", "on_unknown"):
+            given_it = getattr(self, key) not in (None, (), "retry")
+            if given_it and not any((self.mx, self.smarthost, self.lmtp)):
                 yield Conflict((key,), "means nothing where nobody is dialled", tuple(given))
         for target in given[1:]:
             yield Conflict((target,), f"and {given[0]} exclude each other", (given[0],))

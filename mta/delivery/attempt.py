@@ -40,8 +40,9 @@ followed by another transaction on the same connection.
 as said; so is a 552 to RCPT, which is a full mailbox here, and a 452, unless it says that there
 are too many (4.5.3).  If the line is lost after some of them, those have their answer.
 
-*Stream*, after the final dot: the peer may have the message or not (RFC 1047).  Deferred, no
-other host is tried, and the outcome says that the message may arrive twice.
+*Stream*, after the final dot: the peer may have the message or not (RFC 1047).  No other host is
+tried, and the outcome says so (``maybe_delivered``).  What follows is said by the route: it is
+deferred, and may arrive twice; it is held; or it counts as delivered.
 
 *Ours* (a chunk of the message is missing, an exception nobody foresaw): deferred.  Unknown
 is always temporary; only a reply or a fact of the DNS is ever permanent.
@@ -52,22 +53,25 @@ temporarily.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from mta.delivery.contact import Contact, Unable
+from mta.delivery.routes import OnUnknown
 from mta.delivery.trouble import Kind, Trouble
 from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Recipient
-from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.mail.outcome import Blame, Outcome, Peer, Verdict
 from mta.mail.security import Skip
 from mta.smtp.client import Transaction
 from mta.smtp.replies import Reply
 from mta.smtp.steps import Stage
 
 _END = Stage.END_OF_DATA.value
-_TWICE = "; lost after the final dot: the message may be delivered twice"
-
-# For replies without an enhanced status code
-_STATUS = {Verdict.DELIVERED: "2.0.0", Verdict.DEFERRED: "4.0.0", Verdict.FAILED: "5.0.0"}
+_UNKNOWN: dict[OnUnknown, str] = {
+    "retry": "the message may be delivered twice",
+    "hold": "it may have been delivered, and is held",
+    "delivered": "it counts as delivered",
+}
 
 # Enhanced codes of our own (RFC 3463 §3.5) for what had no reply
 _SITE_STATUS = {
@@ -82,42 +86,12 @@ _SITE_STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """Whom something happened with, and how long it took."""
-
-    peer: Peer | None = None
-    timing: Timing = field(default_factory=Timing)
-
-    def outcome(
-        self, number: int, verdict: Verdict, reply: Reply, command: str, blame: Blame
-    ) -> Outcome:
-        """Make the outcome for recipient ``number`` of what ``reply`` says."""
-        return Outcome(
-            number,
-            verdict,
-            reply.code,
-            reply.enhanced or _STATUS[verdict],
-            reply.text,
-            command,
-            blame,
-            self.peer,
-            self.timing,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Unable:
-    """Why a peer cannot be sent a message at all."""
-
-    enhanced: str
-    text: str
-
-
 class Attempt:
     """The recipients of one attempt, and what has become of each so far."""
 
-    def __init__(self, recipients: Sequence[Recipient]) -> None:
+    def __init__(self, recipients: Sequence[Recipient], on_unknown: OnUnknown = "retry") -> None:
+        """``on_unknown``: what to do where the last answer is missing."""
+        self._on_unknown = on_unknown
         self.left = {recipient.number: recipient for recipient in recipients}  # no final verdict
         self.again: list[Recipient] = []  # for another transaction on the same connection
         self.refused: dict[int, Outcome] = {}  # for our address: the other family may do better
@@ -337,10 +311,15 @@ class Attempt:
     def _stream_fails(
         self, takers: Sequence[Recipient], trouble: Trouble, contact: Contact
     ) -> None:
-        reply = Reply(0, _SITE_STATUS[trouble.kind], (str(trouble) + _TWICE,))
+        policy, verdict, enhanced = self._on_unknown, Verdict.DEFERRED, _SITE_STATUS[trouble.kind]
+        if policy == "delivered":
+            verdict, enhanced = Verdict.DELIVERED, "2.0.0"
+        text = f"{trouble}; lost after the final dot: {_UNKNOWN[policy]}"
         for recipient in takers:
-            outcome = contact.outcome(recipient.number, Verdict.DEFERRED, reply, _END, Blame.SITE)
-            self.settle(replace(outcome, maybe_delivered=True))
+            outcome = contact.outcome(
+                recipient.number, verdict, Reply(0, enhanced, (text,)), _END, Blame.SITE
+            )
+            self.settle(replace(outcome, maybe_delivered=True, hold=policy == "hold"))
 
     def _refuse(self, outcome: Outcome) -> None:
         """Keep what is final unless the other family does better."""

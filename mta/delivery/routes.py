@@ -14,6 +14,7 @@ from mta.policy.rewriting import Rewrites
 from mta.tls.certificates import CertificateFiles
 
 MxTls: TypeAlias = Literal["dane", "dane-only", "may", "none", "encrypt", "verify"]
+OnUnknown: TypeAlias = Literal["retry", "hold", "delivered"]
 SmarthostTls: TypeAlias = Literal["implicit", "starttls", "none"]
 
 
@@ -112,6 +113,7 @@ class Route:
     verp: str = ""  # the two delimiters, such as "+="; "": no VERP
     verp_senders: tuple[AddressPattern, ...] = ()  # only theirs; none: all
     outgoing: Outgoing | None = None  # as whom we go out; None: as on all routes
+    on_unknown: OnUnknown = "retry"  # where the line is lost after the final dot
 
     def matches(self, sender_domain: str, domain: str) -> bool:
         """Tell whether mail between the domains is meant; the null sender's is ""."""

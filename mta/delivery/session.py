@@ -13,8 +13,9 @@ domain, and needs no SMTPUTF8; so does a message whose header and addresses are 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mta.delivery.attempt import Attempt, Contact, Unable, proves_dead
+from mta.delivery.attempt import Attempt, proves_dead
 from mta.delivery.connection import Connection
+from mta.delivery.contact import Contact, Unable
 from mta.delivery.opening import Site
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split

@@ -11,8 +11,9 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from mta.delivery.attempt import Attempt, Contact
+from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
+from mta.delivery.contact import Contact
 from mta.delivery.counting import Counting
 from mta.delivery.opening import Opening, Site
 from mta.delivery.outgoing import Outgoing, same_family

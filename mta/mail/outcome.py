@@ -103,6 +103,8 @@ class Outcome:
     peer: Peer | None = None
     timing: Timing = Timing()
     maybe_delivered: bool = False  # the line was lost after the final dot (RFC 1047)
+    # An operator decides what follows, not the schedule; the queue makes it the recipient's state
+    hold: bool = field(default=False, compare=False)
     cause: str = ""  # why it did not go through, a word of ``mta.mail.cause``; the queue finds it
     # What was said in the attempt, the same for all of its recipients; "" if it is not kept
     transcript: str = field(default="", compare=False, repr=False)

@@ -23,9 +23,9 @@ def health(outcomes: Iterable[Outcome]) -> Health:
     """
     bad = spoke = False
     for outcome in outcomes:
-        if outcome.verdict is Verdict.DELIVERED:
+        if outcome.verdict is Verdict.DELIVERED and not outcome.maybe_delivered:
             return Health.GOOD
-        bad = bad or (outcome.blame is Blame.SITE and outcome.verdict is Verdict.DEFERRED)
+        bad = bad or (outcome.blame is Blame.SITE and outcome.verdict is not Verdict.FAILED)
         spoke = spoke or outcome.blame in (Blame.MESSAGE, Blame.RECIPIENT)
     if bad:
         return Health.BAD

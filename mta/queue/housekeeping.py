@@ -19,6 +19,7 @@ from mta.queue.settings import QueueSettings
 from mta.spool import (
     counters,
     history,
+    restraints,
     resurrection,
     tls_reports,
     tls_sessions,
@@ -150,10 +151,15 @@ class Housekeeping:
         await self._in_steps(step)
         await self._in_steps(self._purge_transcripts)
         await self._in_steps(self._purge_returned)
+        await self._in_steps(self._purge_restraints)
 
     def _purge_transcripts(self) -> Awaitable[int]:
         before_ms = self._now_ms() - int(self.settings.transcript_retention_s * 1000)
         return self._database.write(transcripts.purge, before_ms, _STEP)
+
+    def _purge_restraints(self) -> Awaitable[int]:
+        before_ms = self._now_ms() - int(self.settings.retention_s * 1000)
+        return self._database.write(restraints.purge, before_ms)
 
     def _purge_returned(self) -> Awaitable[int]:
         before_ms = self._now_ms() - int(self.settings.returned_retention_s * 1000)

@@ -4,6 +4,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
 from mta.causes.rules import Rules
+from mta.policy.aliases import LocalAddresses
 from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 
@@ -33,7 +34,7 @@ class QueueSettings:
         0  # reports carry the whole message up to this size, else its headers
     )
     return_full_octets: int = 1024 * 1024  # the same where the sender has said RET=FULL
-
+    addresses: LocalAddresses | None = None  # who hears of what failed at addresses of ours
     causes: Rules = field(default_factory=Rules)  # what a failed outcome is called
 
     @property

@@ -15,7 +15,7 @@ from mta.queue.entry import Entry
 from mta.queue.retry import next_attempt_ms, warning_due
 from mta.queue.settings import QueueSettings
 from mta.spool.outcomes import Settled
-from mta.spool.schema import State
+from mta.spool.schema import WAITING, State
 
 _LAST_CHANCE_MS = 10_000  # what an attempt needs before a deadline
 
@@ -69,6 +69,8 @@ def settle(
             settled.append(Settled(recipient, outcome, State.DELIVERED, 0))
         elif outcome.verdict is Verdict.FAILED:
             settled.append(Settled(recipient, outcome, State.BOUNCED, 0))
+        elif outcome.hold:
+            settled.append(Settled(recipient, outcome, State.HELD, now_ms, recipient.warned))
         else:
             settled.append(_again(entry, recipient, outcome, settings, (now_ms, jitter)))
     return tuple(settled)
@@ -171,7 +173,8 @@ def arrival(envelope: Envelope, settled: Settled) -> str:
     there, by LMTP or in a Maildir, has been delivered.
     """
     recipient, peer = settled.recipient, settled.outcome.peer
-    if settled.state is not State.DELIVERED or not envelope.sender:
+    known = settled.state is State.DELIVERED and not settled.outcome.maybe_delivered
+    if not known or not envelope.sender:
         return ""
     by = envelope.asked.deliver_by
     if envelope.kind is MessageKind.DSN or not (recipient.notify or by):
@@ -190,7 +193,7 @@ def reportable(entry: Entry, settled: Settled) -> bool:
     """Whether somebody may have to be told of this."""
     if settled.state is State.DELIVERED:
         return bool(arrival(entry.job.envelope, settled))
-    return settled.state is not State.QUEUED or warns(settled)
+    return settled.state not in WAITING or warns(settled)
 
 
 def status(settled: Settled) -> str:

@@ -15,6 +15,7 @@ from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
 from mta.mail.queue_id import QueueId, new_queue_id
 from mta.spool import rows
+from mta.spool.restraints import FOR_WHAT, words_of
 from mta.spool.schema import (
     State,
     arriving,
@@ -25,6 +26,7 @@ from mta.spool.schema import (
     messages,
     nodes,
     recipients,
+    restraints,
     transcripts,
 )
 
@@ -40,6 +42,7 @@ class TracedRecipient:
     node: str | None  # who has it in hand: an attempt is under way or about to begin
     next_attempt_ms: int  # of interest while it is queued
     finished_ms: int | None
+    restraint: str = ""  # what keeps it from being tried: a suspension or a throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,15 @@ def note(  # one row, all of its columns
     )
 
 
+def unanswered(conn: Connection, since_ms: int) -> dict[State, int]:
+    """Count the deliveries that got no answer after the final dot, by what became of them then."""
+    columns = attempts.c
+    query = select(columns.state, func.count()).where(
+        columns.maybe_delivered, columns.ended_ms >= since_ms
+    )
+    return {State(row[0]): int(row[1]) for row in conn.execute(query.group_by(columns.state))}
+
+
 def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
     """Forget up to ``limit`` messages finished more than ``keep_ms`` ago; return how many."""
     query = (
@@ -201,8 +213,10 @@ def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...
             columns.next_attempt_ms,
             columns.finished_ms,
             nodes.c.name.label("node"),
+            *FOR_WHAT,
         )
         .join_from(recipients, nodes, nodes.c.token == columns.claim, isouter=True)
+        .join(restraints, restraints.c.id == columns.restraint, isouter=True)
         .where(columns.message_id == message_id)
         .order_by(columns.number)
     )
@@ -213,6 +227,7 @@ def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...
             None if row.claim is None else row.node or "(unknown)",
             row.next_attempt_ms,
             row.finished_ms,
+            words_of(row),
         )
         for row in conn.execute(query)
     )

@@ -16,7 +16,8 @@ from mta.mail.queue_id import QueueId
 from mta.spool import rows
 from mta.spool.body import read_chunk
 from mta.spool.filters import Filter, conditions
-from mta.spool.schema import State, messages, recipients
+from mta.spool.restraints import FOR_WHAT, words_of
+from mta.spool.schema import State, messages, recipients, restraints
 
 Position = tuple[QueueId, int]
 """Message and recipient number: the place of a row in every listing."""
@@ -45,6 +46,7 @@ class QueueRow:
     next_attempt_ms: int
     last: LastReply | None  # None: no attempt has ended
     chunks: int
+    restraint: str = ""  # what keeps it from being tried: a suspension or a throttle
 
     @property
     def position(self) -> Position:
@@ -109,8 +111,10 @@ def page_query(wanted: Filter, now_ms: int, after: Position | None = None) -> Se
             recipients.c.last_host,
             recipients.c.last_ms,
             recipients.c.last_category,
+            *FOR_WHAT,
         )
         .join_from(recipients, messages)
+        .join(restraints, restraints.c.id == recipients.c.restraint, isouter=True)
         .where(*conditions(wanted, now_ms))
         .order_by(recipients.c.message_id, recipients.c.number)
     )
@@ -194,4 +198,5 @@ def _queue_row(row: Row[Any]) -> QueueRow:
         row.next_attempt_ms,
         last,
         row.chunks,
+        words_of(row),
     )

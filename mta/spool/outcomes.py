@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Outcome, Peer
 from mta.mail.queue_id import QueueId
-from mta.spool import bulk, intake, resurrection, transcripts
+from mta.spool import bulk, history, intake, resurrection, transcripts
 from mta.spool.engine import is_sqlite, repeated
 from mta.spool.intake import Intake
 from mta.spool.schema import WAITING, State, attempts, messages, recipients
@@ -31,7 +31,8 @@ _NO_PEER = Peer("", port=0, use=0)
 class Settled:
     """What becomes of one recipient after an attempt.
 
-    ``state`` is QUEUED for a deferral, else DELIVERED, BOUNCED or EXPIRED.  ``cause`` is our
+    ``state`` is QUEUED for a deferral, else DELIVERED, BOUNCED or EXPIRED; HELD, where an operator
+    is to decide, with a remark of ours in the history.  ``cause`` is our
     own reason where the outcome is not all of it, such as an expiry after a deferral.
     """
 
@@ -77,7 +78,8 @@ UPDATE recipients SET
   warned = recipients.warned OR v.column7,
   last_code = v.column8, last_enhanced = v.column9, last_text = v.column10,
   last_host = v.column11, last_ms = v.column12, last_category = v.column13,
-  finished_ms = CASE WHEN v.column5 = 'queued' THEN recipients.finished_ms ELSE v.column12 END
+  finished_ms = CASE WHEN v.column5 IN ('queued', 'held') THEN recipients.finished_ms
+    ELSE v.column12 END
 FROM"""
 _TAIL = """AS v
 WHERE recipients.message_id = v.column1 AND recipients.number = v.column2
@@ -212,6 +214,13 @@ def _recorded(conn: Connection, item: Record) -> bool:
 
 def _write_history(conn: Connection, items: Sequence[Record]) -> None:
     bulk.insert(conn, attempts, [_attempt(item, one) for item in items for one in item.settled])
+    for item in items:
+        for one in item.settled:
+            if one.state is State.HELD:
+                number, words = one.recipient.number, one.outcome.text
+                history.note(
+                    conn, item.message_id, number, item.ended_ms, "hold", "delivery", words
+                )
     said = [found for item in items for found in _said(item)]
     if said:
         transcripts.insert(conn, said)

@@ -43,6 +43,7 @@ PEER = Peer(
 )
 _WORDS = {
     State.DELIVERED: (Verdict.DELIVERED, 250, "2.0.0", "Ok: queued as 7F", "end of data"),
+    State.HELD: (Verdict.DEFERRED, 0, "4.4.2", "the peer closed", "end of data"),
     State.QUEUED: (Verdict.DEFERRED, 451, "4.7.1", "Greylisted, try again", "RCPT"),
     State.BOUNCED: (Verdict.FAILED, 550, "5.1.1", "No such user", "RCPT"),
 }

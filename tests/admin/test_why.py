@@ -49,6 +49,16 @@ def test_hold(relay):
     assert "it is held by anna" in relay.run("why", one).stdout
 
 
+def test_held_without_an_answer(local):
+    """What may have arrived is released or removed, by whoever has asked the recipient."""
+    local.register()
+    one = local.accept(claim=True)
+    local.settle(one, State.HELD, text="lost after the final dot: it may have been delivered")
+    block, commands = blocked(local, one)
+    assert (block, commands) == ("hold", [f"mta queue release {one}", f"mta queue remove {one}"])
+    assert "it is held by the route: lost after the final dot" in local.run("why", one).stdout
+
+
 def test_brake(local):
     """What the brake holds is released with the brake's own command."""
     local.register()

@@ -203,3 +203,37 @@ def test_claim_deferred_again(table, mail):
         settled = mail.settled(0, State.QUEUED, claimed.recipients[0].attempts)
         assert _record(table, mail.record(item, settled)) == [Recorded((), False)]
     assert table.rows("SELECT attempt FROM attempts ORDER BY attempt") == [(1,), (2,)]
+
+
+def test_held_without_an_answer(table, mail):
+    """What may have arrived is held with the reason, in the very commit, and can be released."""
+    item = mail.intake("a@x.example", "b@x.example", claim=mail.token)
+    table.accept(item)
+    unknown = replace(
+        mail.settled(1, State.QUEUED).outcome, maybe_delivered=True, text="lost after the dot"
+    )
+    held = replace(mail.settled(1, State.QUEUED), outcome=unknown, state=State.HELD)
+    record = mail.record(item, mail.settled(0, State.DELIVERED), held)
+    assert _record(table, record) == [Recorded((), False)]
+    assert table.states(item) == ["delivered", "held"]
+    sql = "SELECT claim, finished_ms FROM recipients WHERE state = 'held'"
+    assert table.rows(sql) == [(None, None)]
+    trace = table.read(history.trace, item.envelope.id)
+    assert [(e.recipient, e.verb, e.who, e.text) for e in trace.events] == [
+        (1, "hold", "delivery", "lost after the dot")
+    ]
+    assert trace.octets_kept
+    assert table.read(history.unanswered, mail.now) == {State.HELD: 1}
+    assert table.read(history.unanswered, mail.now + 100) == {}
+    assert table.write(operate.release, Filter(), mail.now, "eve") == 1
+    assert table.states(item) == ["delivered", "queued"]
+
+
+def test_removed_while_it_went_out(table, mail):
+    """An operator's removal outlives a hold."""
+    item = mail.intake(claim=mail.token)
+    table.accept(item)
+    table.write(operate.remove, Filter(), mail.now, "eve")
+    held = replace(mail.settled(0, State.QUEUED), state=State.HELD)
+    assert _record(table, mail.record(item, held)) == [Recorded((0,), True)]
+    assert table.states(item) == ["removed"]
