@@ -341,6 +341,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         names=names,
     )
     scheduler.restraints.route_of = delivery.route_of
+    scheduler.restraints.sources_of = delivery.sources_of
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
     verifier = Verifier(reactor, resolver, verify_settings(settings))

@@ -108,6 +108,12 @@ class Delivery:
         """Name the route that such mail takes."""
         return self._settings.routes.choose(sender, domain, chosen).name
 
+    def sources_of(self, sender: str, domain: str, chosen: str, message_id: str) -> tuple[str, ...]:
+        """Return the addresses of ours that a message goes out from; none: as the system likes."""
+        route = self._settings.routes.choose(sender, domain, chosen)
+        way = (route.outgoing or self._settings.outgoing).way(message_id)
+        return () if way is None else tuple(one for one in (way.ipv4, way.ipv6) if one)
+
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once."""
         return Deferred.fromCoroutine(self._deliver(job, self._settings))

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from mta.mail.envelope import Body, Envelope, Recipient
+from mta.mail.site import Site
 from mta.queue.blocks import Blocked
 from mta.queue.entry import Destination, Entry, entries
 from mta.queue.health import Health
@@ -112,6 +113,7 @@ class ActiveSet:
         self._names = names
         self._soon = soon
         self.blocked: Blocked | None = None  # set by who suspends; None: nobody does
+        self.site_of: Callable[[Entry], Site] | None = None  # where a source address is slower
         self._entries: set[Entry] = set()
         self.closed = False  # the service stops: what is taken is given back at once
 
@@ -166,6 +168,8 @@ class ActiveSet:
         """Let ``entry``, whose site is known now, wait for its turn, or put it back."""
         if self.blocked is not None and self._divide(entry):
             return
+        if self.site_of is not None:
+            entry.site = self.site_of(entry)
         domain, now_s = entry.job.recipients[0].domain, self._clock.seconds()
         put_off = self.sites.admit(entry, now_s, domain, self.room.free)
         if put_off is not None:

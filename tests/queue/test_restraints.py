@@ -10,7 +10,7 @@ from mta.causes.rules import Action, Rule, Rules
 from mta.mail.cause import Cause
 from mta.mail.envelope import Asked, DeliverBy, Origin
 from mta.mail.events import Restrained
-from mta.mail.outcome import Blame, Verdict
+from mta.mail.outcome import Blame, Outcome, Peer, Verdict
 from mta.mail.restraint import Restraint
 from mta.mail.site import Site
 from mta.spool import restraints
@@ -309,6 +309,33 @@ def test_replies_slow_their_site_down_and_it_recovers(stage):
     assert (again.was, again.level) == (1, 2)
     levels = [again.level_at(again.since_ms + at_s * 1000) for at_s in (0, 599, 601, 1199, 1201)]
     assert levels == [2, 2, 1, 1, 0]
+
+
+@pytest.mark.parametrize("verb", ["suspend", "slow"])
+def test_only_the_source_address_that_the_reply_was_said_to(stage, verb):
+    """What one address of ours has earned holds for it at that site, and for no other."""
+    scheduler = stage.scheduler(names=Provider(), **tell(rule(verb, for_s=600.0)))
+    scheduler.restraints.sources_of = lambda sender, domain, chosen, id_: (
+        "192.0.2.1" if sender.startswith("a") else "192.0.2.2",
+    )
+    for number in range(3):
+        stage.accept(scheduler, f"u{number}@one.example")
+    for attempt in stage.take():
+        peer = Peer("mx.provider.example", "198.51.100.1", source="192.0.2.1")
+        text = ("421", "4.7.28", "rate limit")
+        attempt.ends(Outcome(0, Verdict.DEFERRED, int(text[0]), *text[1:], "RCPT", peer=peer))
+    stage.advance(1)
+    [row] = write(stage, restraints.holding, stage.now_ms())
+    assert (row.verb, row.site_key, row.source) == (verb, "site:provider.example", "192.0.2.1")
+    for number in range(3):
+        stage.accept(scheduler, f"v{number}@two.example", sender="b@example.org")
+    free = stage.take()
+    assert len(free) == 3
+    for number in range(3):
+        stage.accept(scheduler, f"w{number}@two.example")
+    assert len(stage.take()) == (0 if verb == "suspend" else 1)
+    stage.accept(scheduler, "x@other.example")
+    assert stage.one().to == ["x@other.example"]
 
 
 def test_a_fault_of_one_recipient_has_no_consequence_without_a_rule(stage):
