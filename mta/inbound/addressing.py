@@ -75,9 +75,11 @@ def aim(
     if looked_up is None or isinstance(looked_up, Refusal):
         return looked_up
     target, remarks = looked_up
-    found = _expanded(addresses, target, client)
+    found = _expanded(addresses, target)
     if isinstance(found, Refusal):
         return found
+    if client.outside and before is _rewritten and _hands_route_on(addresses, target, found):
+        return Refusal(RELAYING_DENIED, "the local part is a route to somewhere else")
     recipients = tuple(_recipients(addresses, address, found, rcpt, client))
     used = (Remark("alias", text, "addresses") for text in found.told())
     return Aim(recipients, (*remarks, *used))
@@ -120,18 +122,29 @@ def _rewritten(
     return target, (Remark("rewrite", text, "addresses"),)
 
 
-def _expanded(addresses: Addresses, target: str, client: Client) -> Expansion | Refusal:
+def _expanded(addresses: Addresses, target: str) -> Expansion | Refusal:
     if not addresses.local.ours(domain_of(target)):
         return Expansion(target, (Final(target),))
     try:
-        found = addresses.local.expand(target)
+        return addresses.local.expand(target)
     except UnknownAddress as error:
         return Refusal(UNKNOWN, f"unknown address: {error}")
     except Endless as error:
         return Refusal(ENDLESS, f"endless alias: {error}")
-    if client.outside and not found.known and hides_route(target):
-        return Refusal(RELAYING_DENIED, "the local part is a route to somewhere else")
-    return found
+
+
+def _hands_route_on(addresses: Addresses, target: str, found: Expansion) -> bool:
+    """Tell whether a local part that could be a route goes on as the client has written it.
+
+    Unless the operator has written down that very name, extension and all.
+    """
+    if not hides_route(target):
+        return False
+    name, _, domain = folded(target).rpartition("@")
+    ours = addresses.local.domains.get(domain)
+    if ours is not None and name in ours.recipients:
+        return False
+    return any(folded(one.address).rpartition("@")[0] == name for one in found.finals)
 
 
 def hides_route(address: str) -> bool:

@@ -364,6 +364,8 @@ class Dialogue:
             )
             if self._screen is not None:
                 self._screen.begin_anew()
+            if self._core.secure:
+                self._core.secured()  # what TLS has shown of the proxy is not the client's
             ruling = self._authentication.begin_anew(self._passage, login)
             if ruling is not None:
                 refusal, reason = closing(ruling.reply), ruling.reason

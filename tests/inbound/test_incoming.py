@@ -198,6 +198,24 @@ def test_dmarc_reject(outside, settings, sender, answer, held):
         assert world.spool.accepted[-1].held.startswith(held)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: ann@example.org\r\nFrom: x@evil.example\r\n",
+        b"From: ann@example.org, x@evil.example\r\n",
+        b"From: ann@example.org (%b)\r\n" % (b"x" * 17_000),
+    ],
+)
+def test_a_second_author_is_no_way_round_dmarc(outside, header):
+    """Attack: readers see a domain that wants forgeries refused, and DMARC cannot tell whose."""
+    for action, answer in ((Action.REFUSE, b"550 5.7.26 "), (Action.ACCEPT, b"250 ")):
+        world = outside(on_reject=action)
+        assert send(world, header + b"\r\nhi", sender="x@evil.example").startswith(answer)
+    held = outside(on_reject=Action.HOLD)
+    assert send(held, header + b"\r\nhi", sender="x@evil.example").startswith(b"250 ")
+    assert held.spool.accepted[-1].held.startswith("no DMARC: ")
+
+
 def test_dmarc_quarantine(outside):
     """Quarantine is held where that is wanted."""
     world = outside(on_quarantine=Action.HOLD)
