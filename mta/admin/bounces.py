@@ -19,6 +19,7 @@ from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_verbs import Consent, Verb, carry_out, consent
 from mta.admin.render import note, visible
 from mta.config import Settings
+from mta.config.build_addresses import addresses
 from mta.mail.envelope import Envelope
 from mta.mail.outcome import Outcome, Verdict
 from mta.queue.bounce import Report, reports, returned_octets
@@ -70,7 +71,9 @@ def bounce(
     from mta.config.build import queue_settings  # noqa: PLC0415 - brings the whole service along
 
     settings = invocation.settings
-    reporting = Reporting(queue_settings(settings), _signature(settings), reason)
+    reporting = Reporting(
+        queue_settings(settings, addresses(settings)), _signature(settings), reason
+    )
     step = partial(_step, reporting=reporting)
     verb = Verb("bounce", "bounced", WAITING, step, "")
     return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))

@@ -27,9 +27,12 @@ from mta.admin.init import init
 from mta.admin.invocation import Invocation
 from mta.admin.queue_commands import queue
 from mta.admin.render import note, visible
+from mta.admin.restraints import resume, suspend, throttle
+from mta.admin.retry_plan import retry_plan
 from mta.admin.status import status
 from mta.admin.sts_commands import sts
 from mta.admin.suppress import suppress
+from mta.admin.tls_report import tls
 from mta.admin.top import top
 from mta.admin.trace import trace
 from mta.admin.why import why
@@ -143,7 +146,8 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_READING = (queue, top, trace, why, explain, status)
-_COMMANDS = (*_READING, alias, account, suppress, brake, cause, dkim, sts, config, db, init)
+_READING = (queue, top, trace, why, explain, retry_plan, tls, status)
+_HOLDING = (suspend, resume, throttle, brake, suppress, cause)
+_COMMANDS = (*_READING, *_HOLDING, alias, account, dkim, sts, config, db, init)
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -10,6 +10,7 @@ from mta.delivery.road import HostOnRoad, Tried
 from mta.delivery.routes import Lmtp, Maildir, Route, Smarthost, Smarthosts
 from mta.mail.outcome import Tls
 from mta.mail.security import Dane, Requirement, Skip
+from mta.security.facts import Sts
 from mta.tls.peer_certificate import PeerCertificate
 
 RESULTS = {0: "deliverable", 1: "not now", 2: "would fail"}
@@ -111,7 +112,7 @@ def _walked(walked: Walked) -> dict[str, Any]:
         "sources": [*road.outgoing.ipv4, *road.outgoing.ipv6],
         "families": sorted(road.outgoing.families),
         "hosts": [_host(one) for one in road.hosts],
-        "further_hosts": [one.name for one in road.all_hosts[len(road.hosts) :]],
+        "further_hosts": [one.name for one in road.further],
         "outcomes": [records.outcome(one) for one in road.outcomes],
         "transcript": next((one.transcript for one in road.outcomes), ""),
     }
@@ -127,6 +128,7 @@ def _host(host: HostOnRoad) -> dict[str, Any]:
         "addresses": list(host.addresses),
         "error": host.trouble,
         "dane": _dane(host.dane),
+        "sts": _sts(host.sts),
         "tls": _required(host.required),
         "sessions": [_tried(one) for one in host.tried],
     }
@@ -142,6 +144,18 @@ def _dane(dane: Dane | None) -> dict[str, Any] | None:
             f"{one.usage} {one.selector} {one.matching} {one.data.hex()}" for one in dane.records
         ],
         "text": dane.text,
+    }
+
+
+def _sts(sts: Sts | None) -> dict[str, Any] | None:
+    if sts is None:
+        return None
+    return {
+        "mode": sts.mode.value,
+        "matches": sts.matches,
+        "policy": list(sts.published.lines) if sts.published is not None else [],
+        "text": sts.text,
+        "error": sts.unknown,
     }
 
 

@@ -13,6 +13,7 @@ from mta.delivery.transcript import told
 from mta.mail.outcome import Verdict
 from mta.mail.security import DaneState, Level, Requirement, Skip
 from mta.mail.shape import Shape
+from mta.security.facts import Sts, StsMode
 from mta.tls.peer_certificate import PeerCertificate
 
 _NAMES = 4  # of a certificate
@@ -99,9 +100,8 @@ def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
 
 
 def _further(road: Road) -> Iterator[str]:
-    more = road.all_hosts[len(road.hosts) :]
-    if more:
-        names = ", ".join(visible(f"{one.preference} {one.name}") for one in more)
+    if road.further:
+        names = ", ".join(visible(f"{one.preference} {one.name}") for one in road.further)
         yield _item("further", f"{names} (not tried in one attempt)")
 
 
@@ -159,6 +159,8 @@ def _host(host: HostOnRoad, found: Explanation, now_ms: int) -> Iterator[str]:
         records = ", ".join(map(str, host.dane.records))
         text = f"{host.dane.state.value} {records or host.dane.text}".rstrip()
         yield _item("DANE", visible(text), 2)
+    if host.sts is not None:
+        yield _item("MTA-STS", visible(_sts(host.sts)), 2)
     if host.required is not None:
         yield _item("TLS", visible(_required(host.required)), 2)
     for one in host.tried:
@@ -170,6 +172,12 @@ def _signed(host: str, one: str, said: dict[tuple[str, str], Said], found: Expla
     if answer is None or found.validation is None:
         return ""
     return " (signed)" if answer.authenticated else " (not signed)"
+
+
+def _sts(sts: Sts) -> str:
+    named = ", which names this host" if sts.matches else ", which does not name this host"
+    text = f"{sts.text}{named if sts.mode is not StsMode.NONE else ''}" if sts.text else ""
+    return "; ".join(part for part in (text, sts.unknown) if part)
 
 
 def _required(required: Requirement | Skip) -> str:

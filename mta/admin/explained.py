@@ -3,8 +3,9 @@
 from mta.admin.asking import run
 from mta.admin.exits import Failure
 from mta.admin.invocation import Invocation
-from mta.admin.obstacles import Obstacle, obstacles
+from mta.admin.obstacles import Aimed, Obstacle, obstacles
 from mta.admin.rehearsing import Explanation, Question, Rehearsing
+from mta.admin.sts_reading import Looking
 from mta.config.build_addresses import addresses
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 
@@ -12,17 +13,22 @@ from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 def explained(invocation: Invocation, question: Question) -> tuple[Explanation, list[Obstacle]]:
     """Return what would become of a message, and what stands in its way beside that."""
     settings = invocation.settings
-    rehearsing = Rehearsing(settings, addresses(settings), question, invocation.now_ms())
+    tables, looking = addresses(settings), Looking(invocation)
+    rehearsing = Rehearsing(settings, tables, question, invocation.now_ms(), looking)
     recipients = rehearsing.accept()
     if recipients:
         rehearsing.sign()
         run(lambda reactor: rehearsing.walk(reactor, recipients))
     found = rehearsing.found
     wanted = [one.address for one in recipients] or [question.address]
-    sites = [walked.site for walked in found.walked]
+    aimed = [
+        Aimed(walked.site, walked.road.route.name, one.domain)
+        for walked in found.walked
+        for one in walked.road.recipients
+    ]
     when = (invocation.now_ms(), invocation.zone)
     try:
         with invocation.reading() as conn:
-            return found, obstacles(conn, wanted, question.login, sites, when)
+            return found, obstacles(conn, wanted, question.login, aimed, when)
     except (Failure, SpoolUnavailable, SpoolUnusable) as error:
         return found, [Obstacle("spool", f"the spool cannot be asked: {error}")]

@@ -170,6 +170,8 @@ def _cells(row: QueueRow, now_ms: int) -> tuple[str, ...]:
     words = "" if last is None else f"{last.code or ''} {last.enhanced} {last.text}"
     if last is not None and last.category:
         words = f"{last.category}: {words}"
+    if row.restraint:
+        words = f"{row.restraint.words}; last: {words}" if words else row.restraint.words
     return (
         row.envelope.id + mark,
         span(now_ms - row.envelope.created_ms),
@@ -189,6 +191,8 @@ def _next(row: QueueRow, now_ms: int) -> str:
         return row.state.value
     if row.active:
         return "active"
+    if row.restraint:
+        return "suspended"
     if row.next_attempt_ms <= now_ms:
         return "now"
     release_ms = row.envelope.asked.release_ms

@@ -29,6 +29,7 @@ Block: TypeAlias = Literal[
     "turn",
     "suspended",
     "budget",
+    "restraint",
     "DNS",
     "TLS",
     "connection",
@@ -169,31 +170,29 @@ def _waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     if release_ms is not None and release_ms > around.now_ms:
         words = f"its sender wants it held until {around.at(release_ms)}"
         return Reason("queued", "sender's wish", words, release_ms, ())
+    if one.restraint and due > around.now_ms:
+        verb = "throttle revoke" if one.restraint.cause else "resume"
+        unblock = (f"mta {verb} {one.restraint.id}",)
+        return Reason("queued", "restraint", v(one.restraint.words), due, unblock)
     if not around.running:
         words = "no service is running that uses this spool"
         return Reason("queued", "no service", words, due, _START)
     last = last_attempt(trace, one.recipient.number)
-    if due > around.now_ms and (said := around.budget(trace, one)):
-        return Reason("queued", "budget", v(said), due, ())
     if due <= around.now_ms:
         since = span(around.now_ms - due)
         words = f"it has been due for {since}, and waits for its turn: the service, or its"
         words += " destination, has other mail in hand or is left alone for a while"
         return Reason("queued", "turn", words, due, (_command("retry", trace, one),))
-    if last is None:
-        return Reason(
-            "queued",
-            "turn",
-            "no attempt has been made yet",
-            due,
-            (_command("retry", trace, one),),
-        )
+    if said := around.budget(trace, one):
+        return Reason("queued", "budget", v(said), due, ())
     block, words = _obstacle(last)
     return Reason("queued", block, words, due, (_command("retry", trace, one),))
 
 
-def _obstacle(last: TracedAttempt) -> tuple[Block, str]:
+def _obstacle(last: TracedAttempt | None) -> tuple[Block, str]:
     """Say what the last attempt met with."""
+    if last is None:
+        return "turn", "no attempt has been made yet"
     outcome = last.outcome
     where = v(outcome.peer.host) if outcome.peer is not None else "the destination"
     if last.cause == "not attempted" or outcome.text.startswith("delivery suspended"):

@@ -3,8 +3,8 @@
 ``mta.inbound.addressing`` says what an address comes to, ``mta.dkim`` which keys sign, and
 ``mta.delivery.rehearsal`` walks the road.  Nothing is decided here.
 
-Knows the configuration as it is written now, and DNS as it answers now: nothing is taken from
-the caches of a running service.
+Knows the configuration as it is written now, DNS as it answers now, and the MTA-STS policies in the
+spool: nothing else is taken from the caches of a running service.
 """
 
 from dataclasses import dataclass, field
@@ -37,6 +37,8 @@ from mta.policy.addresses import Addresses
 from mta.policy.matching import Subject
 from mta.policy.senders import judge_sender
 from mta.smtp.commands import Rcpt
+from mta.sts.fetch import PolicyFetch
+from mta.sts.policies import Policies, Spool
 
 MOST = 20  # addresses behind an alias whose roads are walked
 
@@ -147,9 +149,16 @@ class Rehearsing:
     """Explains one question."""
 
     def __init__(
-        self, settings: Settings, tables: Addresses | None, question: Question, now_ms: int
+        self,
+        settings: Settings,
+        tables: Addresses | None,
+        question: Question,
+        now_ms: int,
+        spool: Spool,
     ) -> None:
-        """``tables`` are those of ``mta.config.build_addresses``."""
+        """``tables`` are those of ``mta.config.build_addresses``; ``spool`` has the policies of
+        MTA-STS."""
+        self._spool = spool
         self._settings = settings
         self._tables = tables
         self._question = question
@@ -204,13 +213,17 @@ class Rehearsing:
             state = found.validation = await self._tested(reactor, behind)
             dane = DaneLookup(heard, reactor.seconds, lambda: state.off)
         exchangers = MailExchangers(heard, frozenset({settings.host_name}))
+        tls = build_tls.client_tls(settings)
+        fetch = PolicyFetch(reactor, tls, exchangers.addresses)
+        how = build_tls.sts(settings)
         rehearsal = Rehearsal(
             reactor,
             self._delivery,
             exchangers,
-            build_tls.client_tls(settings),
+            tls,
             self._note,
             dane=dane,
+            sts=Policies(reactor, heard, fetch, self._spool, self._note, how),
             connect=self._question.connect,
         )
         finder = SiteFinder(exchangers, reactor.seconds, self._delivery.shaping)

@@ -15,8 +15,9 @@ from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_commands import totals
 from mta.admin.render import Column, json_line, moment, say, span, table, visible
+from mta.admin.restraints import restraint_record, tell
 from mta.policy.limits import DAY_MS
-from mta.spool import accounts, alarms, history, leases, listing
+from mta.spool import accounts, alarms, history, leases, listing, restraints
 from mta.spool.filters import Filter
 from mta.spool.leases import Node
 from mta.spool.schema import State
@@ -48,6 +49,8 @@ def status(invocation: Invocation, as_json: bool, wanted: bool) -> Exit:
         active = listing.in_hand(conn)
         everyone = accounts.everyone(conn)
         raised = alarms.everybodys(conn)
+        held = restraints.holding(conn, now_ms)
+        waiting = restraints.waiting(conn) if held else {}
         unanswered = history.unanswered(conn, now_ms - DAY_MS)
         refused = refusals.counted(conn, now_ms) if wanted else []
     disabled = sum(one.disabled for one in everyone)
@@ -72,6 +75,9 @@ def status(invocation: Invocation, as_json: bool, wanted: bool) -> Exit:
                     {"node": a.node, "name": a.name, "text": a.text, "since_ms": a.since_ms}
                     for a in raised
                 ],
+                "restraints": [
+                    restraint_record(one) | {"waiting": waiting.get(one.id, 0)} for one in held
+                ],
                 "unanswered": {state.value: number for state, number in unanswered.items()},
                 "accounts": {"enabled": len(everyone) - disabled, "disabled": disabled},
                 **({"refusals": refusals.records(refused)} if wanted else {}),
@@ -85,6 +91,7 @@ def status(invocation: Invocation, as_json: bool, wanted: bool) -> Exit:
     for alarm in raised:
         since = moment(alarm.since_ms, invocation.zone)
         say(f"alarm since {since}: {visible(alarm.node)}: {visible(alarm.text)}")
+    tell(held, waiting, invocation)
     say()
     say(f"{totals(found, now_ms)}; {active} active, {due} due")
     if unanswered:

@@ -189,6 +189,8 @@ class Story:
             return "-"
         if one.node:
             return "now"
+        if one.restraint:
+            return v(one.restraint.words)
         due = one.next_attempt_ms
         if due <= self._now_ms:
             return "as soon as possible"

@@ -142,7 +142,13 @@ class Srs(Section):
         examples=["srs-secrets"],
     )
     max_age: Duration = setting("How long bounces are taken after the message.", _d("21d"))
-    hash_length: StrictInt = setting("Letters of the hash.", 4, ge=4, le=20)
+    hash_length: StrictInt = setting(
+        "Letters of the hash; a shorter one is not believed, so after a change to more bounces"
+        " to addresses from before are refused.",
+        4,
+        ge=4,
+        le=20,
+    )
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield a domain without a secret, and the like."""

@@ -137,6 +137,7 @@ def submission_settings(settings: Settings) -> SubmissionSettings:
     return SubmissionSettings(
         add_author=submission.missing_from == "add",
         refuse_repeated=submission.repeated_fields == "refuse",
+        qualified=submission.unqualified == "refuse",
         refuse_long_lines=submission.long_lines == "refuse",
     )
 
@@ -239,8 +240,8 @@ def timeouts(settings: Settings) -> Timeouts:
     return Timeouts(**{name: _s(getattr(times, name)) for name in type(times).model_fields})
 
 
-def queue_settings(settings: Settings) -> QueueSettings:
-    """Return what ``mta.queue`` takes."""
+def queue_settings(settings: Settings, addresses: Addresses | None = None) -> QueueSettings:
+    """Return what ``mta.queue`` takes; ``addresses``: the tables, if there are any."""
     queue, retry, reports = settings.queue, settings.retry, settings.reports
     warning = retry.delay_warning
     return QueueSettings(
@@ -266,10 +267,12 @@ def queue_settings(settings: Settings) -> QueueSettings:
         returned_retention_s=_s(settings.spool.returned_retention),
         returned_octets=settings.spool.returned_size,
         orphan_age_s=_s(settings.spool.orphan_age),
+        tls_report_retention_s=_s(settings.tls_report.retention),
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,
         return_full_octets=reports.return_full_size,
+        addresses=None if addresses is None else addresses.local,
         causes=causes(settings),
     )
 

@@ -72,7 +72,8 @@ class Incoming(Section):
         "record",
         description="What is done with a message that fails DMARC and whose domain wants it refused"
         " (p=reject): only record it, hold it for an operator, or refuse it with 550 5.7.26.  Mail"
-        " that a list or a forwarder has changed fails too.",
+        " that a list or a forwarder has changed fails too.  The same is done with a message that"
+        " has several From fields, or authors of several domains.",
     )
     dmarc_quarantine: Literal["record", "hold"] = Field(
         "record", description="Likewise, where the domain wants it looked at (p=quarantine)."

@@ -96,17 +96,22 @@ class Submission(Section):
     """What becomes of new mail that is not as it should be (docs/submission.rst)."""
 
     missing_from: Literal["add", "refuse"] = Field(
-        "add", description="A header without From: it is added, from the envelope sender; or 550."
+        "add", description="A header without From: it is added, from the envelope sender; or 554."
     )
     repeated_fields: Literal["refuse", "accept"] = Field(
         "refuse",
-        description="Fields that a message has only once, such as two From: 550; or it goes as it"
+        description="Fields that a message has only once, such as two From: 554; or it goes as it"
         " came, unsigned if it is From.",
     )
     long_lines: Literal["accept", "refuse"] = Field(
         "accept",
         description="Lines above 998 octets: it goes as it came, and some hosts will return it;"
-        " or 550.",
+        " or 554.",
+    )
+    unqualified: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="Envelope addresses such as ann@host, in a domain of one label that is not one"
+        " of ours: 554 (RFC 6409 §4.2); or they are looked up as they are.",
     )
 
 

@@ -24,7 +24,10 @@ from mta.config.values import (
 
 
 class Sender(Section):
-    """Which addresses a login may use; the first that is about the client decides."""
+    """Which addresses a login may use; the first that is about the client decides.
+
+    Mail from outside is excepted, unless a rule names its clients or listeners.
+    """
 
     name: Name = Field(description="What the log and the trace call it.", examples=["people"])
     logins: tuple[Pattern, ...] = Field(

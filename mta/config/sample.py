@@ -180,9 +180,9 @@ def _setting(section: type[Section], name: str, field: FieldInfo) -> Iterator[st
 
 
 def _default(field: FieldInfo) -> str:
-    if field.is_required() or field.default in (None, (), ""):
+    default = field.get_default(call_default_factory=True)
+    if field.is_required() or default in (None, (), "", {}):
         return ""
-    default = field.default
     shown = format_duration(default) if isinstance(default, timedelta) else default
     return f"  Default: {shown}."
 

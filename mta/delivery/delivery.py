@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from mta.delivery import nowhere, senders
 from mta.delivery.attempt import Attempt
+from mta.delivery.counting import Count, Counting
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.outgoing import Outgoing, Way
@@ -87,6 +88,7 @@ class Delivery:
         self._mailboxes = self._stores(reactor)
         self._failover = Failover(reactor.seconds, now_ms)
         self._take(settings)
+        self._count: Count | None = None
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
@@ -116,6 +118,11 @@ class Delivery:
         target = self._budgeted.get(destination)
         return None if target is None else self._failover.wait(target)
 
+    def count(self, count: Count | None) -> None:
+        """Tell ``count`` of every TLS session with a mail exchanger from now on; None: nobody."""
+        self._count = count
+        self._opening.counting = count is not None
+
     @property
     def shaping(self) -> Shaping:
         """What is said about sites."""
@@ -129,6 +136,16 @@ class Delivery:
         if not domain:  # an alias, about which there is only to report
             return "alias:"
         return self._settings.routes.destination(sender, domain, chosen)
+
+    def route_of(self, sender: str, domain: str, chosen: str = "") -> str:
+        """Name the route that such mail takes."""
+        return self._settings.routes.choose(sender, domain, chosen).name
+
+    def sources_of(self, sender: str, domain: str, chosen: str, message_id: str) -> tuple[str, ...]:
+        """Return the addresses of ours that a message goes out from; none: as the system likes."""
+        route = self._settings.routes.choose(sender, domain, chosen)
+        way = (route.outgoing or self._settings.outgoing).way(message_id)
+        return () if way is None else tuple(one for one in (way.ipv4, way.ipv6) if one)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once."""
@@ -213,6 +230,8 @@ class Delivery:
             hosts = await self._hosts(target, domain, way)
             shaped = self._shapes.of(settings, hosts, domain, route)
             walk = self._walk(attempt, message, (*shaped, outgoing), secured, record)
+            if self._count is not None and isinstance(target, Mx) and not domain.startswith("["):
+                walk.counting = Counting(self._count, domain)
             some = hosts[: settings.max_hosts]
             if isinstance(target, Smarthosts):
                 await self._failover.along(walk, some, way)

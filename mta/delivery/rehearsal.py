@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from errno import EACCES
-from typing import Any
+from typing import Any, TypeAlias
 
 from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
@@ -28,7 +28,7 @@ from mta.delivery.opening import Opening, Site
 from mta.delivery.outgoing import Outgoing, Way
 from mta.delivery.road import HostOnRoad, Road, Tried
 from mta.delivery.routes import Mx, Route, Smarthost, Smarthosts
-from mta.delivery.securing import DaneFacts
+from mta.delivery.securing import DaneFacts, StsFacts
 from mta.delivery.session import Message, Session
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.transcript import Recorder
@@ -40,6 +40,7 @@ from mta.mail.envelope import Job, Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Verdict
 from mta.mail.security import Dane, Requirement, Skip
 from mta.mail.shape import Shape
+from mta.security.facts import Sts
 from mta.security.judgement import fallen_short
 from mta.smtp.replies import Reply
 from mta.tls.peer_certificate import peer_certificate
@@ -64,6 +65,28 @@ class _HeardDane:
         """Return DANE's facts about a host."""
         self.last = await self._dane.facts(host, port)
         return self.last
+
+
+class _HeardSts:
+    """MTA-STS's facts, and which of them were given last."""
+
+    def __init__(self, sts: StsFacts) -> None:
+        self._sts = sts
+        self.last: Sts | None = None
+
+    @property
+    def on(self) -> bool:
+        """Policies are looked at."""
+        return self._sts.on
+
+    async def facts(self, domain: str, host: str, *, certain: bool = False) -> Sts | None:
+        """Return what the domain's policy says of a host."""
+        self.last = await self._sts.facts(domain, host, certain=certain)
+        return self.last
+
+    async def renewed(self, domain: str, lines: tuple[str, ...]) -> bool:
+        """Tell whether another policy is in force, after a look."""
+        return await self._sts.renewed(domain, lines)
 
 
 class _Opening(Opening):
@@ -102,6 +125,9 @@ class _Opening(Opening):
             self.tried[-1].certificate = peer_certificate(transport)
 
 
+_Heard: TypeAlias = tuple[_HeardDane | None, _HeardSts | None]
+
+
 class _LookedAt(Mailboxes):
     """Maildirs that are not written."""
 
@@ -119,10 +145,10 @@ class _LookedAt(Mailboxes):
 class _Walk(Walk):
     """The walk, which tells ``road`` what it finds."""
 
-    def __init__(self, road: Road, heard: _HeardDane | None, connect: bool, *how: Any) -> None:
+    def __init__(self, road: Road, heard: _Heard, connect: bool, *how: Any) -> None:
         super().__init__(*how)
         self._road = road
-        self._heard = heard
+        self._dane, self._sts = heard
         self._dials = connect
         self._host: HostOnRoad
         self.reached = ""  # how far it has come, in the words of an outcome
@@ -137,11 +163,13 @@ class _Walk(Walk):
         await super().visit(site, host, domain)
 
     async def _required(self, site: Site, host: MailHost, domain: str) -> Requirement | Skip:
-        if self._heard is not None:
-            self._heard.last = None
+        for one in (self._dane, self._sts):
+            if one is not None:
+                one.last = None
         found = await super()._required(site, host, domain)
         self._host.required = found
-        self._host.dane = self._heard.last if self._heard is not None else None
+        self._host.dane = self._dane.last if self._dane is not None else None
+        self._host.sts = self._sts.last if self._sts is not None else None
         return found
 
     async def _addresses(self, host: str) -> Sequence[str]:
@@ -201,13 +229,15 @@ class Rehearsal(Delivery):
         *others: Any,
         connect: bool,
         dane: DaneFacts | None = None,
+        sts: StsFacts | None = None,
         **more: Any,
     ) -> None:
         """The arguments are those of ``Delivery``; without ``connect`` nobody is dialled."""
-        heard = None if dane is None else _HeardDane(dane)
+        heard_dane = None if dane is None else _HeardDane(dane)
+        heard_sts = None if sts is None else _HeardSts(sts)
         settings = replace(settings, transcripts="all" if connect else "none")
-        super().__init__(reactor, settings, *others, dane=heard, **more)
-        self._heard = heard
+        super().__init__(reactor, settings, *others, dane=heard_dane, sts=heard_sts, **more)
+        self._heard = (heard_dane, heard_sts)
         self._connects = connect
         self.roads: list[Road] = []
         self._walks: list[_Walk] = []  # of the road under way: one, or none

@@ -13,6 +13,7 @@ from mta.mail.envelope import Recipient
 from mta.mail.outcome import Outcome, Tls
 from mta.mail.security import Dane, Requirement, Skip
 from mta.mail.shape import ANY_SHAPE, Shape
+from mta.security.facts import Sts
 from mta.tls.peer_certificate import PeerCertificate
 
 
@@ -37,6 +38,7 @@ class HostOnRoad:
     found: MailHost
     required: Requirement | Skip | None = None  # None: the walk has not come so far
     dane: Dane | None = None  # its facts; None: nobody asked
+    sts: Sts | None = None  # what the domain's policy says of it; None: nothing, or nobody asked
     addresses: tuple[str, ...] = ()
     trouble: str = ""  # why it has no addresses
     tried: list[Tried] = field(default_factory=list)
@@ -61,3 +63,9 @@ class Road:
     hosts: list[HostOnRoad] = field(default_factory=list)
     all_hosts: tuple[MailHost, ...] = ()  # the DNS's, those beyond ``max_hosts`` too
     outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def further(self) -> list[MailHost]:
+        """Hosts that are not tried in one attempt."""
+        seen = {one.name for one in self.hosts}
+        return [one for one in self.all_hosts if one.name not in seen]

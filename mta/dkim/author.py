@@ -8,12 +8,14 @@ import re
 
 from mta.mail.address import ascii_domain
 
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_INNERMOST_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)", re.DOTALL)
+# What is not closed is matched too, and left as it is: to try again behind each backslash in it
+# would take time in the square of its length, on the word of a stranger.
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)
+_INNERMOST_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+(\)?)", re.DOTALL)
 _ANGLE = re.compile(rb"<[^<>]*@([^<>@]*)>")
 _BARE = re.compile(rb"@([^\s<>@,;:]+)")
 _DEEPEST = 10  # comments in comments
-_LONGEST = 16 * 1024  # octets of a From field
+LONGEST = 16 * 1024  # octets of a From field
 
 
 def author_domain(value: bytes) -> str:
@@ -34,14 +36,18 @@ def author_domains(value: bytes) -> tuple[str, ...]:
 
 def _without_asides(value: bytes) -> bytes:
     """Return the value without quoted strings and comments."""
-    if len(value) > _LONGEST:
+    if len(value) > LONGEST:
         return b""
-    bare = _QUOTED.sub(b"", value)
+    bare = _QUOTED.sub(_unclosed, value)
     for _ in range(_DEEPEST):
-        bare, found = _INNERMOST_COMMENT.subn(b"", bare)
-        if not found:
+        before, bare = bare, _INNERMOST_COMMENT.sub(_unclosed, bare)
+        if before == bare:
             break
     return bare
+
+
+def _unclosed(aside: re.Match[bytes]) -> bytes:
+    return b"" if aside[1] else aside[0]
 
 
 def _domain(at: re.Match[bytes] | None) -> str:

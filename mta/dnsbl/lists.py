@@ -30,7 +30,7 @@ class Listing:
     @property
     def reason(self) -> str:
         """For the log and the history."""
-        return f"{self.address} is listed by {self.blocklist.zone} ({self.answer})"
+        return f"listed by {self.blocklist.zone}: {self.address} ({self.answer})"
 
     @property
     def decision(self) -> Decision:

@@ -13,6 +13,7 @@ from mta.gate.brake import Learned
 from mta.gate.passage import Passage
 from mta.gate.state import Shared, Store
 from mta.mail.events import Emit
+from mta.policy.matching import Subject
 from mta.policy.rules import Policy
 
 
@@ -49,6 +50,6 @@ class Gate:
         """Go on with another policy."""
         self.policy = policy
 
-    def arrive(self, listener: str, address: str) -> Passage:
-        """Begin with a client."""
-        return Passage(self, listener, address)
+    def arrive(self, listener: str, address: str, *, outside: bool = False) -> Passage:
+        """Begin with a client; ``outside``: it comes from no trusted network."""
+        return Passage(self, Subject(listener, address, outside=outside))

@@ -33,11 +33,11 @@ _CANNOT_SAY = refuse("the suppression list cannot be read", 451, "4.3.0", "Try a
 class Passage:
     """Made by ``Gate.arrive``."""
 
-    def __init__(self, gate: "Gate", listener: str, address: str) -> None:
+    def __init__(self, gate: "Gate", subject: Subject) -> None:
         self._gate = gate
         self._policy = gate.policy
         self._counts = gate.shared.counts
-        self._subject = Subject(listener, address)
+        self._subject = subject
         self._sessions: list[str] = []  # gauges that count us
         self._counted: list[tuple[str, int, int, int, int]] = []  # for the last message
         self._applied: tuple[Applied, ...] = ()

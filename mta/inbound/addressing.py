@@ -14,7 +14,7 @@ from mta.inbound.relaying import RELAYING_DENIED
 from mta.mail.address import domain_of, folded
 from mta.mail.envelope import Recipient, Role
 from mta.policy.addresses import Addresses
-from mta.policy.aliases import Endless, Expansion, Final, Step, UnknownAddress
+from mta.policy.aliases import Endless, Expansion, Final, UnknownAddress
 from mta.smtp.commands import Rcpt
 from mta.smtp.replies import Reply, reply
 from mta.spool.intake import Remark
@@ -23,8 +23,6 @@ UNKNOWN = reply(550, "5.1.1", "There is no such address here")
 ENDLESS = reply(451, "4.3.5", "The address can't be used at the moment; try again later")
 REPORTS_ONLY = reply(550, "5.7.1", "This address takes nothing but reports")
 
-_STEPS_TOLD = 20
-_WORDS = 1000
 _DAY_MS = 86_400_000
 _ROUTING = "@%!"
 
@@ -77,11 +75,14 @@ def aim(
     if looked_up is None or isinstance(looked_up, Refusal):
         return looked_up
     target, remarks = looked_up
-    found = _expanded(addresses, target, client)
+    found = _expanded(addresses, target)
     if isinstance(found, Refusal):
         return found
+    if client.outside and before is _rewritten and _hands_route_on(addresses, target, found):
+        return Refusal(RELAYING_DENIED, "the local part is a route to somewhere else")
     recipients = tuple(_recipients(addresses, address, found, rcpt, client))
-    return Aim(recipients, (*remarks, *_told(found.steps)))
+    used = (Remark("alias", text, "addresses") for text in found.told())
+    return Aim(recipients, (*remarks, *used))
 
 
 def is_srs(addresses: Addresses, address: str) -> bool:
@@ -121,18 +122,29 @@ def _rewritten(
     return target, (Remark("rewrite", text, "addresses"),)
 
 
-def _expanded(addresses: Addresses, target: str, client: Client) -> Expansion | Refusal:
+def _expanded(addresses: Addresses, target: str) -> Expansion | Refusal:
     if not addresses.local.ours(domain_of(target)):
         return Expansion(target, (Final(target),))
     try:
-        found = addresses.local.expand(target)
+        return addresses.local.expand(target)
     except UnknownAddress as error:
         return Refusal(UNKNOWN, f"unknown address: {error}")
     except Endless as error:
         return Refusal(ENDLESS, f"endless alias: {error}")
-    if client.outside and not found.known and hides_route(target):
-        return Refusal(RELAYING_DENIED, "the local part is a route to somewhere else")
-    return found
+
+
+def _hands_route_on(addresses: Addresses, target: str, found: Expansion) -> bool:
+    """Tell whether a local part that could be a route goes on as the client has written it.
+
+    Unless the operator has written down that very name, extension and all.
+    """
+    if not hides_route(target):
+        return False
+    name, _, domain = folded(target).rpartition("@")
+    ours = addresses.local.domains.get(domain)
+    if ours is not None and name in ours.recipients:
+        return False
+    return any(folded(one.address).rpartition("@")[0] == name for one in found.finals)
 
 
 def hides_route(address: str) -> bool:
@@ -185,17 +197,3 @@ def _recipient(
         orcpt=rcpt.orcpt,
         role=Role.FORWARDED if forwarded else Role.PLAIN,
     )
-
-
-def _told(steps: Sequence[Step]) -> list[Remark]:
-    """Say for the history which entries were used."""
-    made = []
-    for step in steps[:_STEPS_TOLD]:
-        names = ", ".join(step.targets)
-        if len(names) > _WORDS:
-            names = f"{names[:_WORDS]}... ({len(step.targets)} addresses)"
-        made.append(Remark("alias", f"{step.address} -> {names} ({step.where})", "addresses"))
-    if len(steps) > _STEPS_TOLD:
-        text = f"and {len(steps) - _STEPS_TOLD} more aliases"
-        made.append(Remark("alias", text, "addresses"))
-    return made

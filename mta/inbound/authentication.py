@@ -89,7 +89,7 @@ class Authentication:
 
         Returns what is against it.
         """
-        self._passage, self.login = passage, ""
+        self._passage, self.login, self.mechanism, self.certificate = passage, "", "", None
         ruling = passage.refusal
         if ruling is not None or not login:
             return ruling

@@ -13,11 +13,12 @@ from twisted.internet.defer import Deferred
 from mta.inbound import addressing, relaying, requests
 from mta.inbound.authentication import Authentication
 from mta.inbound.client import Client
+from mta.inbound.endings import closing
 from mta.inbound.filtering import Filtering
 from mta.inbound.gate import Ruling, Rulings
 from mta.inbound.origin import origin_of
 from mta.inbound.reception import Reception
-from mta.inbound.screen import Ends, Screen, hello
+from mta.inbound.screen import GO_AHEAD, Ends, Screen, go_ahead, hello, screened
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.stranger import Stranger, stranger_of
 from mta.inbound.transaction import Transaction
@@ -45,12 +46,6 @@ Later: TypeAlias = Coroutine[Deferred[Any], Any, Said]
 Answer: TypeAlias = Said | Later
 
 OK_MAIL = reply(250, "2.1.0", "Ok")
-GO_AHEAD = reply(354, "", "End data with <CR><LF>.<CR><LF>")
-
-
-def closing(refusal: Reply) -> Reply:
-    """Return a refusal of a connection as what ends it."""
-    return refusal if refusal.code == 421 else reply(421, "4.7.0", refusal.text)
 
 
 class Dialogue:
@@ -83,7 +78,7 @@ class Dialogue:
         self._screen = (
             None if reception.milters is None else Screen(reception.milters, reception, ends)
         )
-        self._passage = reception.gate.arrive(listener.name, client.host)
+        self._passage = reception.gate.arrive(listener.name, client.host, outside=not self._trusted)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
         self._answers: dict[type, Callable[[Any], Answer]] = {
             Mail: self._mail,
@@ -127,7 +122,9 @@ class Dialogue:
         return origin_of(self._core, client, listener, login=login, tls=self.tls, utf8=utf8)
 
     def leave(self) -> None:
-        """The client has gone: nobody waits for a filter any more."""
+        """The client has gone: nobody waits for a filter any more, nor for an answer."""
+        if self._transaction is not None:
+            self._transaction.left = True
         if self._screen is not None:
             self._screen.leave()
 
@@ -164,6 +161,10 @@ class Dialogue:
             verification = self._stranger.message(origin, sender, rulings)
         if self._settings.addresses is not None:
             mail = self._canonical(mail, rulings)
+        if self._submission and "." not in mail.sender.rpartition("@")[2]:
+            no = relaying.unqualified(mail.sender, self._settings, relaying.SENDER_UNQUALIFIED)
+            if no is not None:
+                return self._refuse("MAIL", no, "not fully qualified", mail.sender)
         self._transaction = transaction = Transaction(
             self._reception,
             self._settings,
@@ -240,6 +241,10 @@ class Dialogue:
         if refusal is not None and not postmaster:
             reason = "not authenticated and not from a trusted network"
             return self._refuse("RCPT", refusal, reason, transaction.sender, address)
+        if self._submission and "." not in address.rpartition("@")[2]:
+            no = relaying.unqualified(address, self._settings, relaying.UNQUALIFIED)
+            if no is not None:
+                return self._refuse("RCPT", no, "not fully qualified", transaction.sender, address)
         ruling = self._passage.recipient(address, transaction.count)
         if ruling is None and transaction.filtering is None:
             return self._add(transaction, address, rcpt)
@@ -277,7 +282,7 @@ class Dialogue:
                 aim = aim.without(one, said[1])
         if refused is not None and not aim.goals:
             return self._refuse("RCPT", *refused, transaction.sender, address)
-        if (no := await self._filtered(transaction, address, rcpt)) is not None:
+        if (no := await screened(transaction, address, rcpt, self._refuse)) is not None:
             return no
         answer = transaction.add_aim(aim)
         if not answer.positive:
@@ -295,18 +300,9 @@ class Dialogue:
         decision = await ruling if isinstance(ruling, Awaitable) else ruling
         if (refused := transaction.rulings.obey(decision)) is not None:
             return self._refuse("RCPT", *refused, transaction.sender, address)
-        if (no := await self._filtered(transaction, address, rcpt)) is not None:
+        if (no := await screened(transaction, address, rcpt, self._refuse)) is not None:
             return no
         return self._add(transaction, address, rcpt)
-
-    async def _filtered(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply | None:
-        """Ask the filters about a recipient as the client has named it."""
-        if transaction.filtering is None or transaction.full:
-            return None
-        refused = await transaction.filtering.recipient(address, rcpt)
-        if refused is None:
-            return None
-        return self._refuse("RCPT", *refused, transaction.sender, address)
 
     def _add(self, transaction: Transaction, address: str, rcpt: Rcpt) -> Reply:
         answer = transaction.add(address, rcpt.notify, rcpt.orcpt)
@@ -317,12 +313,7 @@ class Dialogue:
     def _data(self, data: Data) -> Reply | Later:
         assert self._transaction is not None
         filtering = self._transaction.filtering
-        return GO_AHEAD if filtering is None else self._go_ahead(filtering)
-
-    async def _go_ahead(self, filtering: Filtering) -> Reply:
-        """Answer DATA when the filters have had their say."""
-        refused = await filtering.data()
-        return GO_AHEAD if refused is None else self._refuse("DATA", *refused)
+        return GO_AHEAD if filtering is None else go_ahead(filtering, self._refuse)
 
     def _content(self, content: Content) -> Later | None:
         assert self._transaction is not None
@@ -368,9 +359,13 @@ class Dialogue:
                 self._reception, self._listener, client.host, trusted=self._trusted
             )
             self.arrive()
-            self._passage = self._reception.gate.arrive(self._listener.name, client.host)
+            self._passage = self._reception.gate.arrive(
+                self._listener.name, client.host, outside=not self._trusted
+            )
             if self._screen is not None:
                 self._screen.begin_anew()
+            if self._core.secure:
+                self._core.secured()  # what TLS has shown of the proxy is not the client's
             ruling = self._authentication.begin_anew(self._passage, login)
             if ruling is not None:
                 refusal, reason = closing(ruling.reply), ruling.reason

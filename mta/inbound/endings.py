@@ -3,6 +3,7 @@
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
+from mta.smtp.replies import Reply, reply
 from mta.tls.reasons import tls_reason
 
 
@@ -12,3 +13,8 @@ def ending(reason: Failure, *, handshaking: bool) -> str:
         return "TLS: the client left during the handshake" if handshaking else "lost"
     assert reason.value is not None
     return f"TLS: {tls_reason(reason.value)}" if handshaking else f"lost: {reason.value}"
+
+
+def closing(refusal: Reply) -> Reply:
+    """Return a refusal of a connection as what ends it."""
+    return refusal if refusal.code == 421 else reply(421, "4.7.0", refusal.text)

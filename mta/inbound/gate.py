@@ -60,7 +60,7 @@ class Passage(Protocol):
 class Gate(Protocol):
     """The policy at work."""
 
-    def arrive(self, listener: str, address: str) -> Passage:
+    def arrive(self, listener: str, address: str, *, outside: bool = False) -> Passage:
         """Begin with a client."""
 
 
@@ -108,7 +108,7 @@ class Open:
 
     _free = _Free()
 
-    def arrive(self, listener: str, address: str) -> Passage:
+    def arrive(self, listener: str, address: str, *, outside: bool = False) -> Passage:
         """Let the client in, and everything it brings."""
         return self._free
 

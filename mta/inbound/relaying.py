@@ -5,12 +5,17 @@ networks; for everybody else it is no relay.  The text for the client is the sam
 the reason is, the reason goes to the log.
 """
 
-from mta.inbound.settings import AuthMode, ListenerSettings, TlsMode
+from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings, TlsMode
+from mta.mail.address import domain_of
 from mta.smtp.replies import Reply, reply
 
 AUTHENTICATE = reply(530, "5.7.0", "Authentication required")
 STARTTLS_FIRST = reply(530, "5.7.0", "Send STARTTLS first, then authenticate")  # RFC 3207 §4
 RELAYING_DENIED = reply(550, "5.7.1", "Relaying is not permitted from here")
+
+# RFC 6409 §4.2
+UNQUALIFIED = reply(554, "5.1.2", "The domain of the recipient is not fully qualified")
+SENDER_UNQUALIFIED = reply(554, "5.1.8", "The domain of the sender is not fully qualified")
 
 
 def may_begin(listener: ListenerSettings, *, login: str, secure: bool) -> Reply | None:
@@ -31,6 +36,15 @@ def may_relay(
     if listener.auth is AuthMode.OPTIONAL and secure:
         return AUTHENTICATE
     return RELAYING_DENIED
+
+
+def unqualified(address: str, settings: InboundSettings, refusal: Reply) -> Reply | None:
+    """Return ``refusal`` for an address of new mail in a domain of one label that is not ours."""
+    domain = domain_of(address)
+    if not domain or "." in domain or domain.startswith("[") or not settings.submission.qualified:
+        return None
+    ours = settings.addresses is not None and settings.addresses.local.ours(domain)
+    return None if ours else refusal
 
 
 def is_bare_postmaster(address: str) -> bool:

@@ -14,8 +14,14 @@ from mta.inbound.transaction import Transaction
 from mta.mail.envelope import Origin
 from mta.milter.macros import Client, Hello
 from mta.milter.milters import Milters, Screening
-from mta.smtp.commands import Mail
+from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.events import Rejected
+from mta.smtp.replies import Reply, reply
+
+GO_AHEAD = reply(354, "", "End data with <CR><LF>.<CR><LF>")
+
+Refuse = Callable[..., Reply]
+"""Notes a refusal: its command, reply and reason, sender and recipient."""
 
 Ends = Callable[[], tuple[int, str, int]]
 """Gives the client's port, and address and port that it has connected to."""
@@ -82,3 +88,19 @@ def hello(origin: Origin, authentication: Authentication) -> Hello:
     shown = authentication.certificate
     subject = "" if shown is None else shown.subject
     return Hello(origin.client_name, origin.tls, subject, origin.login, authentication.mechanism)
+
+
+async def screened(
+    transaction: Transaction, address: str, rcpt: Rcpt, refuse: Refuse
+) -> Reply | None:
+    """Ask the filters about a recipient as the client has named it."""
+    if transaction.filtering is None or transaction.full:
+        return None
+    refused = await transaction.filtering.recipient(address, rcpt)
+    return None if refused is None else refuse("RCPT", *refused, transaction.sender, address)
+
+
+async def go_ahead(filtering: Filtering, refuse: Refuse) -> Reply:
+    """Answer DATA when the filters have had their say."""
+    refused = await filtering.data()
+    return GO_AHEAD if refused is None else refuse("DATA", *refused)

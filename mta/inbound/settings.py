@@ -101,6 +101,7 @@ class SubmissionSettings:
     add_author: bool = True  # a missing From; False: refused
     refuse_repeated: bool = True  # fields that may be there only once
     refuse_long_lines: bool = False  # above 998 octets
+    qualified: bool = True  # domains of one label are refused, unless they are ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class Transaction:
         ``verification``: it comes from outside, and is verified.
         """
         self.filtering: Filtering | None = None  # if filters are to see the message
+        self.left = False  # the client has gone, and will never hear what we say
         self._asked = asked
         self._reception = reception
         self._settings = settings
@@ -308,7 +309,15 @@ class Transaction:
         return filtering.last
 
     async def _accept(self, last: bytes, eight_bit: bool) -> Reply | None:
-        """Commit 1, and the hand-over; None means that the message is ours."""
+        """Commit 1, and the hand-over; None means that the message is ours.
+
+        If the client has gone before, it is as if it had been told to try again, which is what it
+        will do (RFC 5321 §4.1.1.10).
+        """
+        if self.left:
+            self._passage.not_accepted()
+            self._reason = "the client has gone"
+            return TRY_AGAIN
         arrived = last, self._stored, self._top
         envelope = self._envelope(eight_bit)
         acceptance = Acceptance(self._reception, envelope, self._addressees, self.rulings, arrived)

@@ -23,6 +23,9 @@ HEADER_TOO_LONG = reply(552, "5.3.4", "The header of the message is too long")
 NOT_AUTHENTIC = reply(
     550, "5.7.26", "Refused, as the domain in its From field asks for: neither SPF nor DKIM pass"
 )
+SEVERAL_AUTHORS = reply(
+    550, "5.7.26", "Refused, as From must be there once and name authors of one domain"
+)
 
 
 class Unwelcome(Exception):
@@ -98,12 +101,18 @@ class Verification:
 
     def _obey(self, findings: Findings) -> None:
         settings = self._settings
+        if findings.ambiguous:  # or a second author would be a way round everybody's policy
+            self._act(settings.on_reject, SEVERAL_AUTHORS, f"no DMARC: {findings.ambiguous}")
+            return
         action = {
             Policy.REJECT: settings.on_reject,
             Policy.QUARANTINE: settings.on_quarantine,
         }.get(findings.wish, Action.ACCEPT)
         reason = f"DMARC fails, and the policy is {findings.wish}: {findings}"
+        self._act(action, NOT_AUTHENTIC, reason)
+
+    def _act(self, action: Action, refusal: Reply, reason: str) -> None:
         if action is Action.REFUSE:
-            raise Unwelcome(NOT_AUTHENTIC, reason)
+            raise Unwelcome(refusal, reason)
         if action is Action.HOLD:
             self._rulings.obey(hold(reason))

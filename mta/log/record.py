@@ -22,6 +22,7 @@ from mta.mail.events import (
     Operated,
     Refused,
     Reported,
+    Restrained,
     Ruled,
 )
 from mta.mail.outcome import Outcome
@@ -218,6 +219,30 @@ def _operated(event: Operated) -> Record:
     }
 
 
+def _restrained(event: Restrained) -> Record:
+    one = event.restraint
+    return {
+        "type": "Restraint",
+        "restraint": one.id,
+        "begins": event.begins,
+        "already": event.already,
+        "verb": one.verb,
+        "scope": one.scope,
+        "name": one.name,
+        "source": one.source,
+        "cause": one.cause,
+        "rule": one.rule,
+        "reason": one.reason,
+        "samples": list(one.samples),
+        "was": one.was,
+        "level": one.level,
+        "since_ms": one.since_ms,
+        "until_ms": one.until_ms,
+        "who": one.who,
+        "ended_by": one.ended_by,
+    }
+
+
 def _alert(event: Alert) -> Record:
     return {"type": "Alert", "what": event.what, "subject": event.subject, "text": event.text}
 
@@ -238,6 +263,7 @@ _RENDER: dict[type, Callable[..., Record]] = {
     Disconnected: _disconnected,
     Ruled: _ruled,
     Operated: _operated,
+    Restrained: _restrained,
     Alert: _alert,
     Note: _note,
 }

@@ -31,6 +31,7 @@ from mta.mail.events import (
     Operated,
     Refused,
     Reported,
+    Restrained,
     Ruled,
 )
 from mta.mail.outcome import Outcome, Peer
@@ -230,6 +231,22 @@ def _operated(event: Operated) -> tuple[Line, ...]:
     return (("qmgr", f"{event.verb} by {clean(event.who)}: {recipients} {of}{said}"),)
 
 
+def _restrained(event: Restrained) -> tuple[Line, ...]:
+    one = event.restraint
+    if not event.begins:
+        why = f"ended by {clean(one.ended_by)}" if one.ended_ms is not None else "its time is over"
+        return (("qmgr", f"{one.verb} {one.id}: {clean(one.whom)}: {why}"),)
+    again = "still in force, " if event.already else ""
+    until = "until it is ended"
+    if one.until_ms is not None:
+        until = f"until {datetime.fromtimestamp(one.until_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    text = f"{one.verb} {one.id}: {clean(one.whom)}: {again}{until}, by {clean(one.who)}"
+    if one.cause:
+        text += f", cause={one.cause}, rule={clean(one.rule)}, level={one.was}->{one.level}"
+        text += f", samples={len(one.samples)}"
+    return (("qmgr", f"{text} ({clean(one.reason)})"),)
+
+
 def _alert(event: Alert) -> tuple[Line, ...]:
     text = f"alert: {event.what}: login {clean(event.subject)}: {clean(event.text)}"
     return (("policy", text),)
@@ -252,6 +269,7 @@ _RENDER: dict[type, Callable[..., tuple[Line, ...]]] = {
     Disconnected: _disconnected,
     Ruled: _ruled,
     Operated: _operated,
+    Restrained: _restrained,
     Alert: _alert,
     Note: _note,
 }

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 _FROM = re.compile(rb"(?i:(?:\A|(?<=\n))from[ \t]*:)")
 _ADDRESS = r"[^<>\s\"(),;:\\@]+@[A-Za-z0-9.-]+"
 _MAILBOX = re.compile(
-    rf"\s*(?:(?:\"([^\"\\<>]*)\"[ \t]*|[^\"\\@<>(),;:]*)<({_ADDRESS})>|({_ADDRESS}))"
+    rf"\s*+(?:(?:\"([^\"\\<>]*)\"[ \t]*|[^\"\\@<>(),;:]*)<({_ADDRESS})>|({_ADDRESS}))"
     r"[ \t]*(?:\([^()\\@]*\)[ \t]*)?(?:,|\Z)"
 )
-_LIKE_AN_ADDRESS = re.compile(r"[^\s<>\"'(),;:@]+@[^\s<>\"'(),;:@]+")
+_LIKE_AN_ADDRESS = re.compile(r"(?<![^\s<>\"'(),;:@])[^\s<>\"'(),;:@]++@[^\s<>\"'(),;:@]+")
 _LONGEST = 8192  # octets of a field; who has more to say of its authors is not understood
 _FOLD = re.compile(r"\r\n(?=[ \t])")
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from mta.mail.envelope import Envelope, Origin, Recipient
 from mta.mail.outcome import Outcome
+from mta.mail.restraint import Restraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,15 @@ class Operated:
 
 
 @dataclass(frozen=True, slots=True)
+class Restrained:
+    """A suspension or a throttle begins or is over, for all processes of the spool."""
+
+    restraint: Restraint
+    begins: bool
+    already: bool = False  # it was in force when this process began
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """Something that an operator should look at now."""
 
@@ -152,6 +162,7 @@ Event: TypeAlias = (
     | Disconnected
     | Ruled
     | Operated
+    | Restrained
     | Alert
     | Note
 )

@@ -22,7 +22,6 @@ from mta.mail.address import ascii_domain, quoted, split, unquoted
 
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _DAYS = 1024  # two letters
-_LEAST_HASH = 4
 _FORM = re.compile(r"SRS([01])([-+=])(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -41,7 +40,7 @@ class Srs:
     domain: str  # of ours, where the bounces come to
     secrets: tuple[bytes, ...] = field(repr=False)  # the first signs; all are believed
     max_age_days: int = 21
-    hash_length: int = 4  # letters of base64
+    hash_length: int = 4  # letters of base64; shorter ones are not believed
 
     def forward(self, sender: str, day: int) -> str:
         """Return the address to send with in the place of ``sender``, which is not the null one.
@@ -88,7 +87,7 @@ class Srs:
         for secret in self.secrets:
             made = self._hash(secret, parts)[: len(given)].lower().encode("ascii")
             right |= hmac.compare_digest(made, hash_)
-        if not right or len(given) < _LEAST_HASH:
+        if not right or len(given) < self.hash_length:
             raise Forged("its hash is wrong")
 
     @staticmethod

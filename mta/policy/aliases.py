@@ -16,6 +16,8 @@ from mta.mail.address import folded, quoted, split, unquoted
 
 MOST = 1000
 _DEPTH = 20
+_STEPS_TOLD = 20
+_WORDS = 1000
 
 
 class UnknownAddress(LookupError):
@@ -73,6 +75,16 @@ class Expansion:
     def changed(self) -> bool:
         """Whether anything but the address itself came of it."""
         return self.steps != () and self.finals != (Final(self.address),)
+
+    def told(self) -> Iterator[str]:
+        """Say for the history which entries were used."""
+        for step in self.steps[:_STEPS_TOLD]:
+            names = ", ".join(step.targets)
+            if len(names) > _WORDS:
+                names = f"{names[:_WORDS]}... ({len(step.targets)} addresses)"
+            yield f"{step.address} -> {names} ({step.where})"
+        if len(self.steps) > _STEPS_TOLD:
+            yield f"and {len(self.steps) - _STEPS_TOLD} more aliases"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Subject(NamedTuple):
     listener: str
     address: str  # of the client
     login: str = ""  # "" before AUTH, and without
+    outside: bool = False  # not from a trusted network: has no say but for domains of ours
 
 
 @lru_cache(maxsize=4096)
@@ -65,6 +66,11 @@ class Who:
     logins: tuple[str, ...] = ()  # patterns; a client that has not logged in matches none
     clients: tuple[Network, ...] = ()
     listeners: tuple[str, ...] = ()
+
+    @property
+    def names_hosts(self) -> bool:
+        """Whether it says by network or listener which clients it is about."""
+        return bool(self.clients or self.listeners)
 
     def matches(self, subject: Subject) -> bool:
         """Tell whether the rule is about ``subject``."""

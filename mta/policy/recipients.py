@@ -48,7 +48,7 @@ class Recipients:
         """Decide by what DNS has said of ``domain``."""
         if found is Domain.NULL_MX and self.null_mx:  # RFC 7505 §3: 556 and 5.1.10
             text = "The recipient's domain does not accept mail"
-            return refuse(f"null MX of {domain}", 556, "5.1.10", text)
+            return refuse(f"null MX: {domain}", 556, "5.1.10", text)
         if found is Domain.MISSING and self.missing:
             text = "The recipient's domain does not exist"
             return refuse(f"no such domain: {domain}", 550, "5.1.2", text)

@@ -58,8 +58,20 @@ class Senders:
     rules: tuple[SenderRule, ...] = ()
 
     def rule_for(self, subject: Subject) -> SenderRule | None:
-        """Return the rule that is about ``subject``."""
-        return next((rule for rule in self.rules if rule.who.matches(subject)), None)
+        """Return the rule that is about ``subject``.
+
+        Mail from outside comes from other people's addresses: a rule is about it only if it
+        names the networks or listeners that it means.
+        """
+        outside = subject.outside and not subject.login
+        return next(
+            (
+                rule
+                for rule in self.rules
+                if rule.who.matches(subject) and (rule.who.names_hosts or not outside)
+            ),
+            None,
+        )
 
 
 def judge_sender(rule: SenderRule, login: str, sender: str) -> Decision | None:

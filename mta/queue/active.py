@@ -16,6 +16,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from mta.mail.envelope import Body, Envelope, Recipient
+from mta.mail.site import Site
 from mta.queue.blocks import Blocked
 from mta.queue.entry import Destination, Entry, entries
 from mta.queue.health import Health
@@ -23,11 +24,10 @@ from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
 from mta.queue.resolving import Resolving, SiteNames
 from mta.queue.settings import QueueSettings
-from mta.queue.sites import Sites
+from mta.queue.sites import PutOff, Sites
 from mta.spool.leases import Key
 
 _GUESTS = 100  # who has less than this part of the set is a guest
-_BLOCKED_MIN_S = 1.0
 _UNRESOLVED_S = 5.0  # mail whose site cannot be looked up yet comes back so soon
 
 
@@ -113,6 +113,9 @@ class ActiveSet:
         self._names = names
         self._soon = soon
         self.blocked: Blocked | None = None  # set by who suspends; None: nobody does
+        # Whether a budget is used up; None: nobody has one
+        self.waits: Callable[[Entry], PutOff | None] | None = None
+        self.site_of: Callable[[Entry], Site] | None = None  # where a source address is slower
         self._entries: set[Entry] = set()
         self.closed = False  # the service stops: what is taken is given back at once
 
@@ -165,20 +168,47 @@ class ActiveSet:
 
     def _admit(self, entry: Entry) -> None:
         """Let ``entry``, whose site is known now, wait for its turn, or put it back."""
-        if self.put_back(entry):
+        if self.blocked is not None and self._divide(entry):
             return
+        if self.waits is not None and self.put_off(entry):
+            return
+        if self.site_of is not None:
+            entry.site = self.site_of(entry)
         domain, now_s = entry.job.recipients[0].domain, self._clock.seconds()
         put_off = self.sites.admit(entry, now_s, domain, self.room.free)
         if put_off is not None:
             self._ledger.put_off(entry, put_off.wait_s, put_off.why)
 
+    def put_off(self, entry: Entry) -> bool:
+        """Return ``entry`` to the spool if it has to wait for a budget; tell whether it has."""
+        if self.waits is None or (found := self.waits(entry)) is None:
+            return False
+        self._ledger.put_off(entry, found.wait_s, found.why)
+        return True
+
     def put_back(self, entry: Entry) -> bool:
-        """Return ``entry`` to the spool if it is blocked; tell whether it was."""
+        """Return ``entry`` to the spool if it is blocked; tell whether it was.
+
+        If it is so for some of its recipients, all are due again at once, and then divided.
+        """
         if self.blocked is None or (block := self.blocked(entry)) is None:
             return False
-        wait_s = max((block.until_ms - self._now_ms()) / 1000, _BLOCKED_MIN_S)
-        self._ledger.put_off(entry, wait_s, block.reason)
+        if block.free:
+            self._ledger.give_back(entry, self._now_ms())
+        else:
+            self._ledger.hold_back(entry, block)
         return True
+
+    def _divide(self, entry: Entry) -> bool:
+        """Return what is blocked of ``entry``, which is not lined up; tell whether that is all."""
+        while self.blocked is not None and (block := self.blocked(entry)) is not None:
+            if not block.free:
+                self._ledger.hold_back(entry, block)
+                return True
+            part = entry.part(block.free)
+            self._entries.add(part)
+            self._ledger.hold_back(part, block)
+        return False
 
     def ended(self, entry: Entry, state: Health, why: str = "") -> None:
         """Give back the place of ``entry``; if that shows its site to be dead, put off the rest."""

@@ -1,20 +1,18 @@
 """What must not be dialled now although its site could be: the place where suspensions act.
 
-Somebody who suspends a login, a domain, a site or a route gives the scheduler a ``Blocked``.
-It is asked twice about each entry: before it lines up, and again when its turn has come, so that
-what is decided meanwhile holds at once.  A blocked entry goes back to the spool until the
-block ends, its attempt not counted, under the same rules as mail of a dead site: its sender is
-warned of the delay, and it expires with the reason.
+Who suspends (``restraints``) gives the scheduler a ``Blocked``.  It is asked twice about each
+entry: before it lines up, and again when its turn has come, so that what is decided meanwhile
+holds at once.  A blocked entry goes back to the spool, its attempt not counted, until the block
+ends; its sender is warned of the delay.
 
-The question is asked on the main road, so it has to be answered from memory, and at once.  An
-entry knows its ``site``, ``destination``, domain (``job.recipients[0].domain``), ``owner`` and
-login (``job.envelope.origin.login``); for the route ask ``Routes.choose(sender, domain)``.
+The question is asked on the main road, so it has to be answered from memory, and at once.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from mta.mail.envelope import Recipient
 from mta.queue.entry import Entry
 
 
@@ -24,6 +22,9 @@ class Block:
 
     until_ms: int
     reason: str  # for the history, the report and the operator; never empty
+    restraint: int  # the id of what blocks it
+    expires: bool = False  # whether it may run out of time meanwhile
+    free: tuple[Recipient, ...] = ()  # those of its recipients whom it is not about
 
 
 Blocked: TypeAlias = Callable[[Entry], Block | None]

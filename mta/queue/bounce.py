@@ -8,6 +8,9 @@ sender (RFC 5321 §4.5.5, §6.1): that is what keeps reports from chasing each o
 postmaster may have copies: of "failure" and "delay" reports, and of "double" failures, those of
 reports themselves; a copy that fails is never reported to the postmaster again.
 
+A report to an address of ours goes to what that stands for, as mail from elsewhere would: the
+sender may be an alias, and the owner of a list nearly always is.
+
 A report about a message with REQUIRETLS has its header only, and goes with REQUIRETLS itself
 (RFC 8689 §5).
 
@@ -30,10 +33,11 @@ from mta.mail.envelope import (
     Recipient,
 )
 from mta.mail.queue_id import new_queue_id
+from mta.policy.aliases import Endless, LocalAddresses, UnknownAddress
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import arrival, warns
 from mta.spool.errors import SpoolUnavailable
-from mta.spool.intake import Intake
+from mta.spool.intake import Intake, Remark
 from mta.spool.outcomes import Settled
 from mta.spool.schema import State
 
@@ -176,7 +180,30 @@ def _report(
         origin=Origin(),
         asked=Asked(priority=original.asked.priority) if original.asked.priority else NOTHING,
     )
-    recipient = Recipient(0, to, domain_of(to))
-    return Report(
-        "postmaster copy" if copy else kind, Intake(envelope, (recipient,), (content,), now_ms)
+    recipients, remarks = _led(to, settings.addresses)
+    intake = Intake(envelope, recipients, (content,), now_ms, remarks=remarks)
+    return Report("postmaster copy" if copy else kind, intake)
+
+
+def _led(
+    to: str, addresses: LocalAddresses | None
+) -> tuple[tuple[Recipient, ...], tuple[Remark, ...]]:
+    """Return whom a report for ``to`` goes to, and by which aliases.
+
+    An address that leads nowhere is left as it is: what refuses it there says why.
+    """
+    domain = domain_of(to)
+    plain = (Recipient(0, to, domain),)
+    if addresses is None or not addresses.ours(domain):
+        return plain, ()
+    try:
+        found = addresses.expand(to)
+    except (UnknownAddress, Endless):
+        return plain, ()
+    if not found.changed:
+        return plain, ()
+    recipients = tuple(
+        Recipient(number, one.address, domain_of(one.address), given=to)
+        for number, one in enumerate(found.finals)
     )
+    return recipients, tuple(Remark("alias", text, "addresses") for text in found.told())

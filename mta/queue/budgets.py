@@ -1,9 +1,9 @@
 """Mail that waits for a budget of its smarthosts: it stays in the spool, and everybody can see why.
 
-Asked about every entry before it is dialled (``blocks``), while some route has a budget by the
-day.  The attempt is not counted.  The first entry that has to wait raises an alarm with the
-reason and the moment, in the log and in the spool (``mta status``, ``mta why``); at that moment it
-is taken back, or said anew.
+Asked about every entry before it lines up, and again when its turn has come, while some route has
+a budget by the day.  The attempt is not counted.  The first entry that has to wait raises an
+alarm with the reason and the moment, in the log and in the spool (``mta status``, ``mta why``); at
+that moment it is taken back, or said anew.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from mta.mail.events import Emit, Note
-from mta.queue.blocks import Block
 from mta.queue.entry import Entry
+from mta.queue.sites import PutOff
 from mta.spool import alarms
 from mta.spool.database import Database
 
 _KIND = "smarthost:"  # how the destinations begin that can have budgets
 _SLACK_S = 1.0
+_AGAIN_S = 3600.0  # so often somebody looks whether a sender must be told that it is late
 
 
 class Wait(Protocol):
@@ -36,7 +37,7 @@ class Wait(Protocol):
 
 
 class Budgets:
-    """Answers for ``mta.queue.blocks``."""
+    """Says what has to wait, and why."""
 
     def __init__(
         self,
@@ -61,14 +62,15 @@ class Budgets:
         ended = self._database.write(alarms.forget, self._node, _KIND)
         ended.addErrback(self._unsaid)
 
-    def blocked(self, entry: Entry) -> Block | None:
+    def waits(self, entry: Entry) -> PutOff | None:
         """Say whether ``entry`` has to wait."""
         destination = entry.destination
         if not destination.startswith(_KIND) or (found := self._wait(destination)) is None:
             return None
         if destination not in self._alarms:
             self._raise(destination, found)
-        return Block(found.until_ms, found.reason)
+        wait_s = (found.until_ms - self._now_ms()) / 1000
+        return PutOff(min(max(wait_s, _SLACK_S), _AGAIN_S), found.reason)
 
     def stop(self) -> None:
         """Look no more."""

@@ -43,6 +43,7 @@ class Claims:
         self._unknown: set[leases.Key] = set()
         self._after_s = 0.0
         self.watched_until_ms = 0  # as the last poll has it
+        self.restraints = 0  # the same
         self.due = False  # the spool has something for us, as far as we know
         self.under_way = False
 
@@ -95,7 +96,7 @@ class Claims:
     async def poll(self) -> bool:
         """Ask the spool whether anything is due; tell whether an operator has changed anything."""
         poll = await self._database.read(leases.poll, self._now_ms())
-        self.watched_until_ms = poll.watched_until_ms
+        self.watched_until_ms, self.restraints = poll.watched_until_ms, poll.restraints
         changed = self._wake is not None and poll.wake != self._wake
         if poll.wake != self._wake:
             if changed:

@@ -1,7 +1,7 @@
 """A message in the active set, as entries: its recipients at one destination each."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from mta.mail.envelope import Body, Envelope, Job, Recipient
@@ -52,6 +52,14 @@ class Entry:
     def owner(self) -> str:
         """Whose mail it is; "" for our own reports."""
         return self.job.envelope.origin.owner
+
+    def part(self, kept: tuple[Recipient, ...]) -> "Entry":
+        """Keep these recipients; return another entry with the rest.  It must not be lined up."""
+        rest = tuple(one for one in self.job.recipients if one not in kept)
+        self.charge.entries += 1
+        other = Entry(replace(self.job, recipients=rest), self.token, self.charge, self.site)
+        self.job = replace(self.job, recipients=kept)
+        return other
 
     @property
     def keys(self) -> list[tuple[QueueId, int, int]]:

@@ -5,7 +5,7 @@ Events are emitted after the commit, so that the log never claims what the spool
 know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,18 +16,21 @@ from mta.dkim.signer import Signer
 from mta.mail.cause import Cause
 from mta.mail.events import Accepted, Attempted, Emit, Finished, LeaseLost, Note, Reported
 from mta.mail.outcome import Outcome
+from mta.queue.blocks import Block
 from mta.queue.bounce import Report, first_chunk, reports, returned_octets, whole_body
 from mta.queue.entry import Entry
 from mta.queue.recorder import Recorder
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, expired, late, must_return, queued, reportable, status
 from mta.queue.signing import signed
-from mta.spool import leases, outcomes
+from mta.spool import leases, outcomes, restraints
 from mta.spool.database import Database
 from mta.spool.outcomes import Record, Recorded, Settled
 from mta.spool.schema import State
 
 _KEYS_AT_ONCE = 1000
+_AGAIN_MS = 1000
+_ROUND_MS = 60_000  # what waits for about the same moment is written together
 
 
 class Ledger:
@@ -53,6 +56,7 @@ class Ledger:
         self._now_ms = now_ms
         self._emit = emit
         self._written = written
+        self._restrained: dict[tuple[str, int, int], list[Entry]] = {}
         self._returns: dict[tuple[str, int], list[Entry]] = {}
         self.composing = 0  # reports that wait for a header to be read, or for a signature
         self.signer: Signer | None = None  # set before work begins, if reports are to be signed
@@ -199,22 +203,49 @@ class Ledger:
         if (why and now_ms >= envelope.expires_ms) or must_return(envelope, now_ms):
             self.expire(entry, why)
         elif any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
-            text = f"delivery suspended: {why or 'too much mail waits for this destination'}"
-            made = deferred(
-                entry.job.recipients, "4.4.1" if why else "4.4.5", text, cause=Cause.WAITING
-            )
-            self.settle(
-                entry,
-                tuple(
-                    replace(
-                        queued(entry, one, outcome, self.settings, (now_ms, at_ms)),
-                        cause="not attempted",
-                    )
-                    for one, outcome in zip(entry.job.recipients, made, strict=True)
-                ),
-            )
+            full = "too much mail waits for this destination"
+            self._tell_late(entry, (now_ms, at_ms), "4.4.1" if why else "4.4.5", why or full)
         else:
             self.give_back(entry, at_ms)
+
+    def hold_back(self, entry: Entry, block: Block) -> None:
+        """Return ``entry`` undialled until ``block`` ends.
+
+        Its age stands still meanwhile, unless the block says otherwise.  Its sender is told when it
+        is late, and gets it back where a deadline wants that.
+        """
+        now_ms, envelope = self._now_ms(), entry.job.envelope
+        over = block.expires and now_ms >= envelope.expires_ms
+        if over or must_return(envelope, now_ms):
+            self.expire(entry, block.reason)
+            return
+        if any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
+            self._tell_late(entry, (now_ms, now_ms + _AGAIN_MS), "4.3.2", block.reason)
+            return
+        at_ms = max(block.until_ms, now_ms + _AGAIN_MS)
+        for moment_ms in self._moments(entry, expires=block.expires):
+            if moment_ms > now_ms:
+                at_ms = min(at_ms, -(-moment_ms // _ROUND_MS) * _ROUND_MS)
+        key = (entry.token, at_ms, block.restraint)
+        self._restrained.setdefault(key, []).append(entry)
+
+    def _moments(self, entry: Entry, *, expires: bool) -> Iterator[int]:
+        """Yield when something is to be done about ``entry``, dialled or not."""
+        envelope, by = entry.job.envelope, entry.job.envelope.asked.deliver_by
+        if expires:
+            yield envelope.expires_ms
+        if by is not None:
+            yield by.deadline_ms
+        warn_s = self.settings.delay_warning_s
+        if warn_s is not None and not all(one.warned for one in entry.job.recipients):
+            yield envelope.since_ms + int(warn_s * 1000)
+
+    def _tell_late(self, entry: Entry, times_ms: tuple[int, int], enhanced: str, why: str) -> None:
+        text = f"delivery suspended: {why}"
+        made = deferred(entry.job.recipients, enhanced, text, cause=Cause.WAITING)
+        pairs = zip(entry.job.recipients, made, strict=True)
+        settled = (queued(entry, one, it, self.settings, times_ms) for one, it in pairs)
+        self.settle(entry, tuple(replace(one, cause="not attempted") for one in settled))
 
     def expire(self, entry: Entry, why: str = "") -> None:
         """Give up what waits for a site that is dead, or must return, and whose time is over."""
@@ -232,20 +263,27 @@ class Ledger:
 
     def flush(self) -> None:
         """Write all returns that have gathered."""
+        if self._restrained:
+            self._flush_restrained()
         if not self._returns:
             return
         returns, self._returns = self._returns, {}
         for (token, at_ms), entries in returns.items():
-            batch: list[Entry] = []
-            keys = 0
-            for entry in entries:
-                batch.append(entry)
-                keys += entry.weight
-                if keys >= _KEYS_AT_ONCE:
-                    self._release(token, at_ms, batch)
-                    batch, keys = [], 0
-            if batch:
+            for batch in _batches(entries):
                 self._release(token, at_ms, batch)
+
+    def _flush_restrained(self) -> None:
+        held, self._restrained = self._restrained, {}
+        for (token, at_ms, id_), batch in held.items():
+            for some in _batches(batch):
+                keys = [key for entry in some for key in entry.keys]
+                now_ms = self._now_ms()
+                self._recorder.write(
+                    partial(
+                        self._database.write, restraints.put_back, token, keys, at_ms, id_, now_ms
+                    ),
+                    partial(self._released, some),
+                )
 
     def _release(self, token: str, at_ms: int, batch: list[Entry]) -> None:
         keys = [key for entry in batch for key in entry.keys]
@@ -257,6 +295,19 @@ class Ledger:
     def _released(self, batch: list[Entry], _count: int) -> None:
         for entry in batch:
             self._written(entry, False)
+
+
+def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    keys = 0
+    for entry in entries:
+        batch.append(entry)
+        keys += entry.weight
+        if keys >= _KEYS_AT_ONCE:
+            yield batch
+            batch, keys = [], 0
+    if batch:
+        yield batch
 
 
 def last_words(outcomes_: list[Outcome]) -> str:

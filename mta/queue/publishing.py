@@ -75,7 +75,7 @@ class Publishing:
         elif here.paced and here.pace is not None:
             until_s = now_s + here.pace.wait_s(now_s)
             reason = "rate: " + ", ".join(
-                f"{count} a {_UNITS[seconds]}" for count, seconds in here.pace.rates
+                f"{count} {_per(seconds)}" for count, seconds in here.pace.rates
             )
         return SiteState(
             here.site.key,
@@ -88,3 +88,8 @@ class Publishing:
             reason,
             here.site.shape.names,
         )
+
+
+def _per(seconds: float) -> str:
+    unit = _UNITS.get(seconds)
+    return f"a {unit}" if unit is not None else f"in {seconds:g} seconds"

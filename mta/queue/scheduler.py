@@ -30,7 +30,6 @@ from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
 from mta.queue.active import ActiveSet
-from mta.queue.blocks import Blocked
 from mta.queue.claims import Claims
 from mta.queue.entry import Destination, Entry
 from mta.queue.health import Health, health
@@ -41,8 +40,10 @@ from mta.queue.operators import Operators
 from mta.queue.publishing import Publishing
 from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
+from mta.queue.restraints import Restraints
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle, with_causes
+from mta.queue.sites import PutOff
 from mta.queue.wake import Wake
 from mta.queue.watch import Watch
 from mta.spool import leases
@@ -123,6 +124,7 @@ class Scheduler:
         self._publishing = Publishing(
             clock, now_ms, database, self._lease, self._active.sites, emit
         )
+        self.restraints = Restraints(clock, now_ms, database, self._active, emit)
         self._operators = Operators(database, emit)
         self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
@@ -176,11 +178,9 @@ class Scheduler:
         self._active.use(settings)
         self._soon()
 
-    def block(self, blocked: Blocked | None) -> None:
-        """Ask ``blocked`` about everything before it is dialled; what waits is asked about now."""
-        self._active.blocked = blocked
-        self._active.line_up_again()
-        self._soon()
+    def wait_for(self, waits: Callable[[Entry], PutOff | None] | None) -> None:
+        """Ask ``waits`` about everything before it is dialled: whether a budget is used up."""
+        self._active.waits = waits
 
     @property
     def active(self) -> int:
@@ -194,6 +194,7 @@ class Scheduler:
     async def _start(self) -> None:
         try:
             await self._lease.register(self._settings.lease_s)
+            await self.restraints.look(None)
         except SpoolUnavailable as error:  # polling registers us as soon as it can
             text = f"nothing is delivered until the spool is back: {error}"
             self._emit(Note("error", "queue", text))
@@ -207,7 +208,8 @@ class Scheduler:
 
     def _ready(self) -> bool:
         """Whether work may be begun: it is ours, and what comes of it can be written."""
-        return self._lease.alive and not self._recorder.away and not self._stopping
+        ours = self._lease.alive and self.restraints.known
+        return ours and not self._recorder.away and not self._stopping
 
     def _registered_ms(self) -> int:
         """When a claimed recipient is due again, should this process die."""
@@ -254,7 +256,10 @@ class Scheduler:
             self._active.ended(entry, Health.UNKNOWN)
             self._ledger.expire(entry)
             return
-        if self._active.blocked is not None and self._active.put_back(entry):
+        active = self._active
+        if (active.blocked is not None and active.put_back(entry)) or (
+            active.waits is not None and active.put_off(entry)
+        ):
             self._active.ended(entry, Health.UNKNOWN)
             self._soon()
             return
@@ -284,6 +289,7 @@ class Scheduler:
         state = health(outcomes)
         if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
             outcomes = with_causes(outcomes, self._settings.causes)
+            self.restraints.observe(entry, outcomes, self._settings.causes)
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
@@ -307,6 +313,7 @@ class Scheduler:
             await self._lease.register(self._settings.lease_s)
         if await self._claims.poll() or self._operators.unaware:
             await self._operators.look()
+        await self.restraints.look(self._claims.restraints)
         self._watch.until(self._claims.watched_until_ms)
         if self._watch.wanted:
             await self._watch.write()

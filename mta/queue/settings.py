@@ -4,6 +4,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
 from mta.causes.rules import Rules
+from mta.policy.aliases import LocalAddresses
 from mta.queue.limits import Limits
 from mta.queue.retry import RetrySchedule
 
@@ -26,13 +27,14 @@ class QueueSettings:
     returned_retention_s: float = 3 * 86400.0  # how long octets of what was given up are kept
     returned_octets: int = 256 * 1024 * 1024  # and how many of them at most
     orphan_age_s: float = 86400.0  # stored chunks without a message are swept when so old
+    tls_report_retention_s: float = 14 * 86400.0  # how long it is known what was counted of TLS
     postmaster: str = ""  # address for copies; "" for none
     postmaster_copies: Set[str] = frozenset()  # of "failure", "delay", "double"
     return_whole_octets: int = (
         0  # reports carry the whole message up to this size, else its headers
     )
     return_full_octets: int = 1024 * 1024  # the same where the sender has said RET=FULL
-
+    addresses: LocalAddresses | None = None  # who hears of what failed at addresses of ours
     causes: Rules = field(default_factory=Rules)  # what a failed outcome is called
 
     @property

@@ -8,6 +8,7 @@
   from the hosts of many customers is dead only when mail to two of them has failed: what
   is wrong with one customer says little about the provider.
 * **Shape.**  What somebody has said about the site (``mta.shaping``) bounds its window and pace.
+* **Slowness.**  Each level of it halves both: at the first one delivery is begun a second.
 """
 
 from collections import Counter, OrderedDict
@@ -43,6 +44,7 @@ class SiteQueue(Generic[L]):
     used_s: float = 0.0
     silent: set[L] = field(default_factory=set)  # deliveries that last, at a stranger
     ended_count: int = 0  # deliveries
+    slowness: int = 0  # a level (``mta.mail.restraint``), 0: as fast as it may be
     pace: Pace | None = None
     paced: bool = False  # it waits for its pace, and not in a line
     line: "OrderedDict[SiteQueue[L], None] | None" = None  # where it waits for its turn
@@ -63,6 +65,8 @@ class SiteQueue(Generic[L]):
         """Take over what is known of the site now; a pace goes on where its rates are the same."""
         self.site = site
         rates = site.shape.rates
+        if self.slowness:
+            rates = (*rates, (1, float(2 ** (self.slowness - 1))))
         if rates != (() if self.pace is None else self.pace.rates):
             self.pace = Pace(rates) if rates else None
         self.window = min(self.window, self.most(limits))
@@ -70,7 +74,8 @@ class SiteQueue(Generic[L]):
     def most(self, limits: Limits) -> int:
         """How many deliveries it may have at the same time."""
         said = self.site.shape.connections
-        return limits.concurrency if said is None else said
+        most = limits.concurrency if said is None else said
+        return max(1, most >> self.slowness) if self.slowness else most
 
     @property
     def mute(self) -> bool:

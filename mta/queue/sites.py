@@ -20,7 +20,7 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeAlias
@@ -64,6 +64,7 @@ class Sites(Generic[L]):
         self._new: Line[L] = OrderedDict()
         self._patient: Line[L] = OrderedDict()
         self._paced: list[tuple[float, int, SiteQueue[L]]] = []  # a heap: until when
+        self._levels: dict[str, int] = {}  # of those that are slowed down
         self._new_first = False
         self._places: Places[L] = Places(limits.total)
 
@@ -98,6 +99,17 @@ class Sites(Generic[L]):
         for here in self._known.values():
             here.dead_until_s = 0.0
 
+    def slow_down(self, levels: Mapping[str, int]) -> None:
+        """Let sites, by their keys, be slow; all others are as fast as they may be."""
+        if not (levels or self._levels):
+            return
+        for key in levels.keys() | self._levels.keys():
+            here = self._known.get(key)
+            if here is not None and here.slowness != levels.get(key, 0):
+                here.slowness = levels.get(key, 0)
+                self._reshape(here, here.site)
+        self._levels = dict(levels)
+
     def get(self, key: str) -> SiteQueue[L] | None:
         """Return what is known of the site ``key``."""
         return self._known.get(key)
@@ -113,6 +125,7 @@ class Sites(Generic[L]):
         if here is None:
             window = min(self._limits.initial, self._limits.concurrency)
             here = self._known[item.site.key] = SiteQueue(item.site, window)
+            here.slowness = self._levels.get(item.site.key, 0)
             here.reshape(item.site, self._limits)
         elif here.site is not item.site and here.site != item.site:
             self._reshape(here, item.site)

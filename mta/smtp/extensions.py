@@ -1,12 +1,13 @@
 """What a listener offers: the answer to EHLO (RFC 5321 §4.1.1.1), and STARTTLS."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mta.smtp.commands import CommandError
 from mta.smtp.mechanisms import PASSWORDS
 from mta.smtp.replies import Reply, reply
 from mta.smtp.requests import DSN_ONLY, Offer
+from mta.smtp.xclient import XClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,16 @@ def _keywords(
         yield "XCLIENT " + " ".join(settings.xclient)
     yield from settings.requests.lines(auth=settings.auth and secure)
     yield "HELP"
+
+
+def introduced(settings: ServerSettings, said: XClient) -> ServerSettings:
+    """Return what is offered behind XCLIENT.
+
+    Who was named there is not the proxy any more, and must not say that he is somebody else:
+    there are proxies that hand on whatever their client says.
+    """
+    named = said.address is not None or said.login
+    return replace(settings, xclient=()) if named else settings
 
 
 def permit_starttls(settings: ServerSettings, *, secure: bool, extended: bool) -> None:

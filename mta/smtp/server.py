@@ -38,7 +38,7 @@ from mta.smtp.commands import (
 )
 from mta.smtp.content import endless, too_big
 from mta.smtp.events import Data, EndOfChunk, Event, Forget, Rejected, StartTls
-from mta.smtp.extensions import ServerSettings, offer, permit_starttls
+from mta.smtp.extensions import ServerSettings, introduced, offer, permit_starttls
 from mta.smtp.framing import (
     AUTH_LINE,
     COMMAND_LINE,
@@ -174,6 +174,7 @@ class Server:
             said = self._introduced
             self.client_name, self.extended = said.hello or "", bool(said.extended)
             self.authenticated = bool(said.login)
+            self._settings = introduced(self._settings, said)
 
     def _say(self, answer: Reply) -> None:
         self._output.append(answer.to_bytes())

@@ -2,7 +2,7 @@
 
 ``XCLIENT 1*( SP name "=" value )``, values in xtext; ``[UNAVAILABLE]`` and ``[TEMPUNAVAIL]`` say
 that the proxy does not know.  Whoever may send it can be anybody, so it is offered, and known,
-only where the caller says so (``names``).
+only where the caller says so (``names``); behind ADDR or LOGIN it is over (``extensions``).
 
 PORT, DESTADDR and DESTPORT are checked and not kept: nothing here depends on them.
 """

@@ -14,7 +14,9 @@ from sqlalchemy import Connection, Row, Select, Table, delete, func, select, tex
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
 from mta.mail.queue_id import QueueId, new_queue_id
+from mta.mail.restraint import Restraint
 from mta.spool import rows
+from mta.spool.restraints import FOR_WHAT, for_what
 from mta.spool.schema import (
     State,
     arriving,
@@ -25,6 +27,7 @@ from mta.spool.schema import (
     messages,
     nodes,
     recipients,
+    restraints,
     transcripts,
 )
 
@@ -40,6 +43,7 @@ class TracedRecipient:
     node: str | None  # who has it in hand: an attempt is under way or about to begin
     next_attempt_ms: int  # of interest while it is queued
     finished_ms: int | None
+    restraint: Restraint | None = None  # what keeps it from being tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +214,10 @@ def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...
             columns.next_attempt_ms,
             columns.finished_ms,
             nodes.c.name.label("node"),
+            *FOR_WHAT,
         )
         .join_from(recipients, nodes, nodes.c.token == columns.claim, isouter=True)
+        .join(restraints, restraints.c.id == columns.restraint, isouter=True)
         .where(columns.message_id == message_id)
         .order_by(columns.number)
     )
@@ -222,6 +228,7 @@ def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...
             None if row.claim is None else row.node or "(unknown)",
             row.next_attempt_ms,
             row.finished_ms,
+            for_what(row),
         )
         for row in conn.execute(query)
     )

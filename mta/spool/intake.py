@@ -261,6 +261,7 @@ def _recipients(item: Intake) -> Iterable[tuple[Any, ...]]:
             recipient.sender,
             recipient.role.value,
             "",
+            None,
         )
         for recipient in item.recipients
     ]

@@ -47,6 +47,7 @@ class Poll:
     wake: int  # goes up whenever an operator has changed something
     next_due_ms: int | None  # when the next unclaimed recipient is due; None: there is none
     watched_until_ms: int = 0  # until when somebody looks at what processes do
+    restraints: int = 0  # goes up whenever a restraint begins or is ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ _FIRST_DUE = ", ".join(
     f" AND {urgency.text} ORDER BY next_attempt_ms LIMIT 1)"
     for urgency in _CLASSES
 )
-_POLL = text(f"SELECT counter, watched_until_ms, {_FIRST_DUE} FROM wakeups")  # noqa: S608 - words of this file
+_POLL = text(f"SELECT counter, watched_until_ms, restraints, {_FIRST_DUE} FROM wakeups")  # noqa: S608 - words of this file
 _NEXT_TOKEN = text(
     "SELECT claim FROM recipients WHERE claim IS NOT NULL AND claim > :after ORDER BY claim LIMIT 1"
 )
@@ -159,7 +160,7 @@ def claim_due(
     bulk.update(
         conn,
         "UPDATE recipients SET claim = v.column3, attempts = attempts + 1,"
-        " next_attempt_ms = v.column4 FROM",
+        " next_attempt_ms = v.column4, restraint = NULL FROM",
         "AS v WHERE recipients.message_id = v.column1 AND recipients.number = v.column2",
         [(row.id, row.number, token, next_attempt_ms) for row in due],
     )
@@ -231,8 +232,9 @@ def overdue(conn: Connection, token: str, now_ms: int) -> list[Key]:
 
 def poll(conn: Connection, now_ms: int) -> Poll:
     """Return what has happened and when there is something to do; cheap."""
-    wake, watched_ms, *due = conn.execute(_POLL).one()
-    return Poll(wake, min((one for one in due if one is not None), default=None), watched_ms)
+    wake, watched_ms, changes, *due = conn.execute(_POLL).one()
+    first = min((one for one in due if one is not None), default=None)
+    return Poll(wake, first, watched_ms, changes)
 
 
 def wake(conn: Connection) -> None:

@@ -13,10 +13,12 @@ from sqlalchemy import Connection, Row, Select, func, or_, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.queue_id import QueueId
+from mta.mail.restraint import Restraint
 from mta.spool import rows
 from mta.spool.body import read_chunk
 from mta.spool.filters import Filter, conditions
-from mta.spool.schema import State, messages, recipients
+from mta.spool.restraints import FOR_WHAT, for_what
+from mta.spool.schema import State, messages, recipients, restraints
 
 Position = tuple[QueueId, int]
 """Message and recipient number: the place of a row in every listing."""
@@ -45,6 +47,7 @@ class QueueRow:
     next_attempt_ms: int
     last: LastReply | None  # None: no attempt has ended
     chunks: int
+    restraint: Restraint | None = None  # what keeps it from being tried
 
     @property
     def position(self) -> Position:
@@ -109,8 +112,10 @@ def page_query(wanted: Filter, now_ms: int, after: Position | None = None) -> Se
             recipients.c.last_host,
             recipients.c.last_ms,
             recipients.c.last_category,
+            *FOR_WHAT,
         )
         .join_from(recipients, messages)
+        .join(restraints, restraints.c.id == recipients.c.restraint, isouter=True)
         .where(*conditions(wanted, now_ms))
         .order_by(recipients.c.message_id, recipients.c.number)
     )
@@ -194,4 +199,5 @@ def _queue_row(row: Row[Any]) -> QueueRow:
         row.next_attempt_ms,
         last,
         row.chunks,
+        for_what(row),
     )

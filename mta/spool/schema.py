@@ -13,7 +13,6 @@ two that ``trace`` searches (10 to 15 us each, for an answer at once from any hi
 is found without a search.  The tables of TLS are in ``tls_tables``.
 """
 
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -36,31 +35,14 @@ from mta.spool import columns, tls_tables
 from mta.spool.columns import flag as _flag
 from mta.spool.columns import ms as _ms
 from mta.spool.columns import text_column as _text
+from mta.spool.state import WAITING, State
 
 metadata = columns.metadata
 sts_policies = tls_tables.sts_policies
+tls_sessions = tls_tables.tls_sessions
+tls_reports = tls_tables.tls_reports
 
-
-class State(StrEnum):
-    """Where one recipient stands.
-
-    queued -> delivered | bounced | expired: what came of an attempt
-    queued <-> held: an operator's ``hold`` and ``release``; the policy's ``hold``
-    queued, held -> removed | bounced: an operator's ``remove`` and ``bounce``
-    bounced, expired -> queued: an operator's ``resurrect``, while the octets are kept
-    any -> delivered: an attempt already under way succeeded in spite of an operator's verb
-    """
-
-    QUEUED = "queued"
-    HELD = "held"
-    DELIVERED = "delivered"
-    BOUNCED = "bounced"
-    EXPIRED = "expired"
-    REMOVED = "removed"
-
-
-WAITING = (State.QUEUED, State.HELD)  # the message is not finished while one of these is left
-
+__all__ = ["WAITING", "State"]
 
 messages = Table(
     "messages",
@@ -125,6 +107,7 @@ recipients = Table(
     _text("sender", server_default=""),
     _text("role", server_default=""),
     _text("last_category", server_default=""),  # the last attempt's cause, see ``attempts``
+    Column("restraint", BigInteger),  # what it waits for, undialled
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -282,6 +265,31 @@ wakeups = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),  # one row, id 1
     Column("counter", BigInteger, nullable=False),
     _ms("watched_until_ms", server_default="0"),
+    Column("restraints", BigInteger, nullable=False, server_default="0"),  # the same for those
+)
+
+restraints = Table(  # who is sent nothing, or less, for a time
+    "restraints",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _text("verb"),  # "suspend", "slow"
+    _text("scope"),  # "all", "route", "site", "domain", "login"
+    _text("name"),
+    _text("site_key"),  # of what was decided by itself: this site alone
+    _text("source"),  # and from this address of ours; "": the system's
+    _text("cause"),  # "": an operator's word
+    _text("rule"),
+    _text("reason"),
+    _text("samples"),  # replies, a JSON list
+    Column("was", Integer, nullable=False),  # the level before, 0: none
+    Column("level", Integer, nullable=False),
+    _ms("step_ms"),  # how long a level lasts
+    _ms("since_ms"),
+    _ms("until_ms", nullable=True),  # NULL: until it is ended
+    _ms("ended_ms", nullable=True),
+    _text("ended_by"),
+    _text("who"),
+    Column("expires", Boolean, nullable=False),  # mail grows old meanwhile
 )
 
 counters = Table(  # of the policy: how much was used of what, in windows of time
@@ -360,9 +368,11 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
     where="state IN ('queued', 'held') AND (last_ms IS NOT NULL OR state = 'held')",
 )
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
+_partial("ix_recipients_restraint", recipients.c.restraint, where="restraint IS NOT NULL")
+_partial("ix_restraints_open", restraints.c.id, where="ended_ms IS NULL")
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0018"
+REVISION = "0020"
 """The revision of the migrations that leads to these tables."""

@@ -16,9 +16,9 @@ nobody knows whether a policy is in force: that raises, and mail waits.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError
 from twisted.logger import Logger
@@ -29,7 +29,6 @@ from mta.mail.events import Emit, Note
 from mta.mail.security import Published, Result
 from mta.security.facts import Sts, StsMode
 from mta.spool import sts
-from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.sts import Stored
 from mta.sts.discovery import Lookup, find
@@ -47,6 +46,16 @@ _AT_ONCE = 50  # fetches
 _USED_MS = 86_400_000  # how exactly it is known when a policy was used
 
 
+class Spool(Protocol):
+    """What is asked of the spool; ``mta.spool.database.Database`` is one."""
+
+    def read(self, fn: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run ``fn(conn, ...)``."""
+
+    def write(self, fn: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Run ``fn(conn, ...)`` in a transaction."""
+
+
 @dataclass(slots=True)
 class _Known:
     """What this process knows of a domain."""
@@ -57,6 +66,18 @@ class _Known:
     unknown: str = ""  # why it cannot be known what the domain has published
     result: Result | None = None  # the same in a word of TLS reports, if it has one
     waited: bool = False  # mail has waited for the look that is under way, and long enough
+    # What is the same for all hosts of the domain
+    text: str = field(init=False, default="")
+    published: Published | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        policy, domain = self.policy, self.stored.domain
+        if policy is None:
+            return
+        self.text = described(self.stored, policy)
+        if policy.mode is not StsMode.NONE:
+            more = (policy.lines, policy.mx, self.result, self.unknown)
+            self.published = Published("sts", domain, *more)
 
 
 def _wall_ms() -> int:
@@ -73,7 +94,7 @@ class Policies:
         reactor: Any,
         resolver: Lookup,
         fetch: Fetch,
-        database: Database,
+        spool: Spool,
         emit: Emit,
         settings: StsSettings,
         *,
@@ -85,7 +106,7 @@ class Policies:
         self._settings = settings
         self._reactor = reactor
         self._resolver = resolver
-        self._database = database
+        self._spool = spool
         self._emit = emit
         self._kept: Cache[_Known] = Cache(reactor.seconds, _REMEMBERED)
         self._going: Sharing[None] = Sharing()
@@ -121,11 +142,8 @@ class Policies:
                 nothing = Published("sts", domain, result=known.result, text=known.unknown)
             return Sts(StsMode.NONE, False, unknown=known.unknown, published=nothing)
         self._use(known)
-        text = described(known.stored, policy)
-        if policy.mode is StsMode.NONE:
-            return Sts(StsMode.NONE, False, text, known.unknown)
-        published = Published("sts", domain, policy.lines, policy.mx, known.result, known.unknown)
-        return Sts(policy.mode, policy.names(host), text, known.unknown, published)
+        matches = policy.mode is not StsMode.NONE and policy.names(host)
+        return Sts(policy.mode, matches, known.text, known.unknown, known.published)
 
     async def renewed(self, domain: str, lines: tuple[str, ...]) -> bool:
         """Look for a newer policy, because of that of ``lines`` mail would wait (RFC 8461 §5.1).
@@ -169,7 +187,7 @@ class Policies:
         return kept[0] if kept else known
 
     async def _load(self, domain: str) -> _Known:
-        stored = await self._database.read(sts.get, domain)
+        stored: Stored | None = await self._spool.read(sts.get, domain)
         known = _Known(stored or Stored(domain), _policy(stored), due_s=0.0)
         self._kept.put(domain, known, _FORGOTTEN_S)
         return known
@@ -206,7 +224,7 @@ class Policies:
     async def _discover(self, domain: str) -> None:
         """Find out what the domain publishes now, and keep it."""
         record = await find(self._resolver, domain)
-        stored = await self._database.read(sts.get, domain) or Stored(domain)
+        stored: Stored = await self._spool.read(sts.get, domain) or Stored(domain)
         if record.id is None:
             self._put(stored, record.due_s, record.unknown, None)
             return
@@ -255,7 +273,7 @@ class Policies:
     async def _written(self, fn: Callable[..., None], *arguments: object) -> None:
         """Write for later and for others; this process knows it already."""
         try:
-            await self._database.write(fn, *arguments)
+            await self._spool.write(fn, *arguments)
         except SpoolUnavailable as error:
             self._log.warn("a policy of MTA-STS is not written: {error}", error=error)
 

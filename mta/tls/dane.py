@@ -10,6 +10,7 @@ stands for it where the server does not show it; of one that holds a key whole, 
 made up that has this key, for OpenSSL's verification to end at.
 
 Trusts: the records; OpenSSL's verification of the chain.  Does not do: revocation.
+Bounded: what is tried, as a peer chooses its records and what it shows.
 """
 
 import datetime
@@ -35,6 +36,7 @@ from mta.tls.spki import public_key_info
 _TA, _EE = 2, 3
 _DIGESTS = {1: SHA256, 2: SHA512}
 _LONGEST = 20  # certificates of a chain that are looked at
+_MOST_ANCHORS = 30  # milliseconds each, and the peer and its DNS choose how many there are
 
 
 def flaw(
@@ -58,7 +60,11 @@ def _flaw(
     if any(record.usage == _EE and _matches(record, chain[0]) for record in records):
         return None
     found: Flaw | None = None
-    for anchor in _anchors(chain, [record for record in records if record.usage == _TA]):
+    anchors = _anchors(chain, [record for record in records if record.usage == _TA])
+    for number, anchor in enumerate(anchors):
+        if number == _MOST_ANCHORS:
+            text = "there are more records and certificates than are looked at"
+            return Flaw(Result.VALIDATION_FAILURE, text)
         found = _chained(chain, anchor) or _named(chain[0], wanted)
         if found is None:
             return None

@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from mta.dkim.author import author_domains
+from mta.dkim.author import LONGEST, author_domains
 from mta.dns.answers import DnsTemporary, NoSuchName
 from mta.dns.mx import Lookup
 from mta.dns.txt import joined
@@ -44,10 +44,14 @@ class Client(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found out; ``wish`` is the owner's where DMARC has failed."""
+    """What was found out; ``wish`` is the owner's where DMARC has failed.
+
+    ``ambiguous`` says why nobody can tell whose wish would count: two readers see two authors.
+    """
 
     results: tuple[Result, ...]
     wish: Policy = Policy.NONE
+    ambiguous: str = ""
 
     def __str__(self) -> str:
         return " ".join(map(str, self.results)) or "nothing was looked at"
@@ -98,7 +102,7 @@ class Message:
     ) -> None:
         self._verifier = verifier
         self._settings = settings
-        self._author, self._unclear = _author(header)
+        self._author, self._unclear, self._ambiguous = _author(header)
         self._spf = self._dkim = self._keys = self._policy = None
         if settings.spf:
             self._spf = _begun(_spf(verifier, client))
@@ -135,7 +139,8 @@ class Message:
         if not self._settings.dmarc:
             return Findings(tuple(results))
         verdict = await self._judged(results, until)
-        return Findings((*results, verdict.result), verdict.wish)
+        ambiguous = self._unclear if self._ambiguous else ""
+        return Findings((*results, verdict.result), verdict.wish, ambiguous)
 
     async def _judged(self, results: list[Result], until: float) -> dmarc.Verdict:
         about = (("header.from", self._author),) if self._author else ()
@@ -156,21 +161,27 @@ class Message:
             return otherwise
 
 
-def _author(header: bytes) -> tuple[str, str]:
-    """Return the domain that readers see, and why it is unclear, if it is (RFC 9989 §5.3.1)."""
+def _author(header: bytes) -> tuple[str, str, bool]:
+    """Return the domain that readers see, why it is unclear, if it is (RFC 9989 §5.3.1), and
+    whether that is because there is more than one."""
     found = authors(header)
+    if not found.fields:
+        return "", "there is no From field", False
     if found.fields != 1:
-        return "", "there is no From field" if not found.fields else "there are several From fields"
+        return "", "there are several From fields", True
     value = header[found.at :].partition(b":")[2]
     end = value.find(b"\r\n")
     while end >= 0 and value[end + 2 : end + 3] in (b" ", b"\t"):
         end = value.find(b"\r\n", end + 2)
-    domains = author_domains(value if end < 0 else value[:end])
+    value = value if end < 0 else value[:end]
+    if len(value) > LONGEST:
+        return "", "From is too long to be read", True
+    domains = author_domains(value)
     if len(domains) > 1:
-        return "", "From has several domains"
+        return "", "From has several domains", True
     if not domains or "." not in domains[0]:
-        return "", "From has no domain"
-    return domains[0], ""
+        return "", "From has no domain", False
+    return domains[0], "", False
 
 
 def _begun(work: Coroutine[Any, Any, _T]) -> "Deferred[_T]":

@@ -96,6 +96,7 @@ def test_list_json(relay):
         "active": False,
         "attempts": 1,
         "next_attempt_ms": relay.now + 5 * MINUTE,
+        "restraint": "",
         "last": {
             "at_ms": relay.now - 30 * MINUTE + 800,
             "host": "mx.example.com",

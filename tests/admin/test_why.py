@@ -5,7 +5,7 @@ import pytest
 from mta.mail.envelope import Asked
 from mta.mail.queue_id import new_queue_id
 from mta.spool import alarms
-from mta.spool.schema import State
+from mta.spool.schema import State, recipients
 
 MINUTE = 60_000
 
@@ -68,8 +68,9 @@ def test_budget(relay):
             'smarthost = { host = "s.example", per_day = 5 }\n'
         )
     relay.register()
-    one = relay.accept(next_attempt_ms=relay.now + 3_600_000)
-    other = relay.accept("x@example.net", next_attempt_ms=relay.now + 3_600_000)
+    one, other = relay.accept(), relay.accept("x@example.net")
+    due_ms = relay.now + 3_600_000
+    relay.write(lambda conn: conn.execute(recipients.update().values(next_attempt_ms=due_ms)))
     text = "smarthost:out waits until later: budget used up: s.example (5 a day)"
     relay.write(alarms.put, "node1", "smarthost:out", text, relay.now)
     assert blocked(relay, one) == ("budget", [])

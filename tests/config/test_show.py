@@ -102,6 +102,7 @@ def test_the_sample_loads_and_is_the_default(configured: Callable[..., Settings]
 
     assert set(show.effective(settings, changed_only=True)) == {"host_name", "certificate"}
     assert settings.retry == configured().retry
+    assert "Undefined" not in COMMITTED.read_text()  # no default that only pydantic understands
 
 
 def test_the_sample_loads_with_everything_switched_on(tmp_path: Path):

@@ -10,6 +10,7 @@ from mta.config import ConfigError, build_tls
 from mta.dns.validation import Probes
 from mta.mail.security import Source
 from mta.security.policies import Local, TlsPolicy
+from mta.sts.settings import StsSettings
 from mta.tls.certificates import CertificateFiles, CertificateUnusable, self_signed
 from mta.tls.level import ClientTls
 
@@ -123,3 +124,12 @@ def test_half_an_identity(configured, more, words):
     """A certificate needs its key, and TLS to be shown in."""
     with pytest.raises(ConfigError, match=words):
         configured(f'[[route]]\nname = "r"\nsmarthost = {{ host = "s.example"{more} }}\n')
+
+
+def test_mta_sts(configured):
+    """On by default; mail waits for a policy for a minute at most."""
+    assert build_tls.sts(configured("")) == StsSettings(enabled=True, first_wait_s=5)
+    text = '[mta_sts]\nenabled = false\nfirst_wait = "1s"'
+    assert build_tls.sts(configured(text)) == StsSettings(enabled=False, first_wait_s=1)
+    with pytest.raises(ConfigError, match=r"mta_sts.first_wait.* is at most 1m"):
+        configured('[mta_sts]\nfirst_wait = "2m"')

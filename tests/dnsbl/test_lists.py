@@ -74,7 +74,7 @@ def test_listed_and_not(world):
     assert (reply.code, reply.enhanced) == (550, "5.7.1")
     assert reply.text == "Client host [192.0.2.1] is listed by bl.example"
     assert second.decision.action is Action.HOLD
-    assert second.decision.reason == "192.0.2.1 is listed by other.example (127.0.0.4)"
+    assert second.decision.reason == "listed by other.example: 192.0.2.1 (127.0.0.4)"
 
 
 def test_ipv6(world):

@@ -23,9 +23,11 @@ from mta.mail.events import (
     Operated,
     Refused,
     Reported,
+    Restrained,
 )
 from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.mail.queue_id import new_queue_id
+from mta.mail.restraint import Restraint
 
 _PAGES = (
     "operation",
@@ -95,7 +97,7 @@ def test_commands_can_be_typed_as_they_stand(page: str) -> None:
 def resolved(words: list[str]) -> tuple[click.Command, list[str]]:
     """Return the command that is meant, and what is left for it."""
     command: click.Command = cli
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])
         assert found is not None, words
         command, words = found, words[1:]
@@ -122,6 +124,7 @@ def test_every_member_of_a_record_is_explained() -> None:
         AuthenticationFailed(origin, "PLAIN", "x", "credentials"),
         Disconnected(origin, "quit", 1, 2, 3.0),
         Operated("hold", "anna", 2, 1, "A", "text"),
+        Restrained(Restraint(1, "suspend", "all", "", "why", 1), begins=True),
         Note("info", "service", "started"),
     ]
     records = OPERATION[OPERATION.index("\nRecords\n") :]

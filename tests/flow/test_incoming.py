@@ -30,6 +30,10 @@ postmaster = "pm@there.test"
 [incoming]
 authserv_id = "home.test"
 
+[[sender]]
+name = "people"
+addresses = ["home.test"]
+
 [[dnsbl]]
 zone = "bl.test"
 
@@ -126,4 +130,4 @@ def test_listed_clients_and_domains_of_ours(
         assert client.rcpt("u@elsewhere.test")[0] == 550
     receiver.wait(1)
     assert receiver.envelopes[0][2].startswith(b"Authentication-Results: home.test;")
-    eventually(lambda: "127.0.0.9 is listed by bl.test (127.0.0.4)" in relay.log)
+    eventually(lambda: "listed by bl.test: 127.0.0.9 (127.0.0.4)" in relay.log)

@@ -143,6 +143,20 @@ def _listed(world: World) -> None:
     assert "mx.forged.test: not named: no mail goes there" in shown
     assert "certificate must verify" in world.relay.mta("sts", "show", "good.test").stdout
     assert world.relay.mta("sts", "show", "nothing.test", check=False).returncode == 1
+    _explained(world)
+
+
+def _explained(world: World) -> None:
+    """``mta explain`` says beforehand what the delivery came to, from the same policies."""
+    for domain, (mode, _, _, verdict, required, _) in CASES.items():
+        done = world.relay.mta("explain", f"u@{domain}", "--connect", "--json", check=False)
+        told = json.loads(done.stdout)
+        assert done.returncode == (verdict == "deferred"), told
+        (host,) = told["recipients"][0]["hosts"]
+        assert host["tls"].get("level", "") == required, host
+        assert host["sts"]["mode"] == ("none" if domain == "web.test" else mode), host
+    shown = world.relay.mta("explain", "u@forged.test", check=False).stdout
+    assert "which does not name this host" in shown
 
 
 def _replaced(world: World) -> None:

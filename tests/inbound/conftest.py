@@ -229,6 +229,8 @@ ADDRESSES = Addresses(
         {
             "example.org": LocalDomain("example.org", frozenset({"ann", "bob"}), True),
             "open.example": LocalDomain("open.example"),
+            "all.example": LocalDomain("all.example", closed=True),
+            "moved.example": LocalDomain("moved.example"),
         },
         {
             "info@example.org": Entry(("ann",), "aliases:1"),
@@ -236,13 +238,18 @@ ADDRESSES = Addresses(
             "team@example.org": Entry(("x@example.net", "y@example.com"), "aliases:3"),
             "owner-team@example.org": Entry(("bob",), "aliases:4"),
             "away@example.org": Entry(("eve@example.net",), "aliases:5"),
+            "@all.example": Entry(("@backend.example",), "aliases:6"),
         },
     ),
     (
         Canonical(
             "old",
             Rewrites.of(
-                [("@old.example", "@example.org"), (".internal.example.org", "@example.org")]
+                [
+                    ("@old.example", "@example.org"),
+                    (".internal.example.org", "@example.org"),
+                    ("@moved.example", "@backend.example"),
+                ]
             ),
             relay=True,
         ),

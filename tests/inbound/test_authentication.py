@@ -187,7 +187,9 @@ def test_scram_where_everything_is_offered(world, connect):
         "MT-PRIORITY", "HELP",
     ]  # fmt: skip
     assert scram(peer, "SCRAM-SHA-256-PLUS").startswith(b"235 2.7.0 ")
-    peer.say(b"MAIL FROM:<a@b> REQUIRETLS HOLDFOR=60 RET=HDRS\r\nRCPT TO:<b@example.com>\r\n")
+    peer.say(
+        b"MAIL FROM:<a@b.example> REQUIRETLS HOLDFOR=60 RET=HDRS\r\nRCPT TO:<b@example.com>\r\n"
+    )
     assert b"Ok: queued" in peer.say(b"BDAT 4 LAST\r\n\r\n\r\n")
     (item,) = world.spool.accepted
     assert item.envelope.require_tls and item.envelope.asked.release_ms

@@ -155,3 +155,25 @@ def test_smuggled_message_is_not_stored(world, path):
     whole(set_scene(world, dialog.scene), dialog)
     assert world.spool.accepted == []
     assert world.spool.chunks == {}
+
+
+CODED = re.compile(r"([245])[0-9]{2}[ -]\1\.[0-9]{1,3}\.[0-9]{1,3} ")
+BARE = re.compile(r"(?:220 relay\.example\.net ESMTP|(?:334|354) .*)")
+
+
+@pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
+def test_enhanced_status_codes(world, path):
+    """RFC 2034 §4: on every line but the greeting and EHLO's; the class is the first digit's.
+
+    No line is longer than 512 octets (RFC 5321 §4.5.3.1.5).
+    """
+    dialog = parse(path.read_text())
+    said = b"".join(whole(set_scene(world, dialog.scene), dialog)).decode()
+    hello = False
+    for line in said.split("\r\n")[:-1]:
+        assert len(line) <= 510
+        hello = hello or re.fullmatch(r"250[ -]relay\.example\.net", line) is not None
+        if hello:
+            hello = line[3] == "-"
+        elif not BARE.fullmatch(line):
+            assert CODED.match(line), line

@@ -198,6 +198,24 @@ def test_dmarc_reject(outside, settings, sender, answer, held):
         assert world.spool.accepted[-1].held.startswith(held)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: ann@example.org\r\nFrom: x@evil.example\r\n",
+        b"From: ann@example.org, x@evil.example\r\n",
+        b"From: ann@example.org (%b)\r\n" % (b"x" * 17_000),
+    ],
+)
+def test_a_second_author_is_no_way_round_dmarc(outside, header):
+    """Attack: readers see a domain that wants forgeries refused, and DMARC cannot tell whose."""
+    for action, answer in ((Action.REFUSE, b"550 5.7.26 "), (Action.ACCEPT, b"250 ")):
+        world = outside(on_reject=action)
+        assert send(world, header + b"\r\nhi", sender="x@evil.example").startswith(answer)
+    held = outside(on_reject=Action.HOLD)
+    assert send(held, header + b"\r\nhi", sender="x@evil.example").startswith(b"250 ")
+    assert held.spool.accepted[-1].held.startswith("no DMARC: ")
+
+
 def test_dmarc_quarantine(outside):
     """Quarantine is held where that is wanted."""
     world = outside(on_quarantine=Action.HOLD)
@@ -275,7 +293,7 @@ def test_listed_clients_are_refused(listed):
     assert rcpt(world) == b"550 5.7.1 Client host [203.0.113.5] is listed by bl.example\r\n"
     assert rcpt(world, address="203.0.113.6").startswith(b"250 ")
     (refused,) = world.of(Refused)
-    assert refused.reason == "203.0.113.5 is listed by bl.example (127.0.0.4)"
+    assert refused.reason == "listed by bl.example: 203.0.113.5 (127.0.0.4)"
 
 
 def test_postmaster_hears_those_who_are_listed(listed):
@@ -303,7 +321,7 @@ def test_listed_clients_are_recorded_or_held(listed, action):
     """Softer: it is in the history, or the message is held with that reason."""
     world = listed(action)
     assert send(world, b"From: a@example.org\r\n\r\nhi").startswith(b"250 ")
-    item, reason = world.spool.accepted[-1], "203.0.113.5 is listed by bl.example (127.0.0.4)"
+    item, reason = world.spool.accepted[-1], "listed by bl.example: 203.0.113.5 (127.0.0.4)"
     if action is Action.HOLD:
         assert item.held == reason
     else:

@@ -19,9 +19,11 @@ from mta.mail.events import (
     Operated,
     Refused,
     Reported,
+    Restrained,
 )
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
 from mta.mail.queue_id import QueueId
+from mta.mail.restraint import Restraint
 
 ORIGIN = Origin("smtps", "192.0.2.7", "app.example", "app7", "ESMTPSA", "TLSv1.3 TLS_AES_256")
 ENVELOPE = Envelope(
@@ -57,6 +59,26 @@ def test_the_cause_is_in_the_line_and_in_the_record() -> None:
     assert record(event, 1)["cause"] == "rate-limited"
     done = attempted(Outcome(0, Verdict.DELIVERED, 250, "2.0.0", "ok", "DATA"), "sent")
     assert "cause=" not in lines(done)[0][1]
+
+
+def test_a_throttle_is_one_line_with_its_samples_counted() -> None:
+    """Which site, until when, why and how much; a reply in it cannot forge a line."""
+    made = Restraint(
+        12, "slow", "site", "mx.example", "rate-limited: 421 no\nforged", 0, 1_790_000_000_000,
+        "site:mx.example", cause="rate-limited", rule="rate", samples=("421 no",) * 3, was=1,
+        level=2, who="rule",
+    )  # fmt: skip
+    [(program, text)] = lines(Restrained(made, begins=True))
+    assert (program, text) == (
+        "qmgr",
+        "slow 12: site mx.example: until 2026-09-21T14:13:20Z, by rule, cause=rate-limited,"
+        " rule=rate, level=1->2, samples=3 (rate-limited: 421 no?forged)",
+    )
+    over = replace(made, ended_ms=5, ended_by="ann")
+    assert lines(Restrained(over, begins=False)) == (
+        ("qmgr", "slow 12: site mx.example: ended by ann"),
+    )
+    assert record(Restrained(made, begins=True), 1)["samples"] == ["421 no"] * 3
 
 
 def test_accepted_is_three_lines_with_the_id_first() -> None:

@@ -58,3 +58,13 @@ def test_no_time_is_wasted(junk):
     authors(b"From: " + junk * (60_000 // len(junk)) + b"\r\n")
     authors(b"From: " + junk * (8_000 // len(junk)) + b"\r\n")
     assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "value", [b"a@b.c," + b" " * 8000 + b"x(", b'"' + b"a" * 8000 + b'" <a@b.c>']
+)
+def test_no_time_is_wasted_on_one_mailbox(value):
+    """Attack: white space before a name, or a name that could be an address at each letter."""
+    began = time.process_time()
+    authors(b"From: " + value + b"\r\n")
+    assert time.process_time() - began < 0.05

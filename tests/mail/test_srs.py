@@ -142,3 +142,14 @@ def test_mail_srs_understands_ours_and_we_its(sender: str) -> None:
     theirs = _perl("forward", sender)
     assert theirs == ours.forward(sender, day)
     assert _perl("reverse", theirs) == ours.reverse(theirs, day)
+
+
+def test_a_short_hash_is_not_a_long_one() -> None:
+    """Attack: four letters are guessed where the operator wants ten."""
+    long = Srs("example.org", (b"secret",), hash_length=10)
+    signed = long.forward("ann@example.com", DAY)
+    assert long.reverse(signed, DAY) == "ann@example.com"
+    tag, given, rest = signed.split("=", 2)
+    with pytest.raises(Forged):
+        long.reverse(f"{tag}={given[:9]}={rest}", DAY)
+    assert OURS.reverse(signed, DAY) == "ann@example.com"  # longer than it need be

@@ -81,6 +81,17 @@ def test_first_match_wins():
     assert senders.rule_for(Subject("s", "198.51.100.1", "ann")) is None
 
 
+def test_mail_from_outside_is_nobody_s_to_own():
+    """Whoever brings mail for our domains from outside is subject only to rules that name hosts."""
+    everybody = SenderRule("everybody", Who(), ("example.org",))
+    there = SenderRule("there", Who(listeners=("smtp",)), ("example.org",))
+    outside = Subject("smtp", "198.51.100.1", outside=True)
+    assert Senders((everybody,)).rule_for(outside) is None
+    assert Senders((everybody,)).rule_for(outside._replace(outside=False)) is everybody
+    assert Senders((everybody,)).rule_for(outside._replace(login="ann")) is everybody
+    assert Senders((everybody, there)).rule_for(outside) is there
+
+
 def test_wrong_sender():
     """The client is told what everybody is told; the log gets rule and address."""
     decision = judge_sender(rule("{login}"), "ann@example.org", "ceo@example.org")

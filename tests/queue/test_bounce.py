@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from mta.mail.envelope import Asked, Envelope, MessageKind, Recipient, Role
 from mta.mail.outcome import Outcome, Verdict
 from mta.mail.queue_id import QueueId, is_queue_id
+from mta.policy.aliases import Entry, LocalAddresses, LocalDomain
 from mta.queue.bounce import first_chunk, reports, returned_octets
 from mta.queue.settings import QueueSettings
 from mta.spool.errors import SpoolUnavailable
@@ -212,3 +213,30 @@ def test_an_expanded_alias_is_reported_as_such(role, action):
     (report,) = reports(envelope(), (one,), CHUNK, settings(), NOW_MS)
     (content,) = report.intake.chunks
     assert f"Final-Recipient: rfc822; staff@example.org\r\nAction: {action}\r\n".encode() in content
+
+
+ALIASES = LocalAddresses(
+    {"example.org": LocalDomain("example.org", frozenset({"ann", "bob"}), closed=True)},
+    {"info@example.org": Entry(("ann", "x@example.net"), "aliases:1")},
+)
+
+
+@pytest.mark.parametrize(
+    ("sender", "heard"),
+    [
+        ("info@example.org", [("ann@example.org", True), ("x@example.net", True)]),
+        ("ann@example.org", [("ann@example.org", False)]),
+        ("gone@example.org", [("gone@example.org", False)]),
+        ("x@example.net", [("x@example.net", False)]),
+    ],
+)
+def test_a_report_goes_where_its_address_leads(sender, heard):
+    """A sender that is an alias of ours hears by those whom it stands for; the history says so."""
+    (report,) = reports(
+        envelope(sender), (settled(0, State.BOUNCED),), CHUNK, settings(addresses=ALIASES), NOW_MS
+    )
+    recipients = report.intake.recipients
+    assert [(one.address, one.given == sender) for one in recipients] == heard
+    assert [one.number for one in recipients] == list(range(len(heard)))
+    expected = "info@example.org -> ann@example.org, x@example.net (aliases:1)"
+    assert [one.text for one in report.intake.remarks] == [expected] * (len(heard) - 1)

@@ -35,7 +35,7 @@ def test_waits_uncounted_while_others_go(any_stage):
         stage.clock, stage.now_ms, stage.database, "one", stage.events.append, answers.get
     )
     budgets.start()
-    scheduler.block(budgets.blocked)
+    scheduler.wait_for(budgets.waits)
     answers["smarthost:out"] = Wait(stage.now_ms() + 3_600_000)
     waiting = stage.accept(scheduler, "a@paid.test")
     stage.accept(scheduler, "b@free.test")

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from mta.mail.shape import Shape
 from mta.mail.site import Site, alone
-from mta.queue.blocks import Block
 from mta.queue.health import Health
 from mta.queue.limits import Limits
 from mta.queue.pace import Pace
@@ -160,39 +159,3 @@ def test_waiting_for_a_rate_uses_up_no_attempt(stage):
         stage.advance(1)
     assert [stage.states(one)[0][:2] for one in ids] == [("delivered", 1)] * 6
     assert begun == [0, 0, 61, 61, 122, 122]
-
-
-def test_what_is_blocked_is_put_back_uncounted_with_the_reason(stage):
-    """Somebody suspends a login: nothing of it is dialled, the rest goes on, and it comes back."""
-    scheduler = stage.scheduler(delay_warning_s=50)
-    waiting = [stage.accept(scheduler, "b@slow.example") for _ in range(7)]
-    running = stage.take()
-    until_ms = stage.now_ms() + 100_000
-
-    def blocked(entry):
-        bad = entry.destination == "mx:slow.example" and stage.now_ms() < until_ms
-        return Block(until_ms, "suspended: too many complaints") if bad else None
-
-    scheduler.block(blocked)
-    stage.advance(0)
-    states = [stage.states(one)[0] for one in waiting[5:]]
-    assert states == [("queued", 0, 100.0)] * 2
-    for attempt in running:
-        attempt.delivers()
-    stage.accept(scheduler, "b@other.example")
-    assert stage.one().to == ["b@other.example"]
-    held = stage.accept(scheduler, "b@slow.example")
-    assert stage.states(held) == [("queued", 0, 100.0)]
-    stage.advance(101)
-    assert len(stage.take()) == 3
-
-
-def test_a_block_that_comes_before_the_turn_holds(stage):
-    """What lined up before is asked about again when its turn comes."""
-    scheduler = stage.scheduler()
-    answers = [None, Block(stage.now_ms() + 60_000, "stop")]
-    scheduler.block(lambda _entry: answers.pop(0) if answers else None)
-    message_id = stage.accept(scheduler, "b@example.net")
-    stage.advance(0)
-    assert stage.take() == []
-    assert stage.states(message_id) == [("queued", 0, 60.0)]

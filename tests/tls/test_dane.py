@@ -279,3 +279,16 @@ def test_fingerprints(make, handshake, write):
         handshake(client, server)
         tls, missing = judge(requirement, creator.shown(client))
         assert (tls.level is TlsLevel.FINGERPRINT) is (missing is None) is good
+
+
+def test_many_keys_and_a_long_chain(tree):
+    """Attack: fifty keys and twenty certificates, of which a thousand issuers could be made up."""
+    root, middle, leaf = tree
+    spki = public_key_info(root.certificate)
+    others = [
+        Tlsa(2, 1, 0, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        for key in (ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(50))
+    ]
+    chain = [leaf, middle, *[root] * 18]
+    assert held(chain, *others).text == "there are more records and certificates than are looked at"
+    assert held(chain[:3], *others[:3], Tlsa(2, 1, 0, spki)) is None

@@ -74,20 +74,23 @@ def test_a_forger(begin, zone, done):
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason"),
+    ("fields", "reason", "ambiguous"),
     [
-        (b"", "there is no From field"),
-        (b"From: a@example.org\r\nFrom: b@evil.example\r\n", "there are several From fields"),
-        (b"From: a@evil.example, ceo@example.org\r\n", "From has several domains"),
-        (b"From: undisclosed\r\n", "From has no domain"),
+        (b"", "there is no From field", False),
+        (b"From: a@example.org\r\nFrom: b@evil.example\r\n", "there are several From fields", True),
+        (b"From: a@evil.example, ceo@example.org\r\n", "From has several domains", True),
+        (b"From: undisclosed\r\n", "From has no domain", False),
+        (b"From: a@example.org (%b)\r\n" % (b"x" * 17_000), "From is too long to be read", True),
     ],
 )
-def test_an_unclear_author(begin, zone, done, fields, reason):
+def test_an_unclear_author(begin, zone, done, fields, reason, ambiguous):
     """Attack: an author whom two readers read differently is nobody's: permerror, never pass."""
     publish(zone)
     zone.txt("evil.example", "v=spf1 +all")
     message = fields + b"Subject: x\r\n\r\nHi\r\n"
-    results = done(begin(message, Client("192.0.2.9", "a@evil.example", "h")).findings()).results
+    findings = done(begin(message, Client("192.0.2.9", "a@evil.example", "h")).findings())
+    results = findings.results
+    assert findings.ambiguous == (reason if ambiguous else "")
     assert (results[-1].method, results[-1].value, results[-1].reason) == (
         "dmarc",
         "permerror",

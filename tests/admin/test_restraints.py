@@ -1,0 +1,97 @@
+"""``mta suspend``, ``resume`` and ``throttle``, and where what they hold is shown."""
+
+import pytest
+
+from mta.spool import leases, restraints
+from mta.spool.engine import writing
+from mta.spool.restraints import Wanted
+
+
+def suspended(relay, *options):
+    """Suspend something, and put back a message because of it, as a service does."""
+    result = relay.run("suspend", *options, "--reason", "too many complaints")
+    assert result.exit_code == 0, result.output
+    [one] = relay.read(restraints.holding, relay.now)
+    return one
+
+
+def put_back(relay, id_, message_id):
+    with writing(relay.engine) as conn:
+        leases.register_node(conn, "n", "token", relay.now, 60_000, {})
+        [claimed] = leases.claim_due(conn, "token", relay.now, relay.now + 1000, 10)
+        assert claimed.envelope.id == message_id
+        keys = [(message_id, one.number, one.attempts) for one in claimed.recipients]
+        restraints.put_back(conn, "token", keys, relay.now + 86_400_000, id_, relay.now)
+
+
+def test_suspend_and_resume(relay):
+    """Who, whom, why and until when; then it is over, and what waited is due."""
+    one = suspended(relay, "--domain", "Example.net", "--for", "2h")
+    assert (one.scope, one.name, one.who, one.expires) == ("domain", "example.net", "anna", False)
+    assert one.until_ms == relay.now + 7_200_000
+    message_id = relay.accept("bo@example.net")
+    put_back(relay, one.id, message_id)
+    [listed] = relay.json("suspend", "list")
+    assert (listed["waiting"], listed["reason"]) == (1, "too many complaints")
+    assert "domain example.net" in relay.run("suspend", "list").output
+    result = relay.run("resume", "--domain", "example.net")
+    assert result.output.endswith("recipients that waited and are due now: 1\n")
+    assert relay.json("suspend", "list") == []
+    [ended] = relay.json("suspend", "list", "--ended")
+    assert (ended["ended_by"], ended["waiting"]) == ("anna", 0)
+    [row] = relay.json("queue", "list")
+    assert (row["next_attempt_ms"], row["restraint"], row["attempts"]) == (relay.now, "", 0)
+    assert relay.run("resume", str(one.id)).exit_code == 1
+
+
+def test_the_reason_is_shown_wherever_mail_is(relay):
+    """queue list, queue show, why and status say what it waits for."""
+    one = suspended(relay, "--all")
+    message_id = relay.accept("bo@example.net")
+    put_back(relay, one.id, message_id)
+    words = "all mail is suspended: too many complaints"
+    for command in (
+        ("queue", "list"),
+        ("queue", "show", message_id),
+        ("why", message_id),
+        ("status",),
+    ):
+        assert words in relay.run(*command).output, command
+    [answer] = relay.json("why", message_id)[0]["answers"]
+    assert (answer["blocked_by"], answer["unblock"]) == ("restraint", [f"mta resume {one.id}"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("suspend", "--reason", "x"),
+        ("suspend", "--all", "--site", "x", "--reason", "x"),
+        ("suspend", "--all"),
+        ("suspend", "--all", "--reason", "x", "--for", "2"),
+        ("resume",),
+        ("resume", "--all", "3"),
+        ("throttle", "revoke"),
+    ],
+)
+def test_what_is_not_clear_is_refused(local, arguments):
+    """One of the scopes, a reason, a time with its unit."""
+    assert local.run(*arguments).exit_code == 64
+    assert local.read(restraints.holding, local.now) == []
+
+
+def test_throttles(relay):
+    """A decision is listed with its cause and its samples, and can be revoked."""
+    said = ("421 4.7.28 slow\x1b[31m down", "421 4.7.28 slow down")
+    wanted = Wanted("slow", "site:x", "x.example", "", "rate-limited", "r", said, 60_000)
+    with writing(relay.engine) as conn:
+        made = restraints.impose(conn, wanted, relay.now)
+    [listed] = relay.json("throttle", "list")
+    assert (listed["cause"], listed["was"], listed["level"]) == ("rate-limited", 0, 1)
+    assert listed["samples"] == list(said)
+    output = relay.run("throttle", "list").output
+    assert "x.example" in output and "\x1b" not in output
+    assert relay.json("suspend", "list") == []
+    assert relay.run("resume", str(made.id)).exit_code == 1  # that is not an operator's
+    assert relay.run("throttle", "revoke", str(made.id)).exit_code == 0
+    assert relay.json("throttle", "list") == []
+    assert relay.run("throttle", "revoke", str(made.id)).exit_code == 1
