@@ -154,6 +154,7 @@ def test_circles_and_dead_ends_are_faults(configured, tmp_path: Path):
         ('[[domain]]\nname = "example.org"\ncatch_all = ["/dev/null"]', "catch_all"),
         ('[srs]\ndomain = "example.org"', "srs"),
         ('[srs]\ndomain = "example.org"\nsecret_file = "x"', "srs.domain"),
+        ('[srs]\nsecret_file = "x"', "srs.domain"),  # it would have no effect
         ('[addresses]\naliases = { a = ["b@example.org"] }', "addresses"),
         ('[[rewrite]]\nname = "x"', "rewrite"),
         ('[[rewrite]]\nname = "x"\naddresses = { "a" = "b@c" }', "rewrite"),
