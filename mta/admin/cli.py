@@ -36,6 +36,7 @@ _COMMANDS = {
     "suppress": ("mta.admin.suppress", "Keep mail from going to addresses and domains."),
     "suspend": ("mta.admin.restraints", "Dial nobody for some mail."),
     "throttle": ("mta.admin.restraints", "See and revoke what replies have led to."),
+    "tls": ("mta.admin.tls_report", "See how private mail has travelled."),
     "top": ("mta.admin.top", "Watch the queue at work."),
     "trace": ("mta.admin.trace", "Tell the whole life of a message, also after it has left."),
     "why": ("mta.admin.why", "Say where mail is, and why."),
