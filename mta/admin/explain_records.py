@@ -110,7 +110,7 @@ def _walked(walked: Walked) -> dict[str, Any]:
         "sources": [*road.outgoing.ipv4, *road.outgoing.ipv6],
         "families": sorted(road.outgoing.families),
         "hosts": [_host(one) for one in road.hosts],
-        "further_hosts": [one.name for one in road.all_hosts[len(road.hosts) :]],
+        "further_hosts": [one.name for one in road.further],
         "outcomes": [records.outcome(one) for one in road.outcomes],
         "transcript": next((one.transcript for one in road.outcomes), ""),
     }

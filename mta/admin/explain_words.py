@@ -100,9 +100,8 @@ def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
 
 
 def _further(road: Road) -> Iterator[str]:
-    more = road.all_hosts[len(road.hosts) :]
-    if more:
-        names = ", ".join(visible(f"{one.preference} {one.name}") for one in more)
+    if road.further:
+        names = ", ".join(visible(f"{one.preference} {one.name}") for one in road.further)
         yield _item("further", f"{names} (not tried in one attempt)")
 
 

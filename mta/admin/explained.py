@@ -3,7 +3,7 @@
 from mta.admin.asking import run
 from mta.admin.exits import Failure
 from mta.admin.invocation import Invocation
-from mta.admin.obstacles import Obstacle, obstacles
+from mta.admin.obstacles import Aimed, Obstacle, obstacles
 from mta.admin.rehearsing import Explanation, Question, Rehearsing
 from mta.admin.sts_reading import Looking
 from mta.config.build_addresses import addresses
@@ -21,10 +21,14 @@ def explained(invocation: Invocation, question: Question) -> tuple[Explanation, 
         run(lambda reactor: rehearsing.walk(reactor, recipients))
     found = rehearsing.found
     wanted = [one.address for one in recipients] or [question.address]
-    sites = [walked.site for walked in found.walked]
+    aimed = [
+        Aimed(walked.site, walked.road.route.name, one.domain)
+        for walked in found.walked
+        for one in walked.road.recipients
+    ]
     when = (invocation.now_ms(), invocation.zone)
     try:
         with invocation.reading() as conn:
-            return found, obstacles(conn, wanted, question.login, sites, when)
+            return found, obstacles(conn, wanted, question.login, aimed, when)
     except (Failure, SpoolUnavailable, SpoolUnusable) as error:
         return found, [Obstacle("spool", f"the spool cannot be asked: {error}")]

@@ -12,36 +12,53 @@ from typing import Any
 from mta.admin.render import moment, span
 from mta.admin.status import alive
 from mta.mail.site import Site
-from mta.spool import alarms, leases, site_states, suppressions
+from mta.spool import alarms, leases, restraints, site_states, suppressions
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
     """One of them."""
 
-    kind: str  # "suppressed", "site", "alarm", "no service", "spool"
+    kind: str  # "suppressed", "suspended", "slow", "site", "load", "alarm", "no service", "spool"
     text: str
     blocks: bool = False  # nothing is delivered while it lasts
     refuses: bool = False  # the message would not be accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Aimed:
+    """Where some of the mail would go."""
+
+    site: Site
+    route: str
+    domain: str  # of the recipient
+
+    @property
+    def marks(self) -> set[tuple[str, str]]:
+        """What restraints call it by."""
+        site = {("site", self.site.key), ("site", self.site.name)}
+        return site | {("route", self.route), ("domain", self.domain)}
 
 
 def obstacles(
     conn: Any,
     addresses: Sequence[str],
     login: str,
-    sites: Sequence[Site],
+    aimed: Sequence[Aimed],
     when: tuple[int, tzinfo | None],
 ) -> list[Obstacle]:
-    """Return what is known for mail of ``login`` to ``addresses`` at ``sites``; ``when``: now."""
+    """Return what is known for mail of ``login`` to ``addresses``, ``aimed`` so; ``when``: now."""
     now_ms, zone = when
     found = list(_suppressed(conn, addresses, login))
+    marks = {("all", ""), ("login", login)}.union(*(one.marks for one in aimed))
+    found += _restrained(conn, marks, now_ms, zone)
     running = {node.name for node in leases.everyone(conn) if alive(node, now_ms)}
     if not running:
         found.append(Obstacle("no service", "no service is running that uses this spool"))
     for alarm in alarms.everybodys(conn):
         if alarm.node in running:
             found.append(Obstacle("alarm", f"{alarm.node}: {alarm.text}"))
-    found += _left_alone(conn, {site.key for site in sites}, now_ms, zone)
+    found += _left_alone(conn, {one.site.key for one in aimed}, now_ms, zone)
     return found
 
 
@@ -52,6 +69,19 @@ def _suppressed(conn: Any, addresses: Sequence[str], login: str) -> Iterator[Obs
             why = f": {entry.reason}" if entry.reason else ""
             text = f"{entry.address} is suppressed (by {entry.who}{why}): mta suppress remove"
             yield Obstacle("suppressed", f"{text} {entry.address}", refuses=True)
+
+
+def _restrained(
+    conn: Any, marks: set[tuple[str, str]], now_ms: int, zone: tzinfo | None
+) -> Iterator[Obstacle]:
+    for one in restraints.holding(conn, now_ms):
+        if (one.scope, one.site_key or one.name) not in marks:
+            continue
+        until = "it is ended" if one.until_ms is None else moment(one.until_ms, zone)
+        suspended = one.verb == "suspend"
+        kind = "suspended" if suspended else "slow"
+        text = f"{one.words} (by {one.who}, {kind} until {until})"
+        yield Obstacle(kind, text, blocks=suspended)
 
 
 def _left_alone(conn: Any, keys: set[str], now_ms: int, zone: tzinfo | None) -> Iterator[Obstacle]:

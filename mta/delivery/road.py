@@ -63,3 +63,9 @@ class Road:
     hosts: list[HostOnRoad] = field(default_factory=list)
     all_hosts: tuple[MailHost, ...] = ()  # the DNS's, those beyond ``max_hosts`` too
     outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def further(self) -> list[MailHost]:
+        """Hosts that are not tried in one attempt."""
+        seen = {one.name for one in self.hosts}
+        return [one for one in self.all_hosts if one.name not in seen]

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from mta.admin.obstacles import obstacles
+from mta.admin.obstacles import Aimed, obstacles
+from mta.mail.restraint import Restraint
 from mta.mail.site import Site
-from mta.spool import alarms, leases, site_states, suppressions
+from mta.spool import alarms, leases, restraints, site_states, suppressions
 from mta.spool.site_states import SiteState
 from mta.spool.suppressions import Suppression
 
@@ -61,7 +62,8 @@ def test_what_the_spool_knows(relay):
     state = SiteState("site:mx", "mx.example.com", 1, 0, 7, 2.0, now + 60_000, "421 too busy")
     relay.write(site_states.publish, "token-of-this-run", now - 2000, [state])
     site = Site("site:mx", "mx.example.com", ("mx.example.com",))
-    found = relay.read(obstacles, ["X@Example.com"], "app7", [site], (now, None))
+    aimed = Aimed(site, "default", "example.com")
+    found = relay.read(obstacles, ["X@Example.com"], "app7", [aimed], (now, None))
     assert [(one.kind, one.blocks, one.refuses) for one in found] == [
         ("suppressed", False, True),
         ("alarm", False, False),
@@ -69,8 +71,35 @@ def test_what_the_spool_knows(relay):
     ]
     assert "mta suppress remove x@example.com" in found[0].text
     assert "421 too busy" in found[2].text
-    other = relay.read(obstacles, ["y@example.com"], "", [Site("site:b", "b")], (now, None))
+    other = relay.read(
+        obstacles, ["y@example.com"], "", [Aimed(Site("site:b", "b"), "r", "d")], (now, None)
+    )
     assert [one.kind for one in other] == ["alarm"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "blocks"),
+    [
+        ("all", "", True),
+        ("route", "out", True),
+        ("route", "other", False),
+        ("site", "mx.example.com", True),
+        ("domain", "example.com", True),
+        ("domain", "example.net", False),
+        ("login", "app7", True),
+        ("login", "app8", False),
+    ],
+)
+def test_what_is_suspended(relay, scope, name, blocks):
+    """Only what is about this mail stands in its way; who did it, and why, is said."""
+    now = relay.now
+    made = Restraint(0, "suspend", scope, name, "until they are back", now - 1000, who="anna")
+    relay.write(restraints.suspend, made)
+    aimed = Aimed(Site("site:mx", "mx.example.com"), "out", "example.com")
+    found = relay.read(obstacles, ["x@example.com"], "app7", [aimed], (now, None))
+    said = [one for one in found if one.kind == "suspended"]
+    assert [one.blocks for one in said] == [True] * blocks
+    assert all("until they are back (by anna, suspended until it is ended)" in o.text for o in said)
 
 
 def test_nobody_delivers(relay):

@@ -12,9 +12,10 @@ from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.outcome import Verdict
 from mta.mail.security import Dane, DaneState, Requirement, Skip
 from mta.policy.rewriting import Rewrites
+from mta.security.facts import Sts, StsMode
 
 
-def rehearse(world, job, *, connect=True):
+def rehearse(world, job, *, connect=True, sts=None):
     """Return the roads of ``job``."""
     rehearsal = Rehearsal(
         world.reactor,
@@ -24,6 +25,7 @@ def rehearse(world, job, *, connect=True):
         world.events.append,
         connect=connect,
         dane=world,
+        sts=sts,
         now_ms=lambda: world.wall_ms,
     )
     results = []
@@ -139,6 +141,33 @@ def test_dane_that_failed_leaves_the_host_alone(world, job):
     assert host.dane.state is DaneState.FAILED
     assert isinstance(host.required, Skip)
     assert (host.open, commands(world)) == (False, [])
+
+
+class Policy:
+    """Says the same of every host."""
+
+    on = True
+
+    def __init__(self, *what):
+        self.said = Sts(*what)
+        self.asked = []
+
+    async def facts(self, domain, host, *, certain=False):
+        return self.said
+
+    async def renewed(self, domain, lines):
+        self.asked.append(domain)
+        return False
+
+
+def test_a_policy_that_does_not_name_the_host(world, job):
+    """It is shown, the host is left alone, and a newer policy is asked for, as in a delivery."""
+    world.host("mx.test")
+    policy = Policy(StsMode.ENFORCE, False, "policy of there.test (fetched)")
+    (road,) = rehearse(world, job(), sts=policy)
+    assert road.hosts[0].sts == policy.said
+    assert isinstance(road.hosts[0].required, Skip)
+    assert (road.outcomes[0].verdict, commands(world)) == (Verdict.DEFERRED, [])
 
 
 def test_a_maildir_is_looked_at_and_not_written(world, job, tmp_path):
