@@ -8,7 +8,7 @@ leaves alone for a while; mail that is due and not yet in hand is said to wait f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from shlex import quote
 from typing import Literal, TypeAlias
@@ -81,6 +81,20 @@ def reason(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     if one.node is not None:
         return _in_hand(one, around)
     return _waits(trace, one, around)
+
+
+def unblocking(
+    trace: Trace, those: Sequence[TracedRecipient], around: Surroundings
+) -> tuple[str, ...]:
+    """Return the commands that would unblock ``those``, about whom the same is to be said.
+
+    The whole message is named only where they are all of its recipients.
+    """
+    if len(those) == len(trace.recipients):
+        trace = replace(trace, recipients=tuple(those[:1]))
+        those = those[:1]
+    commands = (command for one in those for command in reason(trace, one, around).unblock)
+    return tuple(dict.fromkeys(commands))
 
 
 def _command(verb: str, trace: Trace, one: TracedRecipient) -> str:
