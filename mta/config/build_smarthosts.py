@@ -33,6 +33,7 @@ def _smarthost(one: SmarthostTarget, number: int) -> Smarthost:
         number if one.preference is None else one.preference,
         one.per_second or 0,
         one.per_day or 0,
+        one.mechanisms,
     )
 
 

@@ -69,6 +69,21 @@ class SmarthostTarget(Section):
         None, description="Or: name of the file in $CREDENTIALS_DIRECTORY that has it."
     )
 
+    mechanisms: tuple[
+        Literal[
+            "SCRAM-SHA-256-PLUS",
+            "SCRAM-SHA-256",
+            "SCRAM-SHA-1-PLUS",
+            "SCRAM-SHA-1",
+            "PLAIN",
+            "LOGIN",
+        ],
+        ...,
+    ] = Field(
+        (),
+        description="Which mechanisms of AUTH may be used; of those that it offers the strongest is"
+        " taken.  None: all.",
+    )
     preference: StrictInt | None = Field(
         None,
         ge=0,
@@ -113,6 +128,8 @@ class SmarthostTarget(Section):
             )
         if self.password is not None and not self.login:
             yield Conflict((set_one(self, "password"),), "needs login", ("login",))
+        if self.mechanisms and not self.login:
+            yield Conflict(("mechanisms",), "needs login", ("login",))
         if self.login and self.tls == "none":
             yield Conflict(
                 ("tls",), '"none" with login: a password is never sent in the clear', ("login",)

@@ -19,16 +19,17 @@ from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from mta.delivery.connection import Connection
+from mta.delivery.login import log_in
 from mta.delivery.outgoing import Way
 from mta.delivery.routes import Lmtp, Mx, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
-from mta.delivery.transcript import Recorder, Secrets, told
+from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.security import Flaw, Requirement, Result
 from mta.security.judgement import in_the_clear, judge
 from mta.smtp.replies import Reply
-from mta.smtp.steps import STARTTLS, Stage, authentication, hello, parse_extensions
+from mta.smtp.steps import STARTTLS, Stage, hello, parse_extensions
 from mta.tls.level import ClientTls
 
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # no fault of the site's
@@ -153,7 +154,7 @@ class Opening:
             if not site.implicit_tls:
                 await self._privacy(connection, site, name, plain)
             if isinstance(site.target, Smarthost) and site.target.login:
-                await _authenticate(connection, site.target)
+                await log_in(connection, site.target)
         except Trouble as trouble:
             trouble.local, trouble.greeted = connection.local, connection.greeted
             self._dismiss(connection)
@@ -257,39 +258,3 @@ async def _hello(connection: Connection, host_name: str) -> None:
         return
     _require(reply, Stage.EHLO)
     connection.client.extensions = parse_extensions(reply)
-
-
-_NO_SECRET = (b"AUTH", b"PLAIN", b"LOGIN")
-
-
-async def _authenticate(connection: Connection, smarthost: Smarthost) -> None:
-    """Log in (RFC 4954).  What the peer says goes to the log, unless it repeats a secret."""
-    secrets = [smarthost.login, smarthost.password]
-    connection.secrets = Secrets(smarthost.login, smarthost.password)
-    if connection.record is not None:
-        connection.record.beware(connection.secrets)
-    try:
-        for step in authentication(
-            connection.client.extensions.auth, smarthost.login, smarthost.password
-        ):
-            secrets += [
-                word.decode("ascii") for word in step.line.split() if word not in _NO_SECRET
-            ]
-            reply = await connection.command(step)
-            if reply.code != 334:
-                break
-        _require(reply, Stage.AUTH)
-    except LookupError as error:
-        raise Trouble(Kind.REFUSED, Stage.AUTH, str(error)) from None
-    except Trouble as trouble:
-        raise _without_secrets(trouble, secrets) from None
-
-
-def _without_secrets(trouble: Trouble, secrets: list[str]) -> Trouble:
-    reply = trouble.reply
-    said = str(trouble) + (reply.text if reply else "")
-    if not any(secret and secret in said for secret in secrets):
-        return trouble
-    text = "(text withheld: it repeats the credentials)"
-    hidden = Reply(reply.code, reply.enhanced, (text,)) if reply else None
-    return Trouble(trouble.kind, trouble.command, text, hidden)

@@ -50,6 +50,7 @@ class Smarthost:
     preference: int = 0  # among several: the lowest first
     per_second: int = 0  # messages; 0: any number
     per_day: int = 0
+    mechanisms: tuple[str, ...] = ()  # of AUTH that are permitted; none given: all that we have
 
     def __post_init__(self) -> None:
         """Refuse to send a password in the clear (RFC 4954 §9)."""

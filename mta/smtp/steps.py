@@ -5,7 +5,7 @@ Addresses are checked here once more, whoever let them in: none can end its comm
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -199,22 +199,19 @@ STARTTLS = Step(Stage.STARTTLS, b"STARTTLS\r\n")
 QUIT = Step(Stage.QUIT, b"QUIT\r\n")
 
 
-def authentication(mechanisms: frozenset[str], login: str, password: str) -> Iterator[Step]:
-    """Give the steps of AUTH, each to be sent when the one before was answered 334.
+def auth_step(name: str, initial: bytes | None) -> tuple[Step, bool]:
+    """Return the AUTH command, and whether ``initial`` is in it.
 
-    PLAIN (RFC 4616) before LOGIN.  Raises ``LookupError`` if the server has neither.
+    RFC 4954 §4: an initial response must fit in the 512 octets of a command line.
     """
-    if "PLAIN" in mechanisms:
-        return _lines(b"AUTH PLAIN", f"\0{login}\0{password}", initial=True)
-    if "LOGIN" in mechanisms:
-        return _lines(b"AUTH LOGIN", login, password)
-    raise LookupError(f"no common mechanism, the server has: {' '.join(sorted(mechanisms))}")
+    line = b"AUTH " + name.encode("ascii")
+    if initial is not None:
+        whole = line + b" " + (b64encode(initial) or b"=") + b"\r\n"
+        if len(whole) <= 512:
+            return Step(Stage.AUTH, whole), True
+    return Step(Stage.AUTH, line + b"\r\n"), False
 
 
-def _lines(command: bytes, *secrets: str, initial: bool = False) -> Iterator[Step]:
-    answers = [b64encode(secret.encode("utf-8")) for secret in secrets]
-    # RFC 4954 §4: an initial response must fit in the 512 octets of a command line
-    if initial and len(command) + len(answers[0]) + 3 <= 512:
-        command += b" " + answers.pop(0)
-    for line in (command, *answers):
-        yield Step(Stage.AUTH, line + b"\r\n")
+def auth_response(response: bytes) -> Step:
+    """Return a line that answers a challenge."""
+    return Step(Stage.AUTH, b64encode(response) + b"\r\n")

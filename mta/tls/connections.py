@@ -22,12 +22,13 @@ def connection_of(transport: object) -> SSL.Connection | None:
     return handle if isinstance(handle, SSL.Connection) else None
 
 
-def channel_binding(transport: object) -> Binding | None:
+def channel_binding(transport: object, *, client: bool = False) -> Binding | None:
     """Return what ties an exchange to the TLS connection on ``transport``, after its handshake.
 
     TLS 1.3: tls-exporter (RFC 9266).  TLS 1.2: tls-unique, the first Finished message (RFC 5929
     §3): the client's, in a resumed session ours; and there only with an extended master secret
-    (RFC 7627), for without it two sessions can be made to have the same one.
+    (RFC 7627), for without it two sessions can be made to have the same one.  ``client``: it is we
+    who are the client.
     """
     connection = connection_of(transport)
     if connection is None:
@@ -38,10 +39,13 @@ def channel_binding(transport: object) -> Binding | None:
     if version != "TLSv1.2":
         return None
     library: Any = vars(SSL)["_lib"]  # pyOpenSSL has no method for these two
+    first, second = connection.get_peer_finished, connection.get_finished
+    if client:
+        first, second = second, first
     if not library.SSL_session_reused(connection._ssl):
-        return Binding("tls-unique", partial(_finished, connection.get_peer_finished))
+        return Binding("tls-unique", partial(_finished, first))
     if library.SSL_get_extms_support(connection._ssl) == 1:
-        return Binding("tls-unique", partial(_finished, connection.get_finished))
+        return Binding("tls-unique", partial(_finished, second))
     return None
 
 

@@ -1,9 +1,11 @@
 """TLS and AUTH over real loopback sockets: opportunistic to MX hosts, verified to smarthosts."""
 
+import hmac
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import pbkdf2_hmac, sha256
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -27,8 +29,11 @@ from mta.mail.envelope import Envelope, Job, MemoryBody, Recipient
 from mta.mail.outcome import Outcome, Tls, TlsLevel, Verdict
 from mta.mail.queue_id import new_queue_id
 from mta.mail.security import Dane, DaneState, Tlsa
+from mta.smtp.mechanisms import MECHANISMS
+from mta.smtp.sasl import Challenge, KeysWanted, Proved, StoredKeys, Surroundings
 from mta.tls.certificates import CertificateFiles, Clients, ServerCertificates, self_signed
 from mta.tls.clients import ClientCertificates
+from mta.tls.connections import channel_binding
 from mta.tls.level import ClientTls
 
 HOST = "mx.test"
@@ -100,6 +105,44 @@ class Server(LineOnlyReceiver):
         return {b"DATA": b"354 Go\r\n", b"STARTTLS": b"220 Go\r\n", b"AUTH": b"235 In\r\n"}.get(
             verb, b"250 Ok\r\n"
         )
+
+
+class ScramSay(dict[bytes, Any]):
+    """The server's side of SCRAM, played by the one that our listeners have."""
+
+    def __init__(self, password: str, *, honest: bool = True) -> None:
+        self._password = password
+        self._honest = honest
+        self._exchange: Any = None
+        self.came_to: Any = None
+
+    def get(self, verb: bytes, default: Any = None) -> Any:
+        if verb == b"EHLO":
+            return b"250-mx.test\r\n250 AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN\r\n"
+        if verb == b"AUTH" or (self._exchange is not None and self.came_to is None):
+            return self._answer
+        return default
+
+    def _answer(self, server: Server, line: bytes) -> None:
+        words = line.decode().split()
+        if words[:1] == ["AUTH"]:
+            surroundings = Surroundings(channel_binding(server.transport), True)
+            self._exchange = MECHANISMS[words[1]](surroundings)
+        step = self._exchange.step(b64decode(words[-1]) if words else b"")
+        if isinstance(step, KeysWanted):
+            step = self._exchange.supply(self._keys(step))
+        if isinstance(step, Challenge):
+            said = step.data if self._honest else step.data.replace(b"v=", b"v=AAAA")
+            server.transport.write(b"334 %b\r\n" % b64encode(said))
+        else:
+            self.came_to = step
+            server.transport.write(b"235 In\r\n")
+
+    def _keys(self, wanted: KeysWanted) -> StoredKeys:
+        salted = pbkdf2_hmac("sha256", self._password.encode(), b"salty", 4096)
+        client = hmac.digest(salted, b"Client Key", "sha256")
+        server = hmac.digest(salted, b"Server Key", "sha256")
+        return StoredKeys(wanted.login, b"salty", 4096, sha256(client).digest(), server)
 
 
 class ServerFactory(Factory):
@@ -435,6 +478,23 @@ class DeliveryOverTls(TestCase):
         await self.listen(implicit=True, say=say)
         outcome = await self.deliver(self.smarthost("implicit"))
         self.assertEqual(outcome.verdict, Verdict.DELIVERED, outcome.reply)
+
+    async def test_scram(self) -> None:
+        """SCRAM over real TLS, bound to it; both ends derive the same from the connection."""
+        say = ScramSay(PASSWORD)
+        await self.listen(implicit=True, say=say)
+        outcome = await self.deliver(self.smarthost("implicit"))
+        self.assertEqual(outcome.verdict, Verdict.DELIVERED, outcome.reply)
+        self.assertEqual(say.came_to, Proved("SCRAM-SHA-256-PLUS", "me@relay"))
+
+    async def test_scram_attack_by_somebody_without_the_password(self) -> None:
+        """Attack: a server that lets us in without knowing the password gets no mail."""
+        say = ScramSay(PASSWORD, honest=False)
+        await self.listen(implicit=True, say=say)
+        outcome = await self.deliver(self.smarthost("implicit"))
+        self.assertEqual((outcome.verdict, outcome.command), (Verdict.DEFERRED, "AUTH"))
+        self.assertIn("its signature is false", outcome.text)
+        self.assertEqual(self.server.messages, 0)
 
     async def test_no_common_mechanism(self) -> None:
         """A smarthost without AUTH, or with none that we have: deferred, and said."""

@@ -1,7 +1,5 @@
 """The client's steps: what is sent when, what each answer leads to."""
 
-from base64 import b64decode, b64encode
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +13,6 @@ from mta.smtp.steps import (
     Extensions,
     Stage,
     UnsafeAddress,
-    authentication,
     hello,
     mail_line,
     parse_extensions,
@@ -365,43 +362,3 @@ def test_hello() -> None:
     assert hello("[192.0.2.1]", extended=False).line == b"HELO [192.0.2.1]\r\n"
     with pytest.raises(ValueError, match="not a name"):
         hello("relay.test\r\nMAIL")
-
-
-def lines(mechanisms: set[str], login: str, password: str) -> list[bytes]:
-    return [step.line for step in authentication(frozenset(mechanisms), login, password)]
-
-
-def test_auth_plain() -> None:
-    """PLAIN is preferred, with an initial response (RFC 4954 §4)."""
-    (line,) = lines({"LOGIN", "PLAIN"}, "me", "sécret")
-    assert line.startswith(b"AUTH PLAIN ")
-    assert b64decode(line.split()[2]) == "\0me\0sécret".encode()
-
-
-def test_auth_plain_with_a_long_password() -> None:
-    """A response that does not fit in a command line is sent by itself."""
-    command, answer = lines({"PLAIN"}, "me", "x" * 500)
-    assert command == b"AUTH PLAIN\r\n"
-    assert b64decode(answer) == b"\0me\0" + b"x" * 500
-
-
-def test_auth_login() -> None:
-    """LOGIN where there is nothing better."""
-    assert lines({"LOGIN"}, "me", "pw") == [
-        b"AUTH LOGIN\r\n",
-        b64encode(b"me") + b"\r\n",
-        b64encode(b"pw") + b"\r\n",
-    ]
-
-
-def test_no_mechanism() -> None:
-    """Neither: said with what the server has."""
-    with pytest.raises(LookupError, match="CRAM-MD5"):
-        authentication(frozenset({"CRAM-MD5"}), "me", "pw")
-
-
-def test_secrets_are_not_shown() -> None:
-    """A step's line is not in its representation."""
-    (step,) = authentication(frozenset({"PLAIN"}), "me", "pw")
-    assert "AHBl" not in repr(step)
-    assert repr(step) == "Step(stage=<Stage.AUTH: 'AUTH'>, number=0)"
