@@ -39,6 +39,8 @@ from mta.spool.state import WAITING, State
 
 metadata = columns.metadata
 sts_policies = tls_tables.sts_policies
+tls_sessions = tls_tables.tls_sessions
+tls_reports = tls_tables.tls_reports
 
 __all__ = ["WAITING", "State"]
 
