@@ -8,7 +8,7 @@ leaves alone for a while; mail that is due and not yet in hand is said to wait f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from shlex import quote
 from typing import Literal, TypeAlias
@@ -81,6 +81,20 @@ def reason(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     if one.node is not None:
         return _in_hand(one, around)
     return _waits(trace, one, around)
+
+
+def unblocking(
+    trace: Trace, those: Sequence[TracedRecipient], around: Surroundings
+) -> tuple[str, ...]:
+    """Return the commands that would unblock ``those``, about whom the same is to be said.
+
+    The whole message is named only where they are all of its recipients.
+    """
+    if len(those) == len(trace.recipients):
+        trace = replace(trace, recipients=tuple(those[:1]))
+        those = those[:1]
+    commands = (command for one in those for command in reason(trace, one, around).unblock)
+    return tuple(dict.fromkeys(commands))
 
 
 def _command(verb: str, trace: Trace, one: TracedRecipient) -> str:
@@ -160,8 +174,9 @@ def _waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         words = f"its sender wants it held until {around.at(release_ms)}"
         return Reason("queued", "sender's wish", words, release_ms, ())
     if one.restraint and due > around.now_ms:
-        unblock = ("mta suspend list", "mta throttle list")
-        return Reason("queued", "restraint", v(one.restraint), due, unblock)
+        verb = "throttle revoke" if one.restraint.cause else "resume"
+        unblock = (f"mta {verb} {one.restraint.id}",)
+        return Reason("queued", "restraint", v(one.restraint.words), due, unblock)
     if not around.running:
         words = "no service is running that uses this spool"
         return Reason("queued", "no service", words, due, _START)

@@ -13,7 +13,15 @@ import click
 from mta.admin import records
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.reasons import Reason, Surroundings, last_attempt, names, reason, reply
+from mta.admin.reasons import (
+    Reason,
+    Surroundings,
+    last_attempt,
+    names,
+    reason,
+    reply,
+    unblocking,
+)
 from mta.admin.render import address, json_line, note, octets, say, span, visible
 from mta.admin.status import alive
 from mta.admin.why_domain import domain_record, tell_domain
@@ -25,6 +33,7 @@ from mta.spool.history import Trace, TracedRecipient
 from mta.spool.schema import State
 
 _RECIPIENTS = 10  # different answers about one message
+_COMMANDS = 3  # for one answer
 
 Group = tuple[Reason, list[TracedRecipient]]
 
@@ -166,8 +175,11 @@ def _answer(
     if first.state is State.QUEUED and found.next_attempt_ms is not None:
         yield f"    next:    {around.at(found.next_attempt_ms)}"
         yield f"    expires: {around.at(trace.envelope.expires_ms)}"
-    for command in found.unblock:
+    commands = unblocking(trace, those, around)
+    for command in commands[:_COMMANDS]:
         yield f"    do:      {command}"
+    if len(commands) > _COMMANDS:
+        yield f"             and so on for {len(commands) - _COMMANDS} more"
 
 
 def _record(trace: Trace, around: Surroundings) -> dict[str, Any]:

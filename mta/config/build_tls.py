@@ -12,7 +12,7 @@ from mta.dns.validation import Probes
 from mta.mail.security import Source
 from mta.security.policies import Local, TlsPolicy
 from mta.sts.settings import StsSettings
-from mta.tls.certificates import CertificateFiles
+from mta.tls.certificates import CertificateFiles, CertificateUnusable, read_certificates
 from mta.tls.level import ClientTls
 
 
@@ -53,6 +53,8 @@ def client_tls(settings: Settings) -> ClientTls:
 
     Raises ``CertificateUnusable``, or ``ConfigError``.
     """
+    for one in settings.tls_policy:
+        _read_authorities(settings, one)
     return ClientTls(
         trust(settings),
         others=dict.fromkeys(str(one.ca) for one in settings.tls_policy if one.ca),
@@ -62,6 +64,17 @@ def client_tls(settings: Settings) -> ClientTls:
             if route.smarthost and route.smarthost.client_certificate and route.smarthost.client_key
         ],
     )
+
+
+def _read_authorities(settings: Settings, policy: TlsPolicySection) -> None:
+    """Say which policy it is whose authorities cannot be read."""
+    if policy.ca is None:
+        return
+    try:
+        read_certificates(policy.ca)
+    except CertificateUnusable as error:
+        key = f'tls_policy["{policy.name}"].ca'
+        raise ConfigError([Problem(settings.file, key, str(error))]) from error
 
 
 def sts(settings: Settings) -> StsSettings:

@@ -49,6 +49,21 @@ def test_hold(relay):
     assert "it is held by anna" in relay.run("why", one).stdout
 
 
+def test_what_is_said_of_several_helps_them_all(relay):
+    """The command under several recipients is about all of them, and about nobody else."""
+    relay.register()
+    one = relay.accept("anna@example.com", "bo@example.com", held="the policy's reason")
+    assert relay.run("why", one).stdout.count("do:") == 1
+    assert f"do:      mta queue release {one}\n" in relay.run("why", one).stdout
+    two = relay.accept(
+        "anna@example.com", "bo@example.com", "cy@example.com", held="the policy's reason"
+    )
+    relay.run("queue", "remove", two, "--to", "cy@example.com", "--yes")
+    said = relay.run("why", two).stdout
+    for name in ("anna", "bo"):
+        assert f"do:      mta queue release {two} --to '{name}@example.com'\n" in said
+
+
 def test_held_without_an_answer(local):
     """What may have arrived is released or removed, by whoever has asked the recipient."""
     local.register()
