@@ -105,7 +105,8 @@ def test_files_are_read_at_once(configured):
         build_tls.client_tls(settings)
     certificate, key = self_signed("us.example", datetime.now(UTC))
     identity = CertificateFiles(
-        settings.route[0].smarthost.client_certificate, settings.route[0].smarthost.client_key
+        settings.route[0].smarthost[0].client_certificate,
+        settings.route[0].smarthost[0].client_key,
     )
     identity.certificate.write_bytes(certificate)
     identity.key.write_bytes(key)
