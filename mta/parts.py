@@ -22,6 +22,7 @@ from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
+from mta.config.running import as_text
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
@@ -40,7 +41,7 @@ from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
 from mta.policy.limits import HOUR_MS
 from mta.queue.scheduler import Scheduler
-from mta.spool import alarms
+from mta.spool import alarms, in_force
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
@@ -114,6 +115,7 @@ class Parts:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
         self._open_log()
         self.database.start()
+        self._tell_settings()
         self.gate.shared.start()
         self.accounts.start()
         self.signer.start()
@@ -129,6 +131,16 @@ class Parts:
         """What this process's last run knew of the resolver is found out anew."""
         ended = self.database.write(alarms.put, values.node_name(self.settings), "dns", "", 0)
         ended.addErrback(lambda failure: self.log(Note("warning", "dns", str(failure.value))))
+
+    def _tell_settings(self) -> None:
+        """Write down what is in force: "mta config diff" compares with it."""
+        told = self.database.write(
+            in_force.put,
+            values.node_name(self.settings),
+            as_text(self.settings),
+            round(self.reactor.seconds() * 1000),
+        )
+        told.addErrback(lambda failure: self.log(Note("warning", "service", str(failure.value))))
 
     def _open_log(self) -> None:
         self.log.use(*self._sinks(self.settings))
@@ -181,6 +193,7 @@ class Parts:
         self.gate.use(policy)
         self.verifier.settings = verify_settings(settings)
         self.lists.use(blocklists(settings), dnsbl_test_s(settings))
+        self._tell_settings()
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)

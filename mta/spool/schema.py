@@ -257,6 +257,14 @@ alarms = Table(
     sqlite_with_rowid=False,
 )
 
+settings_in_force = Table(  # of each process, without secrets: to compare a changed file with
+    "settings_in_force",
+    metadata,
+    Column("node", Text, primary_key=True),
+    _text("text"),  # JSON, as ``mta.config.show`` writes it
+    _ms("since_ms"),
+)
+
 wakeups = Table(
     "wakeups",
     metadata,
@@ -372,5 +380,5 @@ Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0019"
+REVISION = "0020"
 """The revision of the migrations that leads to these tables."""
