@@ -65,7 +65,7 @@ def show(invocation: Invocation, changed: bool, as_json: bool) -> None:
 @click.option(
     "--against", type=click.Choice(["queue"]), required=True, help="What waits in the queue."
 )
-@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True))
+@click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each change.")
 @pass_invocation
 def diff_(invocation: Invocation, against: str, file: Path | None, as_json: bool) -> Exit:
