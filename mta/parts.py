@@ -22,6 +22,7 @@ from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
+from mta.config.build_tls_report import tls_report, tls_reports
 from mta.config.running import as_text
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
@@ -49,6 +50,7 @@ from mta.sts.fetch import PolicyFetch
 from mta.sts.policies import Policies
 from mta.sts.renewal import Renewal
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
+from mta.tlsrpt.reports import TlsReports
 from mta.verify.message import Verifier
 
 EX_UNAVAILABLE = 69  # sysexits.h
@@ -88,6 +90,7 @@ class Parts:
     verifier: Verifier
     validation: Validation | None
     sts: Renewal
+    tls_reports: TlsReports
     ports: list[IListeningPort] = field(default_factory=list)
 
     def listen(self) -> None:
@@ -126,6 +129,7 @@ class Parts:
         self.verifier.start()
         self.lists.start()
         self.scheduler.start()
+        self.tls_reports.start()
 
     def _old_alarms_end(self) -> None:
         """What this process's last run knew of the resolver is found out anew."""
@@ -187,6 +191,8 @@ class Parts:
         self.inbound.filter(milters)
         self.delivery.use(delivery, tls)
         self.sts.policies.use(build_tls.sts(settings), tls)
+        self.tls_reports.use(tls_report(settings), tls)
+        self.delivery.count(self.tls_reports.count)
         self.names.use(delivery.shaping)
         self.scheduler.use(queue)
         self.signer.rules = rules
@@ -221,6 +227,7 @@ class Parts:
             self.validation.stop()
         self.sts.stop()
         await self.delivery.stop()
+        await self.tls_reports.stop()
         await self.gate.shared.stop()
         self.accounts.stop()
         self.signer.stop()
@@ -355,6 +362,10 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     )
     scheduler.restraints.route_of = delivery.route_of
     scheduler.restraints.sources_of = delivery.sources_of
+    reports = tls_reports(
+        reactor, settings, tls, database, resolver, signer, emit=log, queued=scheduler.kick
+    )
+    delivery.count(reports.count)
     gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
     lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
     verifier = Verifier(reactor, resolver, verify_settings(settings))
@@ -375,4 +386,5 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate, lists, verifier, validation, sts,
+        reports,
     )  # fmt: skip

@@ -32,6 +32,7 @@ from mta.admin.retry_plan import retry_plan
 from mta.admin.status import status
 from mta.admin.sts_commands import sts
 from mta.admin.suppress import suppress
+from mta.admin.tls_report import tls
 from mta.admin.top import top
 from mta.admin.trace import trace
 from mta.admin.why import why
@@ -145,7 +146,7 @@ def cli(ctx: click.Context, config_file: Path | None) -> None:
     ctx.call_on_close(invocation.close)
 
 
-_READING = (queue, top, trace, why, explain, retry_plan, status)
+_READING = (queue, top, trace, why, explain, retry_plan, tls, status)
 _HOLDING = (suspend, resume, throttle, brake, suppress, cause)
 _COMMANDS = (*_READING, *_HOLDING, alias, account, dkim, sts, config, db, init)
 for _command in _COMMANDS:

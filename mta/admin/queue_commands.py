@@ -171,7 +171,7 @@ def _cells(row: QueueRow, now_ms: int) -> tuple[str, ...]:
     if last is not None and last.category:
         words = f"{last.category}: {words}"
     if row.restraint:
-        words = f"{row.restraint}; last: {words}" if words else row.restraint
+        words = f"{row.restraint.words}; last: {words}" if words else row.restraint.words
     return (
         row.envelope.id + mark,
         span(now_ms - row.envelope.created_ms),

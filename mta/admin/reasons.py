@@ -160,8 +160,9 @@ def _waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         words = f"its sender wants it held until {around.at(release_ms)}"
         return Reason("queued", "sender's wish", words, release_ms, ())
     if one.restraint and due > around.now_ms:
-        unblock = ("mta suspend list", "mta throttle list")
-        return Reason("queued", "restraint", v(one.restraint), due, unblock)
+        verb = "throttle revoke" if one.restraint.cause else "resume"
+        unblock = (f"mta {verb} {one.restraint.id}",)
+        return Reason("queued", "restraint", v(one.restraint.words), due, unblock)
     if not around.running:
         words = "no service is running that uses this spool"
         return Reason("queued", "no service", words, due, _START)

@@ -30,7 +30,7 @@ def queue_row(row: QueueRow) -> dict[str, Any]:
         "active": row.active,
         "attempts": row.recipient.attempts,
         "next_attempt_ms": row.next_attempt_ms,
-        "restraint": row.restraint,
+        "restraint": "" if row.restraint is None else row.restraint.words,
         "last": None
         if last is None
         else {
@@ -154,7 +154,7 @@ def _recipient(one: TracedRecipient) -> dict[str, Any]:
         "attempts": one.recipient.attempts,
         "delay_warned": one.recipient.warned,
         "next_attempt_ms": one.next_attempt_ms,
-        "restraint": one.restraint,
+        "restraint": "" if one.restraint is None else one.restraint.words,
         "finished_ms": one.finished_ms,
     }
 

@@ -260,5 +260,5 @@ def tell(found: Sequence[Restraint], waiting: dict[int, int], of: Invocation) ->
     """Write for ``mta status`` what is in force."""
     for one in found:
         number = waiting.get(one.id, 0)
-        held = f"; {number} recipient{'' if number == 1 else 's'} wait" if number else ""
+        held = f"; {number} wait{'s' if number == 1 else ''} for it" if number else ""
         say(f"{visible(one.words)} ({_until(one, of)}{held})")

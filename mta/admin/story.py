@@ -190,7 +190,7 @@ class Story:
         if one.node:
             return "now"
         if one.restraint:
-            return v(one.restraint)
+            return v(one.restraint.words)
         due = one.next_attempt_ms
         if due <= self._now_ms:
             return "as soon as possible"

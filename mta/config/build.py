@@ -285,6 +285,7 @@ def queue_settings(settings: Settings, addresses: Addresses | None = None) -> Qu
         returned_retention_s=_s(settings.spool.returned_retention),
         returned_octets=settings.spool.returned_size,
         orphan_age_s=_s(settings.spool.orphan_age),
+        tls_report_retention_s=_s(settings.tls_report.retention),
         postmaster=reports.postmaster,
         postmaster_copies=frozenset(reports.postmaster_copies),
         return_whole_octets=reports.return_size,

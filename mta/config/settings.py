@@ -19,6 +19,7 @@ from mta.config.section import Conflict, Section
 from mta.config.sections import Certificate, Dns, Listener, Log, Spool
 from mta.config.sending_sections import Delivery, Queue, Reports, Retry
 from mta.config.shaping_sections import ShapingEntry
+from mta.config.tls_report_section import TlsReport
 from mta.config.tls_sections import MtaSts, Tls, TlsPolicy
 from mta.config.values import CausesPath, FullName, NetworkValue
 
@@ -69,6 +70,7 @@ class Settings(Section):
     tls: Tls = table()
     mta_sts: MtaSts = table()
     tls_policy: tuple[TlsPolicy, ...] = Field((), description=TlsPolicy.__doc__)
+    tls_report: TlsReport = table()
     oauth: Oauth = table()
     limits: Limits = table()
     requests: Requests = table()

@@ -28,7 +28,7 @@ from mta.delivery.transcript import Recorder, Secrets
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.envelope import Body
 from mta.mail.outcome import Tls
-from mta.mail.security import ANYTHING, Shown
+from mta.mail.security import ANYTHING, Flaw, Shown
 from mta.smtp.client import Client, DotStuffing, ServiceClosing, Transaction, UnsolicitedReply
 from mta.smtp.replies import Reply
 from mta.smtp.reply_parser import GarbageReply
@@ -65,6 +65,10 @@ class Connection(Protocol):
         self.uses = 0  # transactions begun
         self.requirement = ANYTHING  # which it was opened under
         self.tls = Tls()
+        self.flaw: Flaw | None = None  # why TLS is not what was asked for, though mail may go
+        self.local = ""  # our address, where sessions are counted
+        self.greeted: Reply | None = None
+        self.counted: frozenset[str] = frozenset()  # domains that it was counted for
         # called when the connection ends while nobody waits for it
         self.on_lost: Callable[[], None] | None = None
         self._clock = clock

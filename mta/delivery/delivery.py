@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from mta.delivery import nowhere, senders
 from mta.delivery.attempt import Attempt
+from mta.delivery.counting import Count, Counting
 from mta.delivery.mailboxes import Mailboxes
 from mta.delivery.opening import Opening, Reactor, Site
 from mta.delivery.outgoing import Outgoing, Way
@@ -83,12 +84,18 @@ class Delivery:
         self._opening = self._openings(reactor, tls, self._pool.dismiss)
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
         self._mailboxes = self._stores(reactor)
+        self._count: Count | None = None
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
         self._settings = settings
         self._shapes = Shapes()
         self._opening.tls = tls
+
+    def count(self, count: Count | None) -> None:
+        """Tell ``count`` of every TLS session with a mail exchanger from now on; None: nobody."""
+        self._count = count
+        self._opening.counting = count is not None
 
     @property
     def shaping(self) -> Shaping:
@@ -197,6 +204,8 @@ class Delivery:
             hosts = await self._hosts(target, domain, way)
             shaped = self._shapes.of(settings, hosts, domain, route)
             walk = self._walk(attempt, message, (*shaped, outgoing), secured, record)
+            if self._count is not None and isinstance(target, Mx) and not domain.startswith("["):
+                walk.counting = Counting(self._count, domain)
             some = hosts[: settings.max_hosts]
             await walk.along([(Site(host.name, target, way), host) for host in some], domain)
         except CancelledError:

@@ -25,7 +25,7 @@ from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
 from mta.delivery.transcript import Recorder, Secrets, told
 from mta.delivery.trouble import Kind, Trouble
-from mta.mail.security import Requirement, Result
+from mta.mail.security import Flaw, Requirement, Result
 from mta.security.judgement import in_the_clear, judge
 from mta.smtp.replies import Reply
 from mta.smtp.steps import STARTTLS, Stage, authentication, hello, parse_extensions
@@ -101,6 +101,7 @@ class Opening:
     ) -> None:
         self._reactor = reactor
         self.tls = tls
+        self.counting = False  # sessions are counted, and what that takes is to be remembered
         self._dismiss = dismiss
 
     async def open(
@@ -119,9 +120,12 @@ class Opening:
             if not starttls or not requirement.uses_tls or requirement.insists:
                 raise
             why = f"STARTTLS failed: {trouble}"
+            flaw = Flaw(trouble.result or Result.VALIDATION_FAILURE, str(trouble))
         if record is not None:
             record.fails("once more without STARTTLS, which may be used and need not be")
-        return await self._session(site, address, settings, requirement, record, plain=why)
+        connection = await self._session(site, address, settings, requirement, record, plain=why)
+        connection.flaw = flaw
+        return connection
 
     async def _session(
         self,
@@ -136,17 +140,22 @@ class Opening:
         """``plain``: why TLS is not tried (again)."""
         connection = await self._connect(site, address, settings.timeouts, record)
         connection.requirement = requirement
+        if self.counting:
+            transport: Any = connection.transport
+            connection.local = getattr(transport.getHost(), "host", "")
         name = (site.way.ehlo if site.way is not None else "") or settings.host_name
         try:
             if site.implicit_tls:
                 await self._shake_hands(connection, site)
-            _require(await connection.greeting(), Stage.GREETING)
+            connection.greeted = await connection.greeting()
+            _require(connection.greeted, Stage.GREETING)
             await _hello(connection, name)
             if not site.implicit_tls:
                 await self._privacy(connection, site, name, plain)
             if isinstance(site.target, Smarthost) and site.target.login:
                 await _authenticate(connection, site.target)
-        except Trouble:
+        except Trouble as trouble:
+            trouble.local, trouble.greeted = connection.local, connection.greeted
             self._dismiss(connection)
             raise
         except BaseException:
@@ -203,7 +212,9 @@ class Opening:
             result = Result.STARTTLS_NOT_SUPPORTED
             raise Trouble(Kind.TLS, Stage.STARTTLS, text, result=result)
         else:
-            connection.tls = in_the_clear(requirement, "STARTTLS is not offered")
+            why = "STARTTLS is not offered"
+            connection.tls = in_the_clear(requirement, why)
+            connection.flaw = Flaw(Result.STARTTLS_NOT_SUPPORTED, why)
 
     async def _shake_hands(self, connection: Connection, site: Site) -> None:
         host = site.host.strip("[]").removeprefix("ipv6:")
@@ -211,6 +222,7 @@ class Opening:
         identity = site.target.identity if isinstance(site.target, Smarthost) else None
         shown = await connection.start_tls(self.tls.creator(host, requirement, identity))
         connection.tls, flaw = judge(requirement, shown)
+        connection.flaw = flaw
         if connection.record is not None:
             connection.record.note(told(connection.tls))
         if flaw is not None and requirement.insists:

@@ -39,6 +39,8 @@ class Trouble(Exception):
         self.kind = kind
         self.result = result
         self.tls: Tls | None = None  # what a handshake came to that was not good enough
+        self.local = ""  # our address, and the peer's greeting: where sessions are counted
+        self.greeted: Reply | None = None
         self.command = command.value if isinstance(command, Stage) else command
         self.reply = reply
         super().__init__(text)

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
 from mta.delivery.contact import Contact
+from mta.delivery.counting import Counting
 from mta.delivery.opening import Opening, Site
 from mta.delivery.outgoing import Outgoing, same_family
 from mta.delivery.pool import Pool
@@ -69,6 +70,7 @@ class Walk:
         """``secured`` is how private sessions must be, or says it of each host."""
         settings, self._shape, self._outgoing = how
         self.sessions = 0  # how many hosts have heard about the message
+        self.counting: Counting | None = None  # tells of TLS sessions, where they are counted
         self._record = record
         self._pool = means.pool
         self._opening = means.opening
@@ -114,6 +116,8 @@ class Walk:
             if required.source is Source.STS:
                 self._kept_to = required.published
             self._attempt.not_tried(site.host, required)
+            if self.counting is not None:
+                self.counting.skipped(site.host, required)
             if self._record is not None:
                 self._record.fails(f"{site.host} is not dialled: {required.why}")
             return
@@ -175,6 +179,8 @@ class Walk:
         except Trouble as trouble:
             if self._record is not None:
                 self._record.fails(f"no session: {trouble}")
+            if self.counting is not None:
+                self.counting.failed(requirement, site.host, address, trouble)
             why = str(trouble) if trouble.result else ""
             if trouble.result is not None and requirement.source is Source.STS:
                 self._kept_to = requirement.published
@@ -215,6 +221,8 @@ class Walk:
         except BaseException:
             connection.abort()
             raise
+        if alive and self.counting is not None:
+            self.counting.opened(self._requirement, site.host, connection)
         if alive:
             self._not_asked = session.not_asked
             if self._record is not None and self._attempt.left and not self._not_asked:

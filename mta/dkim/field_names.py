@@ -12,11 +12,13 @@ OVERSIGNED = (
     "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
 )  # fmt: skip
 
-# As often as they occur.  RFC 8058 §4 wants the List-Unsubscribe fields covered.
+# As often as they occur.  RFC 8058 §4 wants the List-Unsubscribe fields covered, RFC 8460 §5.3 the
+# last two.
 SIGNED = (
     "Sender", "In-Reply-To", "References", "List-Id", "List-Help", "List-Unsubscribe",
     "List-Unsubscribe-Post", "List-Subscribe", "List-Post", "List-Owner", "List-Archive",
     "Auto-Submitted", "Feedback-ID", "CFBL-Address", "CFBL-Feedback-ID",
+    "TLS-Report-Domain", "TLS-Report-Submitter",
 )  # fmt: skip
 
 # RFC 6376 §5.4.1: what is changed on the way, and what RFC 6376 §3.5 says of the field itself.

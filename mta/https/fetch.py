@@ -1,4 +1,4 @@
-"""One document over HTTPS: the certificate must verify, octets and time are bounded.
+"""One document over HTTPS: octets and time are bounded, and as a rule the certificate must verify.
 
 No redirects, no cookies, no caches, no compression: what is wanted is small, and stands at a
 known place.  An answer that does not say where it ends is refused, because then anybody on the
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -26,7 +26,7 @@ from twisted.internet.protocol import Protocol as Receiver
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, ResponseDone
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from mta.mail.security import Level, Requirement, Result
@@ -71,23 +71,39 @@ class Fetcher:
         timeout_s: float,
         addresses: Addresses | None = None,
         port: int | None = None,
+        verified: bool = True,
     ) -> None:
         """``largest`` is of a body, in octets; ``timeout_s`` is for all together.
 
         ``addresses`` finds the addresses of a host (without it the system does); ``port`` is
-        dialled instead of the URL's.
+        dialled instead of the URL's.  Without ``verified`` any certificate will do.
         """
-        self.tls = tls
         self._reactor = reactor
+        self.tls = tls
         self._largest = largest
         self._timeout_s = timeout_s
         self._addresses = addresses
         self._port = port
+        self._requirement = Requirement(Level.VERIFY if verified else Level.ENCRYPT)
 
     async def get(self, url: str) -> Answer:
         """Return what is at ``url``; raises ``FetchFailed``."""
+        return await self._ask(b"GET", url, Headers({b"User-Agent": [b"mta"]}))
+
+    async def post(self, url: str, body: bytes, content_type: str) -> Answer:
+        """Post ``body`` to ``url`` and return what was said, without a body.
+
+        Raises ``FetchFailed``.
+        """
+        kind = content_type.encode("ascii")
+        headers = Headers({b"User-Agent": [b"mta"], b"Content-Type": [kind]})
+        return await self._ask(b"POST", url, headers, _Whole(body))
+
+    async def _ask(
+        self, method: bytes, url: str, headers: Headers, content: "_Whole | None" = None
+    ) -> Answer:
         ends = _Endpoints(self._endpoint, self._largest + _HEAD)
-        work = Deferred.fromCoroutine(self._get(url, ends))
+        work = Deferred.fromCoroutine(self._exchange(method, url, headers, content, ends))
         work.addTimeout(self._timeout_s, self._reactor)
         try:
             return await work
@@ -100,10 +116,16 @@ class Fetcher:
         finally:
             ends.abort()
 
-    async def _get(self, url: str, ends: "_Endpoints") -> Answer:
+    async def _exchange(
+        self,
+        method: bytes,
+        url: str,
+        headers: Headers,
+        content: "_Whole | None",
+        ends: "_Endpoints",
+    ) -> Answer:
         agent = Agent.usingEndpointFactory(self._reactor, ends)
-        headers = Headers({b"User-Agent": [b"mta"]})
-        request: Any = agent.request(b"GET", url.encode("ascii"), headers)
+        request: Any = agent.request(method, url.encode("ascii"), headers, content)
         try:
             response: IResponse = await request
         except Exception as error:
@@ -112,7 +134,7 @@ class Fetcher:
             raise
         told: Any = response.headers.getRawHeaders(b"content-type", [b""])
         content_type = printable(told[0].decode("latin-1"))
-        if response.code != 200:
+        if response.code != 200 or content is not None:
             return Answer(response.code, content_type, b"")
         body = _Body(self._largest)
         response.deliverBody(body)
@@ -127,8 +149,7 @@ class Fetcher:
             inner = HostnameEndpoint(self._reactor, host, port, timeout=self._timeout_s)
         else:
             inner = _InTurn(self._reactor, host, port, self._addresses, self._timeout_s)
-        # chain and host name must verify
-        creator = self.tls.creator(host, Requirement(Level.VERIFY))
+        creator = self.tls.creator(host, self._requirement)
         endpoint: IStreamClientEndpoint = wrapClientTLS(creator, inner)
         return endpoint
 
@@ -147,6 +168,28 @@ def _explained(error: BaseException) -> FetchFailed:
         return FetchFailed(f"TLS: {tls_reason(error)}")
     text = printable(str(error).strip().rstrip("."))
     return FetchFailed(text or type(error).__name__)
+
+
+@implementer(IBodyProducer)
+class _Whole:
+    """What is posted, all at once: it is small."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.length = len(octets)
+        self._octets = octets
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self._octets)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """There is nothing more to come."""
+
+    def resumeProducing(self) -> None:
+        """There is nothing more to come."""
+
+    def stopProducing(self) -> None:
+        """There is nothing more to come."""
 
 
 class _Body(Receiver):

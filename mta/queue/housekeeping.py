@@ -2,8 +2,8 @@
 
 ``Periodic`` runs one duty; the scheduler has its polling and its lease renewed by it.
 ``Housekeeping`` removes what has been finished for the retention time, transcripts and the
-content of what was given up long ago, chunks of messages that never came to be, and the
-policy's counters.
+content of what was given up long ago, chunks of messages that never came to be, the policy's
+counters, and what was counted of TLS.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,15 @@ from twisted.logger import Logger
 
 from mta.mail.events import Emit, Note
 from mta.queue.settings import QueueSettings
-from mta.spool import counters, history, restraints, resurrection, transcripts
+from mta.spool import (
+    counters,
+    history,
+    restraints,
+    resurrection,
+    tls_reports,
+    tls_sessions,
+    transcripts,
+)
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
@@ -167,6 +175,10 @@ class Housekeeping:
 
     async def _counters(self) -> None:
         await self._in_steps(lambda: self._database.write(counters.purge, self._now_ms(), _STEP))
+        kept_ms = int(self.settings.tls_report_retention_s * 1000)
+        before_day = (self._now_ms() - kept_ms) // tls_sessions.DAY_MS
+        await self._in_steps(lambda: self._database.write(tls_sessions.purge, before_day, _STEP))
+        await self._database.write(tls_reports.purge, before_day)
 
     async def _in_steps(self, step: Callable[[], Awaitable[int]]) -> None:
         while not self._stopped and await step() >= _STEP:

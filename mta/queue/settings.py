@@ -27,6 +27,7 @@ class QueueSettings:
     returned_retention_s: float = 3 * 86400.0  # how long octets of what was given up are kept
     returned_octets: int = 256 * 1024 * 1024  # and how many of them at most
     orphan_age_s: float = 86400.0  # stored chunks without a message are swept when so old
+    tls_report_retention_s: float = 14 * 86400.0  # how long it is known what was counted of TLS
     postmaster: str = ""  # address for copies; "" for none
     postmaster_copies: Set[str] = frozenset()  # of "failure", "delay", "double"
     return_whole_octets: int = (

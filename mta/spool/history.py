@@ -14,8 +14,9 @@ from sqlalchemy import Connection, Row, Select, Table, delete, func, select, tex
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
 from mta.mail.queue_id import QueueId, new_queue_id
+from mta.mail.restraint import Restraint
 from mta.spool import rows
-from mta.spool.restraints import FOR_WHAT, words_of
+from mta.spool.restraints import FOR_WHAT, for_what
 from mta.spool.schema import (
     State,
     arriving,
@@ -42,7 +43,7 @@ class TracedRecipient:
     node: str | None  # who has it in hand: an attempt is under way or about to begin
     next_attempt_ms: int  # of interest while it is queued
     finished_ms: int | None
-    restraint: str = ""  # what keeps it from being tried: a suspension or a throttle
+    restraint: Restraint | None = None  # what keeps it from being tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,7 @@ def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...
             None if row.claim is None else row.node or "(unknown)",
             row.next_attempt_ms,
             row.finished_ms,
-            words_of(row),
+            for_what(row),
         )
         for row in conn.execute(query)
     )

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Row, Select, func, or_, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.queue_id import QueueId
+from mta.mail.restraint import Restraint
 from mta.spool import rows
 from mta.spool.body import read_chunk
 from mta.spool.filters import Filter, conditions
-from mta.spool.restraints import FOR_WHAT, words_of
+from mta.spool.restraints import FOR_WHAT, for_what
 from mta.spool.schema import State, messages, recipients, restraints
 
 Position = tuple[QueueId, int]
@@ -46,7 +47,7 @@ class QueueRow:
     next_attempt_ms: int
     last: LastReply | None  # None: no attempt has ended
     chunks: int
-    restraint: str = ""  # what keeps it from being tried: a suspension or a throttle
+    restraint: Restraint | None = None  # what keeps it from being tried
 
     @property
     def position(self) -> Position:
@@ -198,5 +199,5 @@ def _queue_row(row: Row[Any]) -> QueueRow:
         row.next_attempt_ms,
         last,
         row.chunks,
-        words_of(row),
+        for_what(row),
     )

@@ -194,20 +194,31 @@ def named(conn: Connection, ids: Iterable[int]) -> dict[int, Restraint]:
 
 
 FOR_WHAT = (
+    restraints.c.id.label("restraint_id"),
     restraints.c.scope,
     restraints.c.name.label("whom"),
     restraints.c.source,
     restraints.c.verb,
     restraints.c.reason,
+    restraints.c.cause.label("restraint_cause"),
 )
-"""Columns for ``words_of``, where a listing is joined with the restraints."""
+"""Columns for ``for_what``, where a listing is joined with the restraints."""
 
 
-def words_of(row: Any) -> str:
-    """Say what the recipient in a row waits for; "" if for nothing of the kind."""
-    if row.scope is None:
-        return ""
-    return Restraint(0, row.verb, row.scope, row.whom, row.reason, 0, source=row.source).words
+def for_what(row: Any) -> Restraint | None:
+    """Return what the recipient in a row waits for, as far as listings need it."""
+    if row.restraint_id is None:
+        return None
+    return Restraint(
+        row.restraint_id,
+        row.verb,
+        row.scope,
+        row.whom,
+        row.reason,
+        0,
+        source=row.source,
+        cause=row.restraint_cause,
+    )
 
 
 def waiting(conn: Connection) -> dict[int, int]:

@@ -39,6 +39,8 @@ from mta.spool.state import WAITING, State
 
 metadata = columns.metadata
 sts_policies = tls_tables.sts_policies
+tls_sessions = tls_tables.tls_sessions
+tls_reports = tls_tables.tls_reports
 
 __all__ = ["WAITING", "State"]
 
@@ -380,5 +382,5 @@ Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0020"
+REVISION = "0021"
 """The revision of the migrations that leads to these tables."""

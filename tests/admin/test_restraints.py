@@ -58,7 +58,7 @@ def test_the_reason_is_shown_wherever_mail_is(relay):
     ):
         assert words in relay.run(*command).output, command
     [answer] = relay.json("why", message_id)[0]["answers"]
-    assert answer["blocked_by"] == "restraint"
+    assert (answer["blocked_by"], answer["unblock"]) == ("restraint", [f"mta resume {one.id}"])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ again from how it is written, and what ends a message is known independently of 
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from mta.causes.pattern import Pattern
+from mta.causes.rules import Facts, Rules
+from mta.config.build_causes import shipped
+from mta.mail.cause import Cause
+from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.smtp import grammar
 from mta.smtp.client import Client, DotStuffing
 from mta.smtp.commands import Mail, Rcpt
@@ -296,10 +302,32 @@ def sts_policies(data: bytes) -> None:
         assert known is None or (known.isascii() and known.isalnum() and 1 <= len(known) <= 32)
 
 
+_CAUSES = Rules(shipped())
+
+
+def causes(data: bytes) -> None:
+    """A reply has a cause of the list, in letters of either case; a pattern is good or refused."""
+    text = data.decode("utf-8", "replace")
+    code = data[0] if data else 0
+    outcome = Outcome(0, Verdict.FAILED, code, "5.0.0", text, "RCPT", peer=Peer("mx.example"))
+    facts = Facts.of(outcome)
+    found = _CAUSES.find(facts)
+    assert found.cause in list(Cause)
+    assert found == _CAUSES.find(Facts.of(replace(outcome, text=text[: len(facts.text)])))
+    if text.isascii():
+        assert found == _CAUSES.find(replace(facts, text=facts.text.swapcase()))
+    try:
+        pattern = Pattern(text)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert pattern.found_in(text * 9) in (True, False)
+
+
 PROPERTIES: dict[str, Callable[[bytes], None]] = {
     one.__name__: one
     for one in (
-        client, dot_stuffing, framing_of_content, framing_of_lines, grammar_of_addresses, replies,
-        server, sts_policies,
+        causes, client, dot_stuffing, framing_of_content, framing_of_lines, grammar_of_addresses,
+        replies, server, sts_policies,
     )
 }  # fmt: skip

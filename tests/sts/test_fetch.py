@@ -84,8 +84,9 @@ class OverHttps(TestCase):
         yield self.refused(self.host("there.test"), webpki, "not for mta-sts.there.test")
         yield self.refused(self.host("*.sub.there.test"), webpki, "not for mta-sts.there.test")
         yield self.refused(self.host(expired=True), webpki, "expired")
-        stranger = Authority(self.directory, "Somebody")
-        yield self.refused(self.host(by=stranger), webpki, "unknown certificate authority")
+        stranger = self.host(by=Authority(self.directory, "Somebody"))
+        yield self.refused(stranger, webpki, "unknown certificate authority")
+        self.assertEqual(stranger.asked, [])  # nor is anybody inside asked for anything
 
     @inlineCallbacks
     def test_attack_what_users_may_put_on_a_server(self) -> Any:
