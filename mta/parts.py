@@ -41,6 +41,7 @@ from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
 from mta.policy.limits import HOUR_MS
+from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
 from mta.spool.database import Database
@@ -89,6 +90,7 @@ class Parts:
     lists: Lists
     verifier: Verifier
     validation: Validation | None
+    budgets: Budgets
     sts: Renewal
     tls_reports: TlsReports
     ports: list[IListeningPort] = field(default_factory=list)
@@ -128,8 +130,14 @@ class Parts:
         self.sts.start()
         self.verifier.start()
         self.lists.start()
+        self.budgets.start()
+        self._ask_before_dialling()
         self.scheduler.start()
         self.tls_reports.start()
+
+    def _ask_before_dialling(self) -> None:
+        """Let the queue keep what has to wait for a budget."""
+        self.scheduler.wait_for(self.budgets.waits if self.delivery.has_budgets else None)
 
     def _old_alarms_end(self) -> None:
         """What this process's last run knew of the resolver is found out anew."""
@@ -195,6 +203,7 @@ class Parts:
         self.delivery.count(self.tls_reports.count)
         self.names.use(delivery.shaping)
         self.scheduler.use(queue)
+        self._ask_before_dialling()
         self.signer.rules = rules
         self.gate.use(policy)
         self.verifier.settings = verify_settings(settings)
@@ -223,6 +232,7 @@ class Parts:
             await maybeDeferred(port.stopListening)
         await self.inbound.shutdown(SESSION_GRACE_S)
         await self.scheduler.stop(DELIVERY_GRACE_S)
+        self.budgets.stop()
         if self.validation is not None:
             self.validation.stop()
         self.sts.stop()
@@ -383,8 +393,11 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         verifier=verifier,
     )
     inbound.filter(milters_of(settings, reactor))
+    delivery.count_with(gate.shared.counts)
+    node = values.node_name(settings)
+    budgets = Budgets(reactor, gate.now_ms, database, node, log, delivery.wait)
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
-        scheduler, inbound, signer, gate, lists, verifier, validation, sts,
+        scheduler, inbound, signer, gate, lists, verifier, validation, budgets, sts,
         reports,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from mta.admin import records
 from mta.admin.obstacles import Obstacle
 from mta.admin.rehearsing import Explanation, Walked
 from mta.delivery.road import HostOnRoad, Tried
-from mta.delivery.routes import Lmtp, Maildir, Route, Smarthost
+from mta.delivery.routes import Lmtp, Maildir, Route, Smarthost, Smarthosts
 from mta.mail.outcome import Tls
 from mta.mail.security import Dane, Requirement, Skip
 from mta.security.facts import Sts
@@ -76,6 +76,8 @@ def target(route: Route) -> dict[str, Any]:
         made |= {"host": to.host, "port": to.port, "tls": to.tls, "login": bool(to.login)}
         if isinstance(to, Lmtp) and not to.port:
             del made["port"]
+    elif isinstance(to, Smarthosts):
+        made["hosts"] = [{"host": one.host, "port": one.port, "tls": one.tls} for one in to.hosts]
     elif isinstance(to, Maildir):
         made["path"] = to.path
     return made

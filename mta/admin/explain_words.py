@@ -8,7 +8,7 @@ from mta.admin.obstacles import Obstacle
 from mta.admin.rehearsing import Explanation, Said, Walked
 from mta.admin.render import address, span, visible
 from mta.delivery.road import HostOnRoad, Road, Tried
-from mta.delivery.routes import Lmtp, Maildir, Mx, Refuse, Route, Smarthost
+from mta.delivery.routes import Lmtp, Maildir, Mx, Refuse, Route, Smarthost, Smarthosts
 from mta.delivery.transcript import told
 from mta.mail.outcome import Verdict
 from mta.mail.security import DaneState, Level, Requirement, Skip
@@ -117,11 +117,12 @@ def target_words(route: Route) -> str:
         case Smarthost():
             login = ", with a login" if to.login else ""
             return f"{name}: to smarthost {visible(to.host)}:{to.port}, tls {to.tls}{login}"
+        case Smarthosts():
+            hosts = ", ".join(f"{visible(one.host)}:{one.port}" for one in to.hosts)
+            return f"{name}: to smarthosts {hosts}"
         case Maildir():
             return f"{name}: into Maildir {visible(to.path)}"
-        case Refuse():
-            return f"{name}: refused"
-    return f"{name}: {type(to).__name__.lower()}"
+    return f"{name}: {'refused' if isinstance(to, Refuse) else type(to).__name__.lower()}"
 
 
 def shape_words(shape: Shape) -> Iterator[str]:

@@ -7,8 +7,8 @@ Knowingly not known here: what a running service has in memory, such as which de
 leaves alone for a while; mail that is due and not yet in hand is said to wait for its turn.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from shlex import quote
 from typing import Literal, TypeAlias
@@ -28,6 +28,7 @@ Block: TypeAlias = Literal[
     "no service",
     "turn",
     "suspended",
+    "budget",
     "restraint",
     "DNS",
     "TLS",
@@ -47,6 +48,16 @@ class Surroundings:
     now_ms: int
     zone: tzinfo | None
     running: Sequence[str]  # names of nodes
+    waiting: Mapping[str, str] = field(default_factory=dict)  # alarms, by destination
+    route_of: Callable[[str, str, str], str] | None = None  # of sender, domain, and the one chosen
+
+    def budget(self, trace: Trace, one: TracedRecipient) -> str:
+        """Return for which budget of its smarthosts mail has to wait; "" if it has not."""
+        if not self.waiting or self.route_of is None:
+            return ""
+        to = one.recipient
+        route = self.route_of(trace.envelope.sender, to.domain, to.route)
+        return self.waiting.get(f"smarthost:{route}", "")
 
     def at(self, at_ms: int) -> str:
         """Write a moment and how far it is."""
@@ -81,6 +92,20 @@ def reason(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     if one.node is not None:
         return _in_hand(one, around)
     return _waits(trace, one, around)
+
+
+def unblocking(
+    trace: Trace, those: Sequence[TracedRecipient], around: Surroundings
+) -> tuple[str, ...]:
+    """Return the commands that would unblock ``those``, about whom the same is to be said.
+
+    The whole message is named only where they are all of its recipients.
+    """
+    if len(those) == len(trace.recipients):
+        trace = replace(trace, recipients=tuple(those[:1]))
+        those = those[:1]
+    commands = (command for one in those for command in reason(trace, one, around).unblock)
+    return tuple(dict.fromkeys(commands))
 
 
 def _command(verb: str, trace: Trace, one: TracedRecipient) -> str:
@@ -172,20 +197,16 @@ def _waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         words = f"it has been due for {since}, and waits for its turn: the service, or its"
         words += " destination, has other mail in hand or is left alone for a while"
         return Reason("queued", "turn", words, due, (_command("retry", trace, one),))
-    if last is None:
-        return Reason(
-            "queued",
-            "turn",
-            "no attempt has been made yet",
-            due,
-            (_command("retry", trace, one),),
-        )
+    if said := around.budget(trace, one):
+        return Reason("queued", "budget", v(said), due, ())
     block, words = _obstacle(last)
     return Reason("queued", block, words, due, (_command("retry", trace, one),))
 
 
-def _obstacle(last: TracedAttempt) -> tuple[Block, str]:
+def _obstacle(last: TracedAttempt | None) -> tuple[Block, str]:
     """Say what the last attempt met with."""
+    if last is None:
+        return "turn", "no attempt has been made yet"
     outcome = last.outcome
     where = v(outcome.peer.host) if outcome.peer is not None else "the destination"
     if last.cause == "not attempted" or outcome.text.startswith("delivery suspended"):

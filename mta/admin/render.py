@@ -17,9 +17,6 @@ from typing import Any, Literal
 
 import click
 from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
 
@@ -125,6 +122,10 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], head: bool =
 
 
 def _rich_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], head: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415 - a quarter of the start, and for tables only
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     drawn = Table(box=None, pad_edge=False, show_header=head, header_style="bold")
     last = len(columns) - 1
     for number, column in enumerate(columns):

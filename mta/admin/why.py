@@ -5,7 +5,7 @@ would unblock it.  There is always an answer: of what is not known here it is sa
 could have been forgotten, and where else to look.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -13,18 +13,27 @@ import click
 from mta.admin import records
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.reasons import Reason, Surroundings, last_attempt, names, reason, reply
+from mta.admin.reasons import (
+    Reason,
+    Surroundings,
+    last_attempt,
+    names,
+    reason,
+    reply,
+    unblocking,
+)
 from mta.admin.render import address, json_line, note, octets, say, span, visible
 from mta.admin.status import alive
 from mta.admin.why_domain import domain_record, tell_domain
 from mta.admin.why_site import MOST, site_records, tell_site
 from mta.mail.address import ascii_domain
 from mta.mail.queue_id import QueueId, is_queue_id, time_of
-from mta.spool import history, leases, standing
+from mta.spool import alarms, history, leases, standing
 from mta.spool.history import Trace, TracedRecipient
 from mta.spool.schema import State
 
 _RECIPIENTS = 10  # different answers about one message
+_COMMANDS = 3  # for one answer
 
 Group = tuple[Reason, list[TracedRecipient]]
 
@@ -45,7 +54,9 @@ def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
     what = what.strip()
     with invocation.reading() as conn:
         running = [one.name for one in leases.everyone(conn) if alive(one, invocation.now_ms())]
-        around = Surroundings(invocation.now_ms(), invocation.zone, running)
+        waiting = {one.name: one.text for one in alarms.everybodys(conn) if one.node in running}
+        route_of = _route_of(invocation) if waiting else None
+        around = Surroundings(invocation.now_ms(), invocation.zone, running, waiting, route_of)
         found = [history.trace(conn, id_) for id_ in _ids(conn, what, limit)]
         traces = [one for one in found if one is not None]
         known = bool(traces)
@@ -86,6 +97,14 @@ def _ids(conn: Any, what: str, limit: int) -> list[QueueId]:
         return found
     both = {*standing.to_address(conn, what, limit), *standing.from_address(conn, what, limit)}
     return sorted(both, reverse=True)[:limit]
+
+
+def _route_of(invocation: Invocation) -> Callable[[str, str, str], str]:
+    """Return what names the route of mail."""
+    from mta.config.build_smarthosts import route_names  # noqa: PLC0415 - slow to import
+
+    routes = route_names(invocation.settings)
+    return lambda sender, domain, chosen: routes.choose(sender, domain, chosen).name
 
 
 def _is_domain(what: str) -> bool:
@@ -166,8 +185,11 @@ def _answer(
     if first.state is State.QUEUED and found.next_attempt_ms is not None:
         yield f"    next:    {around.at(found.next_attempt_ms)}"
         yield f"    expires: {around.at(trace.envelope.expires_ms)}"
-    for command in found.unblock:
+    commands = unblocking(trace, those, around)
+    for command in commands[:_COMMANDS]:
         yield f"    do:      {command}"
+    if len(commands) > _COMMANDS:
+        yield f"             and so on for {len(commands) - _COMMANDS} more"
 
 
 def _record(trace: Trace, around: Surroundings) -> dict[str, Any]:

@@ -155,6 +155,8 @@ class Srs(Section):
         yield from one_secret(self, "secret")
         if self.domain is not None and self.secret is None:
             yield Conflict(("domain",), "needs secret_file or secret_credential", ("secret_file",))
+        if self.domain is None and self.secret is not None:
+            yield Conflict(("domain",), "is required: without it there is no SRS")
         if not 1 <= self.max_age.days <= 1000:
             yield Conflict(("max_age",), "must lie between 1 and 1000 days")
 

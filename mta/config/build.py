@@ -5,7 +5,6 @@ here and nowhere else.  ``routes`` reads the smarthosts' passwords, ``dns_server
 resolv.conf and ``signing_rules`` private keys, so these can fail.
 """
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -16,13 +15,13 @@ from mta.config.build_causes import causes
 from mta.config.build_mailboxes import mailboxes
 from mta.config.build_outgoing import outgoing, outgoing_of
 from mta.config.build_shaping import shaping
+from mta.config.build_smarthosts import smarthosts, unreadable
 from mta.config.build_tls import security
 from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
-from mta.config.route_sections import SmarthostTarget
 from mta.config.sections import Listener
 from mta.config.settings import Settings
-from mta.delivery.routes import Discard, Mx, Refuse, Route, Routes, Smarthost, Target
+from mta.delivery.routes import Discard, Mx, Refuse, Route, Routes, Target
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
 from mta.dkim.rules import Keyring, Rules
@@ -198,12 +197,13 @@ def delivery_settings(settings: Settings, addresses: Addresses | None = None) ->
         recipients_per_transaction=delivery.recipients_per_transaction,
         security=security(settings),
         transcripts=settings.spool.transcripts,
+        smarthost_down_s=(_s(settings.queue.down_min), _s(settings.queue.down_max)),
     )
 
 
 def routes(settings: Settings) -> Routes:
     """Return the routes, with passwords; ``ConfigError`` names all that cannot be read."""
-    problems = list(_unreadable(settings))
+    problems = list(unreadable(settings))
     if problems:
         raise ConfigError(problems)
     return Routes(
@@ -224,32 +224,14 @@ def routes(settings: Settings) -> Routes:
     )
 
 
-def _unreadable(settings: Settings) -> Iterator[Problem]:
-    for one in settings.route:
-        if one.smarthost is None or one.smarthost.password is None:
-            continue
-        try:
-            one.smarthost.password.reveal()
-        except ValueError as error:
-            yield Problem(settings.file, f'route["{one.name}"].smarthost', str(error))
-
-
 def _target(route: RouteSection) -> Target:
     if route.mx is not None:
         return Mx(route.mx.port, route.mx.tls, route.mx.waivable)
-    if route.smarthost is not None:
-        return _smarthost(route.smarthost)
+    if route.smarthost:
+        return smarthosts(route)
     if route.error is not None:
         return Refuse(route.error.code, route.error.enhanced, route.error.text)
     return mailboxes(route) or Discard()
-
-
-def _smarthost(one: SmarthostTarget) -> Smarthost:
-    password = one.password.reveal() if one.password is not None else ""
-    identity = None
-    if one.client_certificate is not None and one.client_key is not None:
-        identity = CertificateFiles(one.client_certificate, one.client_key)
-    return Smarthost(one.host, one.effective_port, one.tls, one.login, password, identity)
 
 
 def timeouts(settings: Settings) -> Timeouts:

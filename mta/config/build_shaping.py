@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mta.config.build_smarthosts import paces
 from mta.config.load import key_path
 from mta.config.problems import ConfigError, Problem
 from mta.config.settings import Settings
@@ -19,6 +20,7 @@ SHIPPED = Path(str(files("mta.shaping"))) / "providers.toml"
 def shaping(settings: Settings) -> Shaping:
     """Return all entries; ``ConfigError`` if the providers' file cannot be used."""
     own = tuple(_rule(one, provided=False) for one in settings.shaping)
+    own += tuple(paces(settings))
     return Shaping(own + providers(settings.delivery.shaping_file))
 
 

@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 from typing import Any, Literal
 
+from mta.config.build_smarthosts import identity
 from mta.config.problems import ConfigError, Problem
 from mta.config.settings import Settings
 from mta.config.tls_sections import TlsPolicy as TlsPolicySection
@@ -12,7 +13,7 @@ from mta.dns.validation import Probes
 from mta.mail.security import Source
 from mta.security.policies import Local, TlsPolicy
 from mta.sts.settings import StsSettings
-from mta.tls.certificates import CertificateFiles
+from mta.tls.certificates import CertificateUnusable, read_certificates
 from mta.tls.level import ClientTls
 
 
@@ -53,15 +54,29 @@ def client_tls(settings: Settings) -> ClientTls:
 
     Raises ``CertificateUnusable``, or ``ConfigError``.
     """
+    for one in settings.tls_policy:
+        _read_authorities(settings, one)
     return ClientTls(
         trust(settings),
         others=dict.fromkeys(str(one.ca) for one in settings.tls_policy if one.ca),
         identities=[
-            CertificateFiles(route.smarthost.client_certificate, route.smarthost.client_key)
+            found
             for route in settings.route
-            if route.smarthost and route.smarthost.client_certificate and route.smarthost.client_key
+            for one in route.smarthost
+            if (found := identity(one)) is not None
         ],
     )
+
+
+def _read_authorities(settings: Settings, policy: TlsPolicySection) -> None:
+    """Say which policy it is whose authorities cannot be read."""
+    if policy.ca is None:
+        return
+    try:
+        read_certificates(policy.ca)
+    except CertificateUnusable as error:
+        key = f'tls_policy["{policy.name}"].ca'
+        raise ConfigError([Problem(settings.file, key, str(error))]) from error
 
 
 def sts(settings: Settings) -> StsSettings:

@@ -55,6 +55,8 @@ def key_path(loc: Sequence[int | str], data: Any) -> str:
     """Return the path of a key as people write it; a table with a name is shown by its name."""
     shown = ""
     for step in loc:
+        if isinstance(step, int) and isinstance(data, dict):
+            continue  # one table where a list of them may be
         inside = _inside(data, step)
         if isinstance(step, int):
             name = inside.get("name") if isinstance(inside, dict) else None

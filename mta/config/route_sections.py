@@ -3,10 +3,10 @@
 Mailboxes of our own are in ``mailbox_sections``.
 """
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
 from mta.config.address_sections import no_rewrites
 from mta.config.fields import one_secret, set_one
@@ -69,6 +69,26 @@ class SmarthostTarget(Section):
         None, description="Or: name of the file in $CREDENTIALS_DIRECTORY that has it."
     )
 
+    preference: StrictInt | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Of several: the lowest first, equal ones by turns.  Default: the order of the"
+        " tables.",
+    )
+    per_second: StrictInt | None = Field(
+        None,
+        ge=1,
+        description="Messages in a second; what is beyond goes to the next, and the route is no"
+        " faster than all of them.  Counted by each process for itself.",
+    )
+    per_day: StrictInt | None = Field(
+        None,
+        ge=1,
+        description="Messages in any 24 hours; what is beyond goes to the next, and waits when all"
+        " are used up.  Shared by all processes, and kept over a restart.",
+    )
+
     client_certificate: FilePath | None = Field(
         None,
         description="PEM file: the certificate that we show there, then its intermediates.",
@@ -107,6 +127,27 @@ class SmarthostTarget(Section):
     def effective_port(self) -> int:
         """The port that is meant."""
         return self.port or _PORTS[self.tls]
+
+
+def _list(value: object) -> object:
+    """One table is a list of one."""
+    return [value] if isinstance(value, dict | SmarthostTarget) else value
+
+
+SmarthostTargets = Annotated[tuple[SmarthostTarget, ...], BeforeValidator(_list)]
+
+
+def _several(hosts: Sequence[SmarthostTarget]) -> Iterator[Conflict]:
+    """Yield what does not go together among the smarthosts of a route."""
+    seen = set()
+    said = [one.preference is not None for one in hosts]
+    for number, one in enumerate(hosts):
+        if any(said) and one.preference is None:
+            text = "all of them need a preference, or none"
+            yield Conflict(("smarthost", number, "preference"), text, ())
+        if (one.host, one.effective_port) in seen:
+            yield Conflict(("smarthost", number, "host"), "with this port is there twice", ())
+        seen.add((one.host, one.effective_port))
 
 
 class ErrorTarget(Section):
@@ -177,7 +218,11 @@ class Route(Section):
         " or removes it) or delivered (it may be lost).",
     )
     mx: MxTarget | None = Field(None, description="To the mail exchangers of the domain.")
-    smarthost: SmarthostTarget | None = Field(None, description="To one host.")
+    smarthost: SmarthostTargets = Field(
+        (),
+        description="To one host; or, as a list of such tables, to several: in their order, or by"
+        " preference.  One that fails is left alone for a while (queue.down_min, queue.down_max).",
+    )
     lmtp: LmtpTarget | None = Field(None, description="To a server of mailboxes, by LMTP.")
     maildir: MaildirTarget | None = Field(None, description="Into a Maildir for each recipient.")
     discard: Literal[True] | None = Field(None, description="Nowhere, as if delivered.")
@@ -185,7 +230,8 @@ class Route(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield a route to nowhere, or to two places."""
-        given = [target for target in TARGETS if getattr(self, target) is not None]
+        given = [target for target in TARGETS if getattr(self, target)]
+        yield from _several(self.smarthost)
         if not given:
             known = f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
             yield Conflict(("name",), f"this route needs one of {known}", TARGETS)

@@ -44,6 +44,7 @@ _WORDS = {
     "less_than": "must be less than {lt}",
     "too_short": "must have at least {min_length} element(s)",
     "string_too_short": "must not be empty",
+    "string_too_long": "must not be longer than {max_length} character(s)",
     "string_pattern_mismatch": "must match {pattern}",
     "value_error": "{error}",
 }

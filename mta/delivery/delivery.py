@@ -29,11 +29,13 @@ from mta.delivery.routes import (
     Refuse,
     Route,
     Smarthost,
+    Smarthosts,
 )
 from mta.delivery.securing import DaneFacts, Securing, StsFacts, secured_by
 from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.shaped import Shapes
+from mta.delivery.smarthosts import Counts, Failover, Wait, budgeted
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
@@ -84,6 +86,8 @@ class Delivery:
         self._opening = self._openings(reactor, tls, self._pool.dismiss)
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
         self._mailboxes = self._stores(reactor)
+        self._failover = Failover(reactor.seconds, now_ms)
+        self._take(settings)
         self._count: Count | None = None
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
@@ -91,6 +95,28 @@ class Delivery:
         self._settings = settings
         self._shapes = Shapes()
         self._opening.tls = tls
+        self._take(settings)
+
+    def _take(self, settings: DeliverySettings) -> None:
+        self._failover.down_s = settings.smarthost_down_s
+        self._budgeted = budgeted(settings.routes.targets)
+
+    def count_with(self, counts: Counts) -> None:
+        """Count budgets by the day there, where all processes do."""
+        self._failover.counts = counts
+
+    @property
+    def has_budgets(self) -> bool:
+        """Whether ``wait`` can ever have an answer."""
+        return bool(self._budgeted)
+
+    def wait(self, destination: str) -> Wait | None:
+        """Return until when mail there has to wait for a budget of its smarthosts; None: it hasn't.
+
+        ``destination`` is as the method of that name returns it.
+        """
+        target = self._budgeted.get(destination)
+        return None if target is None else self._failover.wait(target)
 
     def count(self, count: Count | None) -> None:
         """Tell ``count`` of every TLS session with a mail exchanger from now on; None: nobody."""
@@ -178,7 +204,7 @@ class Delivery:
             case Maildir():
                 there = (route.target, settings.host_name)
                 return await self._mailboxes.deliver(job, recipients, *there)
-            case Mx() | Smarthost():
+            case Mx() | Smarthost() | Smarthosts():
                 attempt = Attempt(recipients, route.on_unknown)
                 keep = settings.transcripts
                 record = None if keep == "none" else Recorder(self._reactor.seconds)
@@ -194,7 +220,7 @@ class Delivery:
         how: tuple[DeliverySettings, Recorder | None],
     ) -> None:
         (settings, record), target = how, route.target
-        assert isinstance(target, Mx | Smarthost)
+        assert isinstance(target, Mx | Smarthost | Smarthosts)
         try:
             message = prepare(attempt, job.envelope, job.body)
             asked = (self._dane, self._sts)
@@ -207,6 +233,9 @@ class Delivery:
             if self._count is not None and isinstance(target, Mx) and not domain.startswith("["):
                 walk.counting = Counting(self._count, domain)
             some = hosts[: settings.max_hosts]
+            if isinstance(target, Smarthosts):
+                await self._failover.along(walk, some, way)
+                return
             await walk.along([(Site(host.name, target, way), host) for host in some], domain)
         except CancelledError:
             raise
@@ -233,9 +262,11 @@ class Delivery:
         return Walk(self._means, attempt, message, how, secured, record)
 
     async def _hosts(
-        self, target: Mx | Smarthost, domain: str, way: Way | None
+        self, target: Mx | Smarthost | Smarthosts, domain: str, way: Way | None
     ) -> Sequence[MailHost]:
         """Return the hosts, best first; among equals those to whom a connection is open."""
+        if isinstance(target, Smarthosts):
+            return self._failover.order(target)
         if isinstance(target, Smarthost):
             return (MailHost(target.host, 0),)
         if domain.startswith("["):

@@ -27,7 +27,7 @@ from mta.delivery.maildir import Place, may_be_made
 from mta.delivery.opening import Opening, Site
 from mta.delivery.outgoing import Outgoing, Way
 from mta.delivery.road import HostOnRoad, Road, Tried
-from mta.delivery.routes import Mx, Route, Smarthost
+from mta.delivery.routes import Mx, Route, Smarthost, Smarthosts
 from mta.delivery.securing import DaneFacts, StsFacts
 from mta.delivery.session import Message, Session
 from mta.delivery.settings import DeliverySettings
@@ -267,7 +267,7 @@ class Rehearsal(Delivery):
         return await super()._bring(job, route, domain, recipients, settings)
 
     async def _hosts(
-        self, target: Mx | Smarthost, domain: str, way: Way | None
+        self, target: Mx | Smarthost | Smarthosts, domain: str, way: Way | None
     ) -> Sequence[MailHost]:
         found = await super()._hosts(target, domain, way)
         self.roads[-1].all_hosts = tuple(found)

@@ -47,11 +47,22 @@ class Smarthost:
     login: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     identity: CertificateFiles | None = None
+    preference: int = 0  # among several: the lowest first
+    per_second: int = 0  # messages; 0: any number
+    per_day: int = 0
 
     def __post_init__(self) -> None:
         """Refuse to send a password in the clear (RFC 4954 §9)."""
         if self.login and self.tls == "none":
             raise ValueError(f"{self.host}: credentials are not sent without TLS")
+
+
+@dataclass(frozen=True, slots=True)
+class Smarthosts:
+    """To one of several, or to one with a budget (``mta.delivery.smarthosts``)."""
+
+    route: str  # whose they are
+    hosts: tuple[Smarthost, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ class Missing:
     """Nowhere for now: an operator chose a route that the configuration does not have."""
 
 
-Target: TypeAlias = Mx | Smarthost | Maildir | Discard | Refuse | Missing
+Target: TypeAlias = Mx | Smarthost | Smarthosts | Maildir | Discard | Refuse | Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +164,11 @@ class Routes:
     def __init__(self, routes: tuple[Route, ...] = ()) -> None:
         self._routes = routes
 
+    @property
+    def targets(self) -> list[Target]:
+        """Where they lead."""
+        return [route.target for route in self._routes]
+
     def named(self, name: str) -> Route:
         """Return the route with this name, or one that leads nowhere."""
         for route in (*self._routes, DEFAULT_ROUTE):
@@ -197,5 +213,7 @@ def destination_of(route: Route, domain: str) -> str:
             return f"mx:{domain}"
         case Lmtp(host, port):
             return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
+        case Smarthosts():
+            return f"smarthost:{route.name}"
         case target:
             return f"{type(target).__name__.lower()}:{route.name}"

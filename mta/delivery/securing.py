@@ -9,7 +9,7 @@ from typing import Protocol
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
-from mta.delivery.routes import Lmtp, Mx, Smarthost
+from mta.delivery.routes import Lmtp, Mx, Smarthost, Smarthosts
 from mta.mail.envelope import Envelope
 from mta.mail.security import NOT_LOOKED_FOR, Dane, Level, Published, Requirement, Skip, Source
 from mta.security.decide import (
@@ -132,7 +132,7 @@ class Securing:
 def secured_by(
     settings: SecuritySettings,
     route: str,
-    target: Mx | Smarthost,
+    target: Mx | Smarthost | Smarthosts,
     envelope: Envelope,
     dane: DaneFacts | None,
     sts: StsFacts | None,
@@ -141,6 +141,8 @@ def secured_by(
 
     Where only the route has a say, that is known beforehand.
     """
+    if isinstance(target, Smarthosts):  # each says it of itself
+        return of_smarthost(target.hosts[0])
     if isinstance(target, Smarthost):
         return of_smarthost(target)
     wishes = wishes_of(envelope)

@@ -29,4 +29,6 @@ class DeliverySettings:
     shaping: Shaping = NO_SHAPING
     addresses: Addresses | None = None  # domains of ours, and SRS for what is forwarded
     transcripts: Keep = "failures"  # of which attempts what was said is kept
+    # How long one of several smarthosts is left alone, at first and at most
+    smarthost_down_s: tuple[float, float] = (60.0, 900.0)
     outgoing: Outgoing = USUAL  # as whom we go out, where the route does not say it

@@ -18,7 +18,8 @@ from mta.delivery.counting import Counting
 from mta.delivery.opening import Opening, Site
 from mta.delivery.outgoing import Outgoing, same_family
 from mta.delivery.pool import Pool
-from mta.delivery.securing import Securing, is_address
+from mta.delivery.routes import Smarthost
+from mta.delivery.securing import Securing, is_address, of_smarthost
 from mta.delivery.session import Message, Session
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.shaped import at_least
@@ -70,6 +71,7 @@ class Walk:
         """``secured`` is how private sessions must be, or says it of each host."""
         settings, self._shape, self._outgoing = how
         self.sessions = 0  # how many hosts have heard about the message
+        self.talked = 0  # how many sessions there were, also with hosts that could not take it
         self.counting: Counting | None = None  # tells of TLS sessions, where they are counted
         self._record = record
         self._pool = means.pool
@@ -105,9 +107,14 @@ class Walk:
 
     async def _once(self, hosts: Sequence[tuple[Site, MailHost]], domain: str) -> None:
         for site, host in hosts:
-            if not self._attempt.left or self.sessions >= self._settings.max_sessions:
+            if self.over:
                 return
             await self.visit(site, host, domain)
+
+    @property
+    def over(self) -> bool:
+        """Whether no further host is to hear of the message in this attempt."""
+        return not self._attempt.left or self.sessions >= self._settings.max_sessions
 
     async def visit(self, site: Site, host: MailHost, domain: str) -> None:
         """Try one host, on as many connections as its limits make necessary (RFC 9422)."""
@@ -131,7 +138,9 @@ class Walk:
     async def _required(self, site: Site, host: MailHost, domain: str) -> Requirement | Skip:
         """Find out how private a session with one host must be, or why there is none."""
         found: Requirement | Skip
-        if isinstance(self._secured, Requirement):
+        if isinstance(site.target, Smarthost):
+            found = of_smarthost(site.target)
+        elif isinstance(self._secured, Requirement):
             found = self._secured
         else:
             where = Where(domain, host.name, host.signed, host.expanded)
@@ -227,6 +236,7 @@ class Walk:
             self._not_asked = session.not_asked
             if self._record is not None and self._attempt.left and not self._not_asked:
                 self._record.trouble = True  # another host is to do what this one would not
+        self.talked += alive
         self._pool.park(site, connection, self._settings)
         self.sessions += alive and connection.uses > uses
         return alive

@@ -62,7 +62,8 @@ class Addressees:
 
     def add_all(self, recipients: Sequence[Recipient]) -> bool:
         """Take what an alias has come to, all or nothing."""
-        if self._rows and len(self._rows) + len(recipients) > self._limit:
+        count = len(self._rows) + len(self._reported)
+        if count and count + len(recipients) > self._limit:
             return False
         self._expanded = True
         for one in recipients:

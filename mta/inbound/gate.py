@@ -113,12 +113,17 @@ class Open:
         return self._free
 
 
+_MOST_NOTED = 201
+_NO_MORE = Remark("alias", "more aliases were used than are told", "addresses")
+
+
 class Rulings:
     """What was decided of one message so far, short of refusing it."""
 
     def __init__(self) -> None:
         self.held = ""  # why; "": it is not
         self.remarks: list[Remark] = []
+        self._noted = 0
 
     def obey(self, ruling: Ruling) -> tuple[Reply, str] | None:
         """Note what is to be done; return the reply and the reason of a refusal."""
@@ -131,3 +136,15 @@ class Rulings:
         elif ruling.rewrite:
             self.remarks.append(Remark("rewrite", ruling.reason))
         return None
+
+    def note(self, remarks: Iterable[Remark]) -> None:
+        """Note what tables of addresses have done, each once, and not without end.
+
+        A client can name what leads to the same address as often as it likes.
+        """
+        for one in remarks:
+            if self._noted >= _MOST_NOTED or one in self.remarks:
+                continue
+            self._noted += 1
+            last = self._noted == _MOST_NOTED
+            self.remarks.append(_NO_MORE if last else one)

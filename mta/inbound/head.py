@@ -97,7 +97,10 @@ class Head:
             block = self._owned(block, complete=complete)
         if self._submission:
             block = self._as_new(block, header)
-        return [self._trace(header, only), block, *(pieces[1:] if whole else ())]
+        top = self._trace(header, only)
+        if not self._submission and block[:1] in (b" ", b"\t"):
+            top += b"\r\n"  # it has no header, and its first line is not to continue ours
+        return [top, block, *(pieces[1:] if whole else ())]
 
     def reread(self, block: bytes) -> None:
         """Note what the header says now that filters have changed it."""

@@ -128,7 +128,7 @@ class Transaction:
         """Add what a recipient in a domain of ours has come to."""
         if not self._addressees.add_all(aim.recipients):
             return TOO_MANY_RECIPIENTS
-        self.rulings.remarks += aim.remarks
+        self.rulings.note(aim.remarks)
         return OK_RCPT
 
     def take(self, data: bytes) -> Coroutine[Deferred[Any], Any, None] | None:

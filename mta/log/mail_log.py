@@ -81,6 +81,8 @@ class MailLog:
                     waiting.append(stamp(program, text, when))
         if self._records:
             rendered = json.dumps(record(event, int(now * 1000)), ensure_ascii=False)
+            if not rendered.isprintable():  # all of it is inside of strings
+                rendered = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in rendered)
             for _, waiting in self._records:
                 waiting.append(rendered)
         self._schedule(isinstance(event, Note) and event.level != "info")

@@ -24,7 +24,7 @@ from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
 from mta.queue.resolving import Resolving, SiteNames
 from mta.queue.settings import QueueSettings
-from mta.queue.sites import Sites
+from mta.queue.sites import PutOff, Sites
 from mta.spool.leases import Key
 
 _GUESTS = 100  # who has less than this part of the set is a guest
@@ -113,6 +113,8 @@ class ActiveSet:
         self._names = names
         self._soon = soon
         self.blocked: Blocked | None = None  # set by who suspends; None: nobody does
+        # Whether a budget is used up; None: nobody has one
+        self.waits: Callable[[Entry], PutOff | None] | None = None
         self.site_of: Callable[[Entry], Site] | None = None  # where a source address is slower
         self._entries: set[Entry] = set()
         self.closed = False  # the service stops: what is taken is given back at once
@@ -168,12 +170,21 @@ class ActiveSet:
         """Let ``entry``, whose site is known now, wait for its turn, or put it back."""
         if self.blocked is not None and self._divide(entry):
             return
+        if self.waits is not None and self.put_off(entry):
+            return
         if self.site_of is not None:
             entry.site = self.site_of(entry)
         domain, now_s = entry.job.recipients[0].domain, self._clock.seconds()
         put_off = self.sites.admit(entry, now_s, domain, self.room.free)
         if put_off is not None:
             self._ledger.put_off(entry, put_off.wait_s, put_off.why)
+
+    def put_off(self, entry: Entry) -> bool:
+        """Return ``entry`` to the spool if it has to wait for a budget; tell whether it has."""
+        if self.waits is None or (found := self.waits(entry)) is None:
+            return False
+        self._ledger.put_off(entry, found.wait_s, found.why)
+        return True
 
     def put_back(self, entry: Entry) -> bool:
         """Return ``entry`` to the spool if it is blocked; tell whether it was.

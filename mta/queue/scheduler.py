@@ -43,6 +43,7 @@ from mta.queue.resolving import Alone, SiteNames
 from mta.queue.restraints import Restraints
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle, with_causes
+from mta.queue.sites import PutOff
 from mta.queue.wake import Wake
 from mta.queue.watch import Watch
 from mta.spool import leases
@@ -177,6 +178,10 @@ class Scheduler:
         self._active.use(settings)
         self._soon()
 
+    def wait_for(self, waits: Callable[[Entry], PutOff | None] | None) -> None:
+        """Ask ``waits`` about everything before it is dialled: whether a budget is used up."""
+        self._active.waits = waits
+
     @property
     def active(self) -> int:
         """How many recipients are in the active set."""
@@ -251,7 +256,10 @@ class Scheduler:
             self._active.ended(entry, Health.UNKNOWN)
             self._ledger.expire(entry)
             return
-        if self._active.blocked is not None and self._active.put_back(entry):
+        active = self._active
+        if (active.blocked is not None and active.put_back(entry)) or (
+            active.waits is not None and active.put_off(entry)
+        ):
             self._active.ended(entry, Health.UNKNOWN)
             self._soon()
             return

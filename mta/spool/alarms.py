@@ -31,6 +31,12 @@ def put(conn: Connection, node: str, name: str, text: str, now_ms: int) -> None:
         conn.execute(insert(alarms).values(**values))
 
 
+def forget(conn: Connection, node: str, prefix: str) -> None:
+    """Take back what ``node`` has said under names that begin with ``prefix``."""
+    begins = alarms.c.name.startswith(prefix, autoescape=True)
+    conn.execute(delete(alarms).where(alarms.c.node == node, begins))
+
+
 def everybodys(conn: Connection) -> list[Alarm]:
     """Return all alarms, by process and name."""
     query = select(alarms).order_by(alarms.c.node, alarms.c.name)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import mta.__main__
-from mta.admin.cli import cli
+from mta.admin.cli import _COMMANDS, cli
 from mta.admin.invocation import Invocation
 
 NO_CONFIG = "no configuration: tried mta.toml and /nowhere/mta.toml"
@@ -28,6 +29,29 @@ def test_version_and_help():
     assert result.exit_code == 0
     for words in ("queue", "trace", "init", "demo", "78 wrong configuration", "_MTA_COMPLETE"):
         assert words in result.output
+
+
+def test_what_the_help_says_of_commands_is_theirs():
+    """Each command is where the table says, and begins its own help with the same words."""
+    context = click.Context(cli)
+    for name, (module, said) in _COMMANDS.items():
+        command = cli.get_command(context, name)
+        assert command is not None and command.name == name
+        assert command.callback.__module__ == module
+        words = said.removesuffix(".").replace("addresses and domains", "addresses")
+        assert command.get_short_help_str(500).startswith(words)
+
+
+def test_the_help_waits_for_no_library():
+    """What costs half a second to import is not needed to list the commands."""
+    heavy = ("sqlalchemy", "pydantic", "twisted", "rich.console")
+    code = (
+        "import sys\nfrom mta.admin.cli import cli\n"
+        "try:\n    cli(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"sys.exit(repr([name for name in {heavy} if name in sys.modules] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stderr.strip(), "trace" in done.stdout) == ("''", True)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import pytest
 
 from mta.mail.envelope import Asked
 from mta.mail.queue_id import new_queue_id
-from mta.spool.schema import State
+from mta.spool import alarms
+from mta.spool.schema import State, recipients
 
 MINUTE = 60_000
 
@@ -49,6 +50,21 @@ def test_hold(relay):
     assert "it is held by anna" in relay.run("why", one).stdout
 
 
+def test_what_is_said_of_several_helps_them_all(relay):
+    """The command under several recipients is about all of them, and about nobody else."""
+    relay.register()
+    one = relay.accept("anna@example.com", "bo@example.com", held="the policy's reason")
+    assert relay.run("why", one).stdout.count("do:") == 1
+    assert f"do:      mta queue release {one}\n" in relay.run("why", one).stdout
+    two = relay.accept(
+        "anna@example.com", "bo@example.com", "cy@example.com", held="the policy's reason"
+    )
+    relay.run("queue", "remove", two, "--to", "cy@example.com", "--yes")
+    said = relay.run("why", two).stdout
+    for name in ("anna", "bo"):
+        assert f"do:      mta queue release {two} --to '{name}@example.com'\n" in said
+
+
 def test_held_without_an_answer(local):
     """What may have arrived is released or removed, by whoever has asked the recipient."""
     local.register()
@@ -57,6 +73,24 @@ def test_held_without_an_answer(local):
     block, commands = blocked(local, one)
     assert (block, commands) == ("hold", [f"mta queue release {one}", f"mta queue remove {one}"])
     assert "it is held by the route: lost after the final dot" in local.run("why", one).stdout
+
+
+def test_budget(relay):
+    """What waits for a budget of its smarthosts says so; what takes another route does not."""
+    with relay.config.open("a") as file:
+        file.write(
+            '[[route]]\nname = "out"\nrecipient_domains = ["example.com"]\n'
+            'smarthost = { host = "s.example", per_day = 5 }\n'
+        )
+    relay.register()
+    one, other = relay.accept(), relay.accept("x@example.net")
+    due_ms = relay.now + 3_600_000
+    relay.write(lambda conn: conn.execute(recipients.update().values(next_attempt_ms=due_ms)))
+    text = "smarthost:out waits until later: budget used up: s.example (5 a day)"
+    relay.write(alarms.put, "node1", "smarthost:out", text, relay.now)
+    assert blocked(relay, one) == ("budget", [])
+    assert f"why:     {text}" in relay.run("why", one).stdout
+    assert blocked(relay, other)[0] != "budget"
 
 
 def test_brake(local):

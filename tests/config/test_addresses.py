@@ -144,6 +144,12 @@ def test_circles_and_dead_ends_are_faults(configured, tmp_path: Path):
     assert "nobody@example.org is not among the addresses" in found[2][2]
 
 
+def test_an_extension_s_mark_is_one_character(configured):
+    """In words of ours."""
+    with pytest.raises(ConfigError, match="must not be longer than 1 character"):
+        configured('[addresses]\nextension = "++"')
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [
@@ -154,6 +160,7 @@ def test_circles_and_dead_ends_are_faults(configured, tmp_path: Path):
         ('[[domain]]\nname = "example.org"\ncatch_all = ["/dev/null"]', "catch_all"),
         ('[srs]\ndomain = "example.org"', "srs"),
         ('[srs]\ndomain = "example.org"\nsecret_file = "x"', "srs.domain"),
+        ('[srs]\nsecret_file = "x"', "srs.domain"),  # it would have no effect
         ('[addresses]\naliases = { a = ["b@example.org"] }', "addresses"),
         ('[[rewrite]]\nname = "x"', "rewrite"),
         ('[[rewrite]]\nname = "x"\naddresses = { "a" = "b@c" }', "rewrite"),

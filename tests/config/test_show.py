@@ -66,7 +66,7 @@ def test_changed_only_is_what_the_file_sets(configured: Callable[..., Settings],
             {
                 "name": "r",
                 "sender_domains": ["<>", ".example.net"],
-                "smarthost": {"host": "smtp.example.com", "login": "u", "password_file": "p"},
+                "smarthost": [{"host": "smtp.example.com", "login": "u", "password_file": "p"}],
             }
         ],
         "retry": {"steps": ["1m30s", "1h30m"], "delay_warning": "never"},

@@ -96,7 +96,7 @@ def test_trust(configured, monkeypatch):
 def test_files_are_read_at_once(configured):
     """An authority or a certificate of ours that cannot be read is found before mail waits."""
     absent = '[[tls_policy]]\nname = "x"\nlevel = "verify"\nca = "absent.pem"\n'
-    with pytest.raises(CertificateUnusable, match=r"absent\.pem"):
+    with pytest.raises(ConfigError, match=r'tls_policy\["x"\]\.ca: .*absent\.pem'):
         build_tls.client_tls(configured(absent))
     smarthost = 'host = "s.example", client_certificate = "c.pem", client_key = "k.pem"'
     route = f'[[route]]\nname = "r"\nsmarthost = {{ {smarthost} }}\n'
@@ -105,7 +105,8 @@ def test_files_are_read_at_once(configured):
         build_tls.client_tls(settings)
     certificate, key = self_signed("us.example", datetime.now(UTC))
     identity = CertificateFiles(
-        settings.route[0].smarthost.client_certificate, settings.route[0].smarthost.client_key
+        settings.route[0].smarthost[0].client_certificate,
+        settings.route[0].smarthost[0].client_key,
     )
     identity.certificate.write_bytes(certificate)
     identity.key.write_bytes(key)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from real_filters import EveryChange, has_pymilter
 from receiver import Receiver
 from relay_process import Relay, eventually, free_port
 
@@ -20,14 +21,19 @@ pytestmark = [pytest.mark.flow, pytest.mark.timeout(300)]
 
 KILLS = int(os.environ.get("KILLS", "8"))
 CLIENTS = 4
+needs_libmilter = pytest.mark.skipif(
+    not has_pymilter(), reason="needs pymilter for /usr/bin/python3 (Debian: python3-milter)"
+)
 LINES = f"{'x' * 70}\r\n" * 30
+LARGE = (b"0123456789" * 90 + b"\r\n") * 1000  # what the filter puts in the place of some
 
 
 class Load:
     """Clients that send without pause and note what was answered 250."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, domains: tuple[str, ...] = ("there.test", "home.test")) -> None:
         self._port = port
+        self._domains = domains
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._number = 0
@@ -51,8 +57,10 @@ class Load:
                 self._stop.wait(0.05)  # the service is down: try again in a moment
 
     def _send(self, client: smtplib.SMTP, subject: str) -> None:
-        text = f"From: app@home.test\r\nSubject: {subject}\r\n\r\n{LINES}"
-        recipients = [f"{subject}@there.test", f"{subject}@home.test"]
+        number = int(subject[1:])
+        do = "replace-large" if number % 20 == 0 else "shout" if number % 2 else "nothing"
+        text = f"From: app@home.test\r\nSubject: {subject}\r\nX-Do: {do}\r\n\r\n{LINES}"
+        recipients = [f"{subject}@{domain}" for domain in self._domains]
         client.sendmail("app@home.test", recipients, text)
         with self._lock:
             self.accepted.add(subject)
@@ -77,11 +85,16 @@ steps = ["1s"]
 """
 
 
-def survive_kills(relay: Relay, receiver: Receiver, port: int, kills: int) -> tuple[int, int]:
-    """Kill and restart under load; return how many were accepted and how many came twice."""
+def survive_kills(
+    relay: Relay, receiver: Receiver, port: int, kills: int, *domains: str
+) -> tuple[int, int]:
+    """Kill and restart under load; return how many were accepted and how many came twice.
+
+    ``domains`` are those that clients name, if these lead to other ones.
+    """
     dice = random.Random(20261124)
     relay.start()
-    load = Load(port)
+    load = Load(port, domains or ("there.test", "home.test"))
     try:
         for _ in range(kills):
             before = len(load.accepted)
@@ -120,6 +133,54 @@ def test_sigkill_under_load_loses_nothing(
     print(f"\n{database}: {KILLS} kills, {wanted} recipients answered 250, {duplicates} duplicates")
     assert wanted > KILLS * 5
     assert duplicates <= KILLS * CLIENTS * 2 * 20
+    assert relay.stop() == 0
+
+
+ADDRESSES = """
+[[domain]]
+name = "many.test"
+catch_all = ["@there.test", "@home.test"]
+
+[srs]
+domain = "many.test"
+secret_file = "srs-secret"
+"""
+
+
+@needs_libmilter
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_sigkill_with_filters_aliases_and_verp(
+    database: str,
+    request: pytest.FixtureRequest,
+    receivers: Callable[..., Receiver],
+    relays: Callable[..., Relay],
+    tmp_path: Path,
+) -> None:
+    """The same where an alias makes two of one, a filter has replaced bodies, and VERP divides."""
+    receiver = receivers()
+    port = free_port()
+    place = f"unix:{tmp_path / 'filter.sock'}"
+    milter = EveryChange(tmp_path, place)
+    tables = f'{ADDRESSES}\n[[milter]]\nname = "every"\nendpoint = "{place}"\n'
+    relay = relays(receiver.port, extra=plain_listener(port) + tables)
+    (relay.directory / "srs-secret").write_text("a long secret\n")
+    (relay.directory / "srs-secret").chmod(0o600)
+    text = relay.config.read_text()
+    relay.config.write_text(
+        text.replace(f"port = {receiver.port} }}", f"port = {receiver.port} }}\nverp = true")
+    )
+    if database == "postgresql":
+        relay.use_spool(request.getfixturevalue("postgresql_url"))
+    try:
+        wanted, duplicates = survive_kills(relay, receiver, port, KILLS, "many.test")
+    finally:
+        milter.close()
+    print(f"\n{database}: {KILLS} kills, {wanted} recipients, {duplicates} duplicates")
+    assert wanted > KILLS * 5
+    assert all("=" in sender for sender, _, _ in receiver.envelopes)
+    bodies = {content.partition(b"\r\n\r\n")[2] for _, _, content in receiver.envelopes}
+    small = LINES.encode()
+    assert bodies == {small, small.upper(), LARGE}
     assert relay.stop() == 0
 
 

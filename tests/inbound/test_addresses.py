@@ -209,3 +209,35 @@ def test_the_bound_on_recipients_counts_what_comes_of_aliases():
     assert box.add_all(many)
     assert not box.add("x@a.example", "", "")
     assert (box.count, box.only) == (5, "all@o")
+
+
+def test_an_alias_named_again_and_again_leaves_no_more(world, stranger):
+    """Attack: thousands of RCPT that lead to one address, each of them to be remembered."""
+    stranger.say(b"MAIL FROM:<x@example.com>\r\n")
+    rcpt = b"RCPT TO:<info@example.org>\r\n"
+    assert stranger.say(rcpt * 1000) == b"250 2.1.5 Ok\r\n" * 1000
+    for number in range(1000):
+        stranger.say(b"RCPT TO:<info+%d@example.org>\r\n" % number)
+    stranger.say(b"DATA\r\n")
+    assert b"queued as" in stranger.say(b"Subject: x\r\n\r\ntext\r\n.\r\n")
+    item = world.spool.accepted[-1]
+    assert [one.address for one in item.recipients] == ["ann@example.org"]
+    texts = [one.text for one in item.remarks]
+    assert len(texts) == 201
+    assert texts[:2] == [
+        "info@example.org -> ann@example.org (aliases:1)",
+        "info+0@example.org -> ann@example.org (aliases:1)",
+    ]
+    assert texts[-1] == "more aliases were used than are told"
+
+
+def test_the_bound_counts_who_only_hears_of_success():
+    """Attack: one list under a thousand names, each of which wants to be told of success."""
+    addressees = Addressees(4)
+    for number in range(2):
+        alias = Recipient(0, f"list+{number}@example.org", "", role=Role.EXPANDED)
+        row = Recipient(0, "ann@example.org", "example.org")
+        assert addressees.add_all([row, alias])
+    alias = Recipient(0, "list+3@example.org", "", role=Role.EXPANDED)
+    assert not addressees.add_all([row, alias])
+    assert len(addressees.recipients(1)) == 3

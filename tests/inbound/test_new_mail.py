@@ -125,6 +125,17 @@ def test_repeated_fields_are_refused(world, ann, way, name):
     assert (world.spool.accepted, world.spool.chunks) == ([], {})
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("space", [b" ", b"\t"])
+def test_the_first_line_does_not_continue_ours(world, way, space):
+    """Attack: a stranger's message begins with white space, and writes on in our Received."""
+    client = world.connect("plain")
+    client.say(b"EHLO me\r\n")
+    sent = space + b"(really from [192.0.2.99])\r\nSubject: x\r\n\r\nhi\r\n"
+    assert b"250 2.0.0 Ok: queued" in way(client, sent)
+    assert arrived(world) == b"\r\n" + sent
+
+
 def test_no_author(world, ann):
     """A missing From is refused where that is set; nobody can be made of the null sender."""
     said = ann.say(START.replace(b"ann@example.org", b"") + b"DATA\r\n" + GIVEN + b"\r\n.\r\n")

@@ -42,6 +42,19 @@ def test_records_are_one_json_object_a_line(tmp_path: Path) -> None:
     assert records[0] == {"schema": 1, "type": "Finished", "event_time_ms": 1500, "id": "A"}
 
 
+def test_a_record_cannot_be_obeyed_by_a_terminal(tmp_path: Path) -> None:
+    """Attack: escapes, C1 controls and overrides of direction, for whoever looks at the file."""
+    path = tmp_path / "mail.jsonl"
+    log = MailLog(Clock(), [], [FileSink(path)], now=lambda: 1.5)
+    text = "J\u00f6rg \x1b[2J \x9b2J \x7f \u202e \u2028 \U000e0001 \udc80"
+    log(Note("info", "service", text))
+    log.close()
+    (line,) = path.read_text().split("\n")[:-1]
+    assert line.isprintable()
+    assert "J\u00f6rg" in line
+    assert json.loads(line)["text"] == text
+
+
 def test_rotation_by_rename_is_followed(tmp_path: Path) -> None:
     """After logrotate's rename, lines go to a new file of the old name."""
     path = tmp_path / "mail.log"

@@ -1,0 +1,75 @@
+"""Turn the smarthosts of routes into what ``mta.delivery`` and ``mta.shaping`` take."""
+
+from collections.abc import Iterator
+
+from mta.config.problems import Problem
+from mta.config.route_sections import Route as RouteSection
+from mta.config.route_sections import SmarthostTarget
+from mta.config.settings import Settings
+from mta.delivery.routes import Missing, Route, Routes, Smarthost, Smarthosts
+from mta.mail.shape import Shape
+from mta.shaping.rules import Rule
+from mta.tls.certificates import CertificateFiles
+
+
+def smarthosts(route: RouteSection) -> Smarthost | Smarthosts:
+    """Return where ``route`` leads, with passwords; ``ValueError`` if one cannot be read."""
+    found = tuple(_smarthost(one, number) for number, one in enumerate(route.smarthost))
+    only, *more = found
+    if more or only.per_second or only.per_day:
+        return Smarthosts(route.name, found)
+    return only
+
+
+def _smarthost(one: SmarthostTarget, number: int) -> Smarthost:
+    password = one.password.reveal() if one.password is not None else ""
+    return Smarthost(
+        one.host,
+        one.effective_port,
+        one.tls,
+        one.login,
+        password,
+        identity(one),
+        number if one.preference is None else one.preference,
+        one.per_second or 0,
+        one.per_day or 0,
+    )
+
+
+def identity(one: SmarthostTarget) -> CertificateFiles | None:
+    """Return the certificate that we show there, if any."""
+    if one.client_certificate is None or one.client_key is None:
+        return None
+    return CertificateFiles(one.client_certificate, one.client_key)
+
+
+def unreadable(settings: Settings) -> Iterator[Problem]:
+    """Yield the secrets that cannot be read."""
+    for route in settings.route:
+        for number, one in enumerate(route.smarthost):
+            place = f"[{number}]" if len(route.smarthost) > 1 else ""
+            if one.password is not None:
+                try:
+                    one.password.reveal()
+                except ValueError as error:
+                    where = f'route["{route.name}"].smarthost{place}'
+                    yield Problem(settings.file, where, str(error))
+
+
+def paces(settings: Settings) -> Iterator[Rule]:
+    """Yield how fast routes may be whose smarthosts all have a budget by the second."""
+    for route in settings.route:
+        rates = [one.per_second for one in route.smarthost]
+        if rates and all(rates):
+            shape = Shape(messages_per_second=sum(rate or 0 for rate in rates))
+            yield Rule(f"route {route.name}", shape, sites=(f"smarthost:{route.name}",))
+
+
+def route_names(settings: Settings) -> Routes:
+    """Return the routes for who only has to know which one mail takes: no secret is read."""
+    return Routes(
+        tuple(
+            Route(one.name, Missing(), one.recipient_domains, one.sender_domains)
+            for one in settings.route
+        )
+    )
