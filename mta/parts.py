@@ -125,7 +125,8 @@ class Parts:
         self.accounts.start()
         self.signer.start()
         if self.validation is not None:
-            self._old_alarms_end()
+            # What the last run knew of the resolver is found out anew
+            self._write("dns", alarms.put, "dns", "", 0)
             self.validation.start()
         self.sts.start()
         self.verifier.start()
@@ -139,20 +140,15 @@ class Parts:
         """Let the queue keep what has to wait for a budget."""
         self.scheduler.wait_for(self.budgets.waits if self.delivery.has_budgets else None)
 
-    def _old_alarms_end(self) -> None:
-        """What this process's last run knew of the resolver is found out anew."""
-        ended = self.database.write(alarms.put, values.node_name(self.settings), "dns", "", 0)
-        ended.addErrback(lambda failure: self.log(Note("warning", "dns", str(failure.value))))
-
     def _tell_settings(self) -> None:
         """Write down what is in force: "mta config diff" compares with it."""
-        told = self.database.write(
-            in_force.put,
-            values.node_name(self.settings),
-            as_text(self.settings),
-            round(self.reactor.seconds() * 1000),
-        )
-        told.addErrback(lambda failure: self.log(Note("warning", "service", str(failure.value))))
+        now_ms = round(self.reactor.seconds() * 1000)
+        self._write("service", in_force.put, as_text(self.settings), now_ms)
+
+    def _write(self, part: str, fn: Callable[..., None], *arguments: object) -> None:
+        """Write something about this process; that it fails is only said."""
+        done = self.database.write(fn, values.node_name(self.settings), *arguments)
+        done.addErrback(lambda failure: self.log(Note("warning", part, str(failure.value))))
 
     def _open_log(self) -> None:
         self.log.use(*self._sinks(self.settings))

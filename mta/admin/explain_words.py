@@ -77,7 +77,7 @@ def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
     for route, why in walked.passed_over:
         yield _item("not route", f"{visible(route.name)}: {visible(why)}")
     yield _item("route", target_words(road.route))
-    if isinstance(road.route.target, Mx | Smarthost):
+    if isinstance(road.route.target, Mx | Smarthost | Smarthosts):
         hosts = f" ({', '.join(map(visible, site.hosts))})" if site.hosts else ""
         yield _item("site", f"{visible(site.name)}{hosts}, queued as {visible(walked.destination)}")
         if site.shape.names:
