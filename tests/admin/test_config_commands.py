@@ -70,6 +70,17 @@ def test_check_mailboxes(local):
     assert 'route["store"].lmtp.socket: there is no socket /no/lmtp\n' in result.stderr
 
 
+def test_check_that_reports_can_be_signed(local):
+    """Reports on TLS without a DKIM key would not go out by mail: doubtful, until there is one."""
+    with local.config.open("a") as config:
+        config.write('\n[tls_report]\ncontact = "tls@a.test"\n')
+    words = "tls_report: there is no DKIM key for a.test: mta dkim generate a.test\n"
+    result = local.run("config", "check")
+    assert result.exit_code == 0 and words in result.stderr
+    assert local.run("dkim", "generate", "a.test", "--type", "ed25519").exit_code == 0
+    assert words not in local.run("config", "check").stderr
+
+
 def test_check_files_of_authentication(local):
     """Client authorities, a file of keys and the authorities of an URL are tried; no URL is."""
     oauth = '[oauth]\nissuer = "i"\naudience = "a"\njwks = "{}"\nauthorities = "absent.pem"\n'
