@@ -220,7 +220,8 @@ class Parts:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know although it works."""
-        return self.certificates.warnings if self.certificates is not None else ()
+        expiring = self.certificates.warnings if self.certificates is not None else ()
+        return (*expiring, *values.unsigned(self.settings))
 
     async def stop(self) -> None:
         """Stop in order; every step is bounded."""

@@ -75,6 +75,7 @@ messages = Table(
     _flag("utf8"),
     _flag("require_tls"),
     _flag("tls_not_required"),
+    _text("hold", server_default=""),  # "for;60", "until;2030-12-31T08:00:00Z": as it was asked
     CheckConstraint("kind IN ('mail', 'dsn')", name="kind"),
     sqlite_with_rowid=False,
 )
