@@ -46,6 +46,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
         if served is not None:
             doubts += served.warnings
     problems += _nowhere(settings, path)
+    doubts += build.unsigned(settings)
     doubts += _mailboxes(settings)
     doubts += not_here(settings)
     return problems, doubts

@@ -260,6 +260,14 @@ alarms = Table(
     sqlite_with_rowid=False,
 )
 
+settings_in_force = Table(  # of each process, without secrets: to compare a changed file with
+    "settings_in_force",
+    metadata,
+    Column("node", Text, primary_key=True),
+    _text("text"),  # JSON, as ``mta.config.show`` writes it
+    _ms("since_ms"),
+)
+
 wakeups = Table(
     "wakeups",
     metadata,
