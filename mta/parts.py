@@ -23,6 +23,7 @@ from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.build_tls_report import tls_report, tls_reports
+from mta.config.running import as_text
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
@@ -42,7 +43,7 @@ from mta.mail.events import Note
 from mta.policy.limits import HOUR_MS
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
-from mta.spool import alarms
+from mta.spool import alarms, in_force
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
@@ -119,11 +120,13 @@ class Parts:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
         self._open_log()
         self.database.start()
+        self._tell_settings()
         self.gate.shared.start()
         self.accounts.start()
         self.signer.start()
         if self.validation is not None:
-            self._old_alarms_end()
+            # What the last run knew of the resolver is found out anew
+            self._write("dns", alarms.put, "dns", "", 0)
             self.validation.start()
         self.sts.start()
         self.verifier.start()
@@ -137,10 +140,15 @@ class Parts:
         """Let the queue keep what has to wait for a budget."""
         self.scheduler.wait_for(self.budgets.waits if self.delivery.has_budgets else None)
 
-    def _old_alarms_end(self) -> None:
-        """What this process's last run knew of the resolver is found out anew."""
-        ended = self.database.write(alarms.put, values.node_name(self.settings), "dns", "", 0)
-        ended.addErrback(lambda failure: self.log(Note("warning", "dns", str(failure.value))))
+    def _tell_settings(self) -> None:
+        """Write down what is in force: "mta config diff" compares with it."""
+        now_ms = round(self.reactor.seconds() * 1000)
+        self._write("service", in_force.put, as_text(self.settings), now_ms)
+
+    def _write(self, part: str, fn: Callable[..., None], *arguments: object) -> None:
+        """Write something about this process; that it fails is only said."""
+        done = self.database.write(fn, values.node_name(self.settings), *arguments)
+        done.addErrback(lambda failure: self.log(Note("warning", part, str(failure.value))))
 
     def _open_log(self) -> None:
         self.log.use(*self._sinks(self.settings))
@@ -196,6 +204,7 @@ class Parts:
         self.gate.use(policy)
         self.verifier.settings = verify_settings(settings)
         self.lists.use(blocklists(settings), dnsbl_test_s(settings))
+        self._tell_settings()
 
     def _renew_certificates(self, settings: Settings) -> None:
         pairs = values.certificate_files(settings)
@@ -211,7 +220,8 @@ class Parts:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know although it works."""
-        return self.certificates.warnings if self.certificates is not None else ()
+        expiring = self.certificates.warnings if self.certificates is not None else ()
+        return (*expiring, *values.unsigned(self.settings))
 
     async def stop(self) -> None:
         """Stop in order; every step is bounded."""

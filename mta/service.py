@@ -88,7 +88,7 @@ class Relay(Service):
         self.setName("mta")
         self._reactor = reactor
         self._path = path
-        self._settings = settings
+        self._started_with = settings  # what needs a restart is still as it was then
         self._parts = parts
         self._launch = launch
 
@@ -134,9 +134,8 @@ class Relay(Service):
             for line in str(error).splitlines():
                 emit(Note("error", "service", f"not reloaded, the old configuration stays: {line}"))
         else:
-            for name in needs_restart(self._settings, settings):
+            for name in needs_restart(self._started_with, settings):
                 emit(Note("warning", "service", f"{name} has changed: restart to use it"))
-            self._settings = settings
             self._warn()
             emit(Note("info", "service", "configuration and certificates reloaded"))
         notify("READY=1")

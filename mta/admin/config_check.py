@@ -7,6 +7,7 @@ service writes, only the directories are looked at: nothing is made, and who ask
 the user that the service runs as.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from mta.config.build_addresses import addresses
 from mta.config.build_causes import causes
 from mta.config.build_outgoing import not_here
 from mta.config.build_shaping import shaping
+from mta.config.build_tls_report import tls_report
 from mta.delivery.maildir import base_of
+from mta.dkim.rules import Rules
 from mta.dkim.store import KeyUnusable
 from mta.tls.certificates import CertificateUnusable, ServerCertificates, read_certificates
 
@@ -32,7 +35,8 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     _try(problems, path, "", addresses, settings)
     _try(problems, path, "tls", build_tls.client_tls, settings)
     _try(problems, path, "causes_file", causes, settings)
-    _try(problems, path, "dkim.directory", build.signing_rules, settings)
+    rules = _try(problems, path, "dkim.directory", build.signing_rules, settings)
+    doubts += _unsigned_reports(settings, rules)
     if settings.tls.client_authorities is not None:
         place = settings.tls.client_authorities
         _try(problems, path, "tls.client_authorities", read_certificates, place)
@@ -42,6 +46,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
         if served is not None:
             doubts += served.warnings
     problems += _nowhere(settings, path)
+    doubts += build.unsigned(settings)
     doubts += _mailboxes(settings)
     doubts += not_here(settings)
     return problems, doubts
@@ -67,6 +72,16 @@ def _mailboxes(settings: Settings) -> Iterator[str]:
         socket = route.lmtp.socket if route.lmtp is not None else None
         if socket is not None and not socket.is_socket():
             yield f'route["{route.name}"].lmtp.socket: there is no socket {socket}'
+
+
+def _unsigned_reports(settings: Settings, rules: Rules | None) -> Iterator[str]:
+    """Yield that reports on TLS cannot be signed: then none goes out by mail (RFC 8460 §3)."""
+    how = tls_report(settings)
+    if how is None or rules is None:
+        return
+    domain = how.author.domain
+    if rules.begin(f"From: {how.sender}\r\n\r\n".encode(), time.time(), whole=True) is None:
+        yield f"tls_report: there is no DKIM key for {domain}: mta dkim generate {domain}"
 
 
 def _try(

@@ -1,7 +1,10 @@
 """``mta config``: is it right, what is in force, what could be said."""
 
+from pathlib import Path
+
 import click
 
+from mta.admin.config_diff import diff
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import json_line, note, say, visible
@@ -56,6 +59,23 @@ def show(invocation: Invocation, changed: bool, as_json: bool) -> None:
         json_line(effective(invocation.settings, changed))
     else:
         say(as_toml(invocation.settings, changed).rstrip("\n"))
+
+
+@config.command("diff")
+@click.option(
+    "--against", type=click.Choice(["queue"]), required=True, help="What waits in the queue."
+)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each change.")
+@pass_invocation
+def diff_(invocation: Invocation, against: str, file: Path | None, as_json: bool) -> Exit:
+    """Say what waits in the queue and would be treated otherwise by FILE, or by the file as it is
+    written now, than by the running service: route, sender told, source, TLS, shaping.
+
+    Exit status 1 if anything would be.
+    """
+    assert against == "queue"
+    return diff(invocation, file, as_json)
 
 
 @config.command()

@@ -76,12 +76,12 @@ def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
         yield _item("sender told", address(road.sender))
     for route, why in walked.passed_over:
         yield _item("not route", f"{visible(route.name)}: {visible(why)}")
-    yield _item("route", _target(road.route))
-    if isinstance(road.route.target, Mx | Smarthost):
+    yield _item("route", target_words(road.route))
+    if isinstance(road.route.target, Mx | Smarthost | Smarthosts):
         hosts = f" ({', '.join(map(visible, site.hosts))})" if site.hosts else ""
         yield _item("site", f"{visible(site.name)}{hosts}, queued as {visible(walked.destination)}")
         if site.shape.names:
-            yield _item("shaping", "; ".join(_shape(site.shape)))
+            yield _item("shaping", "; ".join(shape_words(site.shape)))
         yield _item("EHLO", visible(road.outgoing.ehlo or road.settings.host_name))
         sources = (*road.outgoing.ipv4, *road.outgoing.ipv6)
         if sources:
@@ -105,7 +105,8 @@ def _further(road: Road) -> Iterator[str]:
         yield _item("further", f"{names} (not tried in one attempt)")
 
 
-def _target(route: Route) -> str:
+def target_words(route: Route) -> str:
+    """Say where a route leads."""
     name, to = visible(route.name), route.target
     match to:
         case Mx():
@@ -124,7 +125,10 @@ def _target(route: Route) -> str:
     return f"{name}: {'refused' if isinstance(to, Refuse) else type(to).__name__.lower()}"
 
 
-def _shape(shape: Shape) -> Iterator[str]:
+def shape_words(shape: Shape) -> Iterator[str]:
+    """Say which entries shape a site, and how; nothing if none does."""
+    if not shape.names:
+        return
     yield ", ".join(map(visible, shape.names))
     said = {
         "connections": shape.connections,

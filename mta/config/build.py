@@ -296,6 +296,14 @@ def signing_rules(settings: Settings) -> Rules:
     return Rules(keyring, signing_settings(settings))
 
 
+def unsigned(settings: Settings) -> tuple[str, ...]:
+    """Return why nothing is signed although the configuration names a directory of keys."""
+    dkim = settings.dkim
+    if "directory" not in dkim.model_fields_set or dkim.directory.is_dir():
+        return ()
+    return (f"dkim.directory: there is no directory {dkim.directory}: no mail is signed",)
+
+
 def node_name(settings: Settings) -> str:
     """Return the name of this process among those that share the spool."""
     return settings.queue.node or settings.host_name

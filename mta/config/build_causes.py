@@ -1,18 +1,14 @@
 """Turn the files of causes into what ``mta.causes`` takes."""
 
-import tomllib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from mta.causes.pattern import Pattern
 from mta.causes.rules import Action, Rule, Rules
 from mta.config.causes_sections import CauseRule, CausesFile
-from mta.config.load import key_path
-from mta.config.problems import ConfigError, Problem
 from mta.config.settings import Settings
+from mta.config.toml_file import checked, read_toml
 from mta.mail.cause import Cause
 
 SHIPPED = Path(str(files("mta.causes"))) / "shipped.toml"
@@ -34,20 +30,7 @@ def shipped() -> tuple[Rule, ...]:
 
 
 def _read(path: Path) -> CausesFile:
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-        return CausesFile.model_validate(data, context={"directory": path.parent, "environ": {}})
-    except OSError as error:
-        raise ConfigError([Problem(path, "", f"cannot be read: {error.strerror}")]) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError([Problem(path, "", f"{error} (TOML syntax)")]) from None
-    except ValidationError as error:
-        raise ConfigError(
-            [
-                Problem(path, key_path(detail["loc"], data), detail["msg"])
-                for detail in error.errors(include_url=False, include_input=False)
-            ]
-        ) from None
+    return checked(CausesFile, read_toml(path, "causes_file"), path)
 
 
 def _rule(one: CauseRule) -> Rule:

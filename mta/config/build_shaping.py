@@ -1,16 +1,12 @@
 """Turn ``[[shaping]]`` and the providers' file into what ``mta.shaping`` takes."""
 
-import tomllib
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from mta.config.build_smarthosts import paces
-from mta.config.load import key_path
-from mta.config.problems import ConfigError, Problem
 from mta.config.settings import Settings
 from mta.config.shaping_sections import ProvidersFile, ShapingEntry
+from mta.config.toml_file import checked, read_toml
 from mta.mail.shape import Shape
 from mta.shaping.rules import Rule, Shaping
 
@@ -29,20 +25,7 @@ def providers(file: str | Path) -> tuple[Rule, ...]:
     if file == "none":
         return ()
     path = SHIPPED if file == "shipped" else Path(file)
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-        found = ProvidersFile.model_validate(data)
-    except OSError as error:
-        raise ConfigError([Problem(path, "", f"cannot be read: {error.strerror}")]) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError([Problem(path, "", f"{error} (TOML syntax)")]) from None
-    except ValidationError as error:
-        raise ConfigError(
-            [
-                Problem(path, key_path(detail["loc"], data), detail["msg"])
-                for detail in error.errors(include_url=False, include_input=False)
-            ]
-        ) from None
+    found = checked(ProvidersFile, read_toml(path, "delivery.shaping_file"), path)
     return tuple(_rule(one, provided=True) for one in found.shaping)
 
 

@@ -192,6 +192,7 @@ class _Walk(Walk):
                 Peer(site.host, addresses[0], site.port, tls, source=site.source(addresses[0]))
             )
             self.reached = NOT_DIALLED
+            self.talked += 1  # nothing has been learned against the host
 
     async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
         session = Session(connection, site, self._seconds, connect_s, self._now_ms)
@@ -202,6 +203,7 @@ class _Walk(Walk):
         except BaseException:
             connection.abort()
             raise
+        self.talked += 1
         if able:
             self.reached = READY
         return True

@@ -256,6 +256,8 @@ def _core_settings(
     reception: Reception, listener: ListenerSettings, client: Client
 ) -> ServerSettings:
     limits, requests = reception.settings.limits, reception.settings.requests
+    # RFC 4865 §4.2 (2): never but where mail is submitted
+    submission = listener.submission or listener.auth is AuthMode.REQUIRED
     return ServerSettings(
         host_name=reception.settings.host_name,
         message_size=limits.message_size,
@@ -266,7 +268,7 @@ def _core_settings(
         errors=limits.errors,
         idle_commands=limits.idle_commands,
         requests=Offer(
-            requests.future_release_s,
+            requests.future_release_s if submission else 0,
             requests.deliver_by_s,
             requests.priority is not None,
             reception.now_ms,

@@ -32,7 +32,8 @@ def grant(
         by = DeliverBy(now_ms + wanted.by_s * 1000, wanted.by_mode, wanted.by_trace)
         if release_ms is not None and by.deadline_ms <= release_ms:  # RFC 4865 §5.2.2
             return BY_BEFORE_RELEASE
-    return Asked(wanted.ret, wanted.envid, release_ms, _priority(wanted, settings, login), by)
+    priority = _priority(wanted, settings, login)
+    return Asked(wanted.ret, wanted.envid, release_ms, priority, by, wanted.hold)
 
 
 def _release_ms(

@@ -261,7 +261,7 @@ def _status_part(report: Report) -> bytes:
 
 
 def _message_fields(report: Report) -> Iterator[tuple[str, str]]:
-    """RFC 3464 §2.2, RFC 4865 §8, RFC 2852 §5."""
+    """RFC 3464 §2.2, RFC 4865 §5.1.2, RFC 2852 §5."""
     asked = report.original.asked
     if asked.envid:
         yield "Original-Envelope-Id", _decoded(asked.envid)
@@ -271,7 +271,7 @@ def _message_fields(report: Report) -> Iterator[tuple[str, str]]:
         yield "Deliver-By-Date", _date(asked.deliver_by.deadline_ms)
     if asked.release_ms is not None:
         at = datetime.fromtimestamp(asked.release_ms // 1000, UTC)
-        yield "Future-Release-Request", f"until; {at:%Y-%m-%dT%H:%M:%SZ}"
+        yield "Future-Release-Request", asked.hold or f"until;{at:%Y-%m-%dT%H:%M:%SZ}"
     yield "X-Queue-ID", report.original.id
 
 

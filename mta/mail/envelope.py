@@ -53,6 +53,7 @@ class Asked:
     release_ms: int | None = None  # not to be sent before (RFC 4865)
     priority: int = 0  # -9 to 9 (RFC 6710)
     deliver_by: DeliverBy | None = None
+    hold: str = ""  # the release as it was asked for: "for;60", "until;2030-12-31T08:00:00Z"
 
     @property
     def urgency(self) -> int:

@@ -68,6 +68,7 @@ class Wanted:
     envid: str = ""
     hold_s: int | None = None
     hold_until_ms: int | None = None
+    hold: str = ""  # the one of the two as it was written, for reports (RFC 4865 §5.1.2)
     by_s: int | None = None
     by_mode: str = ""
     by_trace: bool = False
@@ -95,7 +96,7 @@ def _hold_for(wanted: Wanted, value: str) -> None:
         raise GrammarError("HOLDFOR and HOLDUNTIL exclude each other")
     if not re.fullmatch("[1-9][0-9]{0,8}", value):
         raise GrammarError("HOLDFOR must be a number of seconds, 1 to 999999999")
-    wanted.hold_s = int(value)
+    wanted.hold_s, wanted.hold = int(value), f"for;{value}"
 
 
 def _hold_until(wanted: Wanted, value: str) -> None:
@@ -108,6 +109,7 @@ def _hold_until(wanted: Wanted, value: str) -> None:
     except ValueError:
         raise GrammarError("HOLDUNTIL must be a moment in UTC: 2030-12-31T08:00:00Z") from None
     wanted.hold_until_ms = int(moment.timestamp() * 1000)
+    wanted.hold = f"until;{value.upper()}"
 
 
 def _by(wanted: Wanted, value: str) -> None:

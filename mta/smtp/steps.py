@@ -116,8 +116,9 @@ def parse_extensions(reply: Reply) -> Extensions:
             auth.update(words[1:])
         elif words[0] == "SIZE" and len(words) > 1 and re.fullmatch("[0-9]{1,20}", words[1]):
             size = int(words[1])
-        elif words[0] == "DELIVERBY" and len(words) > 1 and re.fullmatch("[0-9]{1,9}", words[1]):
-            deliver_by_s = int(words[1])
+        elif words[0] == "DELIVERBY" and len(words) > 1:
+            least = words[1].partition(",")[0]  # options of times to come follow (RFC 2852 §2)
+            deliver_by_s = int(least) if re.fullmatch("[0-9]{1,9}", least) else 0
         elif words[0] == "LIMITS":
             limits = _limits(words[1:])
     return Extensions(frozenset(keywords), size, frozenset(auth), deliver_by_s, limits)

@@ -228,6 +228,7 @@ def _message(item: Intake, parent: str | None) -> tuple[Any, ...]:
         envelope.utf8,
         envelope.require_tls,
         envelope.tls_not_required,
+        asked.hold,
     )
 
 

@@ -43,6 +43,7 @@ ENVELOPE = [
     messages.c.utf8,
     messages.c.require_tls,
     messages.c.tls_not_required,
+    messages.c.hold,
 ]
 """Columns that ``envelope`` reads; ``chunks`` goes with them for whoever wants the body."""
 
@@ -95,7 +96,7 @@ def _asked(row: Row[Any]) -> Asked:
         by = DeliverBy(row.deadline_ms, row.deadline_mode[:1], row.deadline_mode.endswith("T"))
     if row.release_ms is None and not (by or row.ret or row.envid or row.priority):
         return NOTHING
-    return Asked(row.ret, row.envid, row.release_ms, row.priority, by)
+    return Asked(row.ret, row.envid, row.release_ms, row.priority, by, row.hold)
 
 
 def recipient(row: Row[Any], more_attempts: int = 0) -> Recipient:

@@ -75,6 +75,7 @@ messages = Table(
     _flag("utf8"),
     _flag("require_tls"),
     _flag("tls_not_required"),
+    _text("hold", server_default=""),  # "for;60", "until;2030-12-31T08:00:00Z": as it was asked
     CheckConstraint("kind IN ('mail', 'dsn')", name="kind"),
     sqlite_with_rowid=False,
 )
@@ -259,6 +260,14 @@ alarms = Table(
     sqlite_with_rowid=False,
 )
 
+settings_in_force = Table(  # of each process, without secrets: to compare a changed file with
+    "settings_in_force",
+    metadata,
+    Column("node", Text, primary_key=True),
+    _text("text"),  # JSON, as ``mta.config.show`` writes it
+    _ms("since_ms"),
+)
+
 wakeups = Table(
     "wakeups",
     metadata,
@@ -374,5 +383,5 @@ Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0020"
+REVISION = "0021"
 """The revision of the migrations that leads to these tables."""

@@ -19,7 +19,7 @@ from mta.dns.mx import NoUsableHost
 from mta.tls.level import ClientTls
 from mta.tlsrpt.ways import NotTaken
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 30.0
 _CONTENT_TYPE = "application/tlsrpt+gzip"
 
 Addresses: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]

@@ -46,7 +46,7 @@ def _begins(octets: bytes) -> bool:
 
 def address_of(uri: str) -> str:
     """Return the address that a ``mailto:`` URI names (RFC 6068); "" if it names none."""
-    if uri[:7].lower() != "mailto:" or len(uri) > _LONGEST_URI:
+    if uri[:7].lower() != "mailto:" or not _plain(uri):
         return ""
     text = unquote(uri[7:].partition("?")[0])
     if not text.isascii() or not text.isprintable() or '"' in text:
@@ -62,9 +62,7 @@ def address_of(uri: str) -> str:
 
 def is_https(uri: str) -> bool:
     """Tell whether a report can be posted to a URI."""
-    if uri[:8].lower() != "https://" or len(uri) > _LONGEST_URI:
-        return False
-    if not re.fullmatch(r"[!-~]+", uri) or set(uri) & set('"<>\\^`{|}'):
+    if uri[:8].lower() != "https://" or not _plain(uri):
         return False
     try:
         parts = urlsplit(uri)
@@ -72,3 +70,8 @@ def is_https(uri: str) -> bool:
     except ValueError:
         return False
     return bool(parts.hostname) and "@" not in parts.netloc and port != 0
+
+
+def _plain(uri: str) -> bool:
+    """Tell whether a text has nothing in it that a URI cannot have (RFC 3986), and is short."""
+    return len(uri) <= _LONGEST_URI and re.fullmatch(r"[!#-;=?-\[\]_a-z~]+", uri) is not None

@@ -49,6 +49,7 @@ class TlsReports:
             if self._reporter is not None:
                 self._reporter.stop()
                 self._reporter = None
+                self._tally.pause()
             return
         self._posting.private = self._settings.private_addresses
         self._tally.start()

@@ -64,6 +64,12 @@ class Tally:
         if not self._loop.running:
             self._loop.start(EVERY_S, now=False)
 
+    def pause(self) -> None:
+        """Write what there is, and no more."""
+        if self._loop.running:
+            self._loop.stop()
+        self.flush()
+
     async def stop(self) -> None:
         """Write what is left."""
         if self._loop.running:

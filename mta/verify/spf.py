@@ -6,6 +6,7 @@ come up are put to our resolver.  Bounded: the standard's limits, and a number o
 Trusts: DNS.  Does not do: macros of the receiver's (``%{r}``), explanations.
 """
 
+import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
@@ -35,6 +36,11 @@ async def check(work: Work, lookup: Lookup, address: str, sender: str, helo: str
     about = ((named, domain),) if domain else ()
     if not _DOMAIN.match(domain) or len(domain) > 253:
         return Result("spf", "none", about)
+    address = address.partition("%")[0]  # of a zone nobody else knows
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return Result("spf", "temperror", about, "the client's address is not known")
     identity = f"{local}@{domain}" if sender else ""
     known: dict[tuple[str, str], Sequence[evaluation.Record] | None] = {}
     while len(known) < _QUESTIONS:

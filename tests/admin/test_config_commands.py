@@ -36,6 +36,26 @@ def test_check_files(local):
     }
 
 
+def test_check_of_missing_keys(local):
+    """A directory of keys that is named and not there is doubtful: mail would go unsigned."""
+    with local.config.open("a") as config:
+        config.write('\n[dkim]\ndirectory = "/no/keys"\n')
+    result = local.run("config", "check")
+    assert result.exit_code == 0
+    assert "dkim.directory: there is no directory /no/keys: no mail is signed\n" in result.stderr
+
+
+def test_check_says_which_setting_names_a_file(local):
+    """A file of rules that cannot be read is told with the setting that names it."""
+    text = local.config.read_text()
+    local.config.write_text(
+        f'causes_file = "/no/causes"\n{text}\n[delivery]\nshaping_file = "/no/shaping"\n'
+    )
+    said = local.run("config", "check").stderr
+    assert "/no/causes: cannot be read: No such file or directory (causes_file names it)" in said
+    assert "(delivery.shaping_file names it)" in said
+
+
 def test_check_mailboxes(local):
     """A directory or socket that routes need and that is not there is doubtful, no mistake."""
     with local.config.open("a") as config:
@@ -48,6 +68,17 @@ def test_check_mailboxes(local):
     assert result.exit_code == 0
     assert 'route["boxes"].maildir.path: there is no directory /no/mail\n' in result.stderr
     assert 'route["store"].lmtp.socket: there is no socket /no/lmtp\n' in result.stderr
+
+
+def test_check_that_reports_can_be_signed(local):
+    """Reports on TLS without a DKIM key would not go out by mail: doubtful, until there is one."""
+    with local.config.open("a") as config:
+        config.write('\n[tls_report]\ncontact = "tls@a.test"\n')
+    words = "tls_report: there is no DKIM key for a.test: mta dkim generate a.test\n"
+    result = local.run("config", "check")
+    assert result.exit_code == 0 and words in result.stderr
+    assert local.run("dkim", "generate", "a.test", "--type", "ed25519").exit_code == 0
+    assert words not in local.run("config", "check").stderr
 
 
 def test_check_files_of_authentication(local):

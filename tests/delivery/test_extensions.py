@@ -197,6 +197,15 @@ def test_limits_are_read(line, limits):
     assert parse_extensions(Reply(250, "", ("mx.test", line))).limits == limits
 
 
+@pytest.mark.parametrize(
+    ("line", "least_s"),
+    [("DELIVERBY 240", 240), ("DELIVERBY 240,SOON", 240), ("DELIVERBY ,SOON", 0), ("DELIVERBY", 0)],
+)
+def test_the_shortest_time_to_return_by_is_read(line, least_s):
+    """RFC 2852 §2: behind a comma may stand options of times to come."""
+    assert parse_extensions(Reply(250, "", ("mx.test", line))).deliver_by_s == least_s
+
+
 def test_requiretls_is_not_for_mail_exchangers(world, job):
     """RFC 8689 §4.2.1: no host is even dialled whose name nothing proves; the text says why."""
     host = world.host(keywords=(*BASE, "REQUIRETLS"))

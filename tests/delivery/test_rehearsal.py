@@ -6,7 +6,16 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from mta.delivery.rehearsal import NOT_DIALLED, READY, Rehearsal
-from mta.delivery.routes import Discard, Maildir, Mx, Refuse, Route, Routes, Smarthost
+from mta.delivery.routes import (
+    Discard,
+    Maildir,
+    Mx,
+    Refuse,
+    Route,
+    Routes,
+    Smarthost,
+    Smarthosts,
+)
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.outcome import Verdict
@@ -211,3 +220,21 @@ def test_routes_passed_over_are_those_before_the_chosen_one(domain, sender):
     before = "1234".partition(chosen)[0] if chosen in "1234" else "1234"
     assert "".join(route.name for route, _ in passed) == before
     assert all(why for _, why in passed)
+
+
+def test_ordered_smarthosts(world, job):
+    """The first that lets us in is the one; the outcome is a delivery's, and none is blamed."""
+    world.host("one.test", greeting=b"421 4.3.2 Later\r\n")
+    world.host("two.test", "192.0.2.2")
+    hosts = tuple(
+        Smarthost(f"{name}.test", 25, "none", preference=n) for n, name in enumerate(("one", "two"))
+    )
+    world.use(Route("r", Smarthosts("r", hosts)))
+    (road,) = rehearse(world, job())
+    assert [(one.name, bool(one.tried[0].trouble)) for one in road.hosts] == [
+        ("one.test", True),
+        ("two.test", False),
+    ]
+    assert road.outcomes[0].peer.host == "two.test"
+    (road,) = rehearse(world, job(), connect=False)
+    assert [one.name for one in road.hosts] == ["one.test", "two.test"]

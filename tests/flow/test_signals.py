@@ -216,6 +216,9 @@ def test_a_reload_names_what_it_cannot_reach(receivers: Receivers, relays: Relay
     eventually(lambda: "certificates reloaded" in relay.log)
     assert "warning: dns has changed: restart to use it" in relay.log
     assert "warning: tls.minimum has changed: restart to use it" in relay.log
+    relay.tell(signal.SIGHUP)  # for a certificate, say: what waits for a restart still does
+    eventually(lambda: relay.log.count("certificates reloaded") == 2)
+    assert relay.log.count("warning: dns has changed") == 2
 
 
 def test_tls_for_a_service_without_certificates_needs_a_restart(

@@ -28,6 +28,8 @@ from mta.smtp.server import Server
 from mta.smtp.states import State
 from mta.smtp.steps import Stage, Step, parse_extensions
 from mta.sts import policy, record
+from mta.tlsrpt.record import MOST as MOST_PLACES
+from mta.tlsrpt.record import address_of, is_https, places
 
 OK = reply(250, "2.0.0", "Ok")
 GO = reply(354, "", "Go on")
@@ -302,6 +304,22 @@ def sts_policies(data: bytes) -> None:
         assert known is None or (known.isascii() and known.isalnum() and 1 <= len(known) <= 32)
 
 
+def places_of_reports(data: bytes) -> None:
+    """A record leads to addresses and HTTPS servers alone; what was read is read again."""
+    found = places([data])
+    assert found is None or len(found) <= MOST_PLACES
+    for uri in found or ():
+        address = address_of(uri)
+        assert bool(address) != is_https(uri)
+        assert uri.isascii() and uri.isprintable() and not set(" ,;") & set(uri)
+        assert not set('\r\n\0 <>"') & set(address)
+        if address:
+            assert grammar.path(f"<{address}>") == (address, len(address) + 2)
+    again = places([b"v=TLSRPTv1;rua=" + ",".join(found or ()).encode()])
+    assert again == (found or ())
+    assert places([data, data]) is None
+
+
 _CAUSES = Rules(shipped())
 
 
@@ -328,6 +346,6 @@ PROPERTIES: dict[str, Callable[[bytes], None]] = {
     one.__name__: one
     for one in (
         causes, client, dot_stuffing, framing_of_content, framing_of_lines, grammar_of_addresses,
-        replies, server, sts_policies,
+        places_of_reports, replies, server, sts_policies,
     )
 }  # fmt: skip

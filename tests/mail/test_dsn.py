@@ -356,7 +356,7 @@ def test_the_names_that_the_sender_gave():
     assert next(iter(of_message)) == "Original-Envelope-Id"
     assert of_message["Original-Envelope-Id"] == "id+1"
     assert of_message["Deliver-By-Date"] == "Sun, 15 Jun 2025 15:06:40 +0000"
-    assert of_message["Future-Release-Request"] == "until; 2025-06-15T15:06:40Z"
+    assert of_message["Future-Release-Request"] == "until;2025-06-15T15:06:40Z"
     assert next(iter(of_recipient)) == "Original-Recipient"
     assert of_recipient["Original-Recipient"] == "rfc822; a+b@example.org"
 
@@ -370,6 +370,14 @@ def test_original_recipient_in_utf8(orcpt):
     assert b"\r\nOriginal-Recipient: utf-8; b\\x{F8}b@x.example\r\n" in content
     content = compose(report(one, to="\u00e5nn@x.example"))
     assert "\r\nOriginal-Recipient: utf-8; b\u00f8b@x.example\r\n" in content.decode()
+
+
+@pytest.mark.parametrize("hold", ["for;3600", "until;2030-12-31T08:00:00Z"])
+def test_a_hold_is_reported_as_it_was_asked_for(hold):
+    """RFC 4865 §5.1.2 (2): the value of the parameter, not the moment that it came to."""
+    asked = Asked(release_ms=NOW_MS, hold=hold)
+    _, _, status, _ = parts(report(notice(), original=replace(ENVELOPE, asked=asked)))
+    assert fields(status)[0]["Future-Release-Request"] == hold
 
 
 def test_hidden_line_ends_stay_hidden():

@@ -292,6 +292,33 @@ def test_the_greeting_line_is_no_keyword() -> None:
     assert not parse_extensions(Reply(250, "", ("PIPELINING",))).pipelining
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        b".\r\n",
+        b"\r\n.\r\n",
+        b"x\r\n.\r\n",
+        b"..\r\n.\r\n",
+        b"\r\n..\r\n",
+        b".",
+        b"\r\n.",
+        b"\r\n.\r\n.\r\n",
+    ],
+)
+def test_attack_smuggling_on_the_way_out(inner: bytes) -> None:
+    """Attack: content with an end of data in it, cut anywhere; the next hop sees one message."""
+    content = (
+        inner + b"MAIL FROM:<evil@example.org>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\n" + inner
+    )
+    for at in range(len(inner) + 2):
+        for back in range(len(inner) + 2):
+            stuffing, cut = DotStuffing(), len(content) - back
+            chunks = [content[:at], content[at:cut], content[cut:]]
+            wire = b"".join([*map(stuffing.feed, chunks), stuffing.finish()])
+            assert (b"\r\n" + wire).find(b"\r\n.\r\n") == len(wire) - 3
+            assert (b"\r\n" + wire[:-3]).replace(b"\r\n.", b"\r\n")[2:].startswith(content)
+
+
 @given(st.lists(st.sampled_from([b"\r\n", b".", b"a", b"\r\n.", b"\r\n.\r\n", b".."])), st.data())
 def test_dot_stuffing(parts: list[bytes], data: st.DataObject) -> None:
     """However the content is cut, each line that begins with a dot gets another, and only these."""

@@ -16,7 +16,7 @@ def claimed(table, mail, limit, **options):
 
 def test_there_and_back(table, mail):
     """All that was asked is read back, by claims and by the history."""
-    asked = Asked("FULL", "a+2Bb", None, 4, DeliverBy(mail.now + 5, "N", True))
+    asked = Asked("FULL", "a+2Bb", None, 4, DeliverBy(mail.now + 5, "N", True), "for;60")
     item = mail.intake("a@x.example", asked=asked)
     table.accept(item)
     assert table.read(trace, item.envelope.id).envelope == item.envelope
@@ -61,7 +61,7 @@ def test_poll_sees_every_class(table, mail):
     """The next due recipient may be of any class."""
     table.accept(
         mail.intake(next_attempt_ms=mail.now + 30),
-        mail.intake(next_attempt_ms=mail.now + 20, asked=Asked(priority=-1)),
+        mail.intake(next_attempt_ms=mail.now + 20, asked=Asked(priority=-4)),
     )
     assert table.read(leases.poll, mail.now).next_due_ms == mail.now + 20
     table.accept(mail.intake(next_attempt_ms=mail.now + 10, asked=Asked(priority=1)))

@@ -64,6 +64,7 @@ def test_two_records_are_none() -> None:
         "mailto:a@example.com, b@example.com",
         "mailto:%22a%20b%22@example.com",
         "mailto:<a@example.com>",
+        "mailto:a@example.com?subject=x\r\ny",
         "mailto:a@example.com!10m",
         "mailto:a@" + "x." * 1000 + "com",
         "mailto:\u00fc@example.com",

@@ -306,6 +306,27 @@ def test_a_process_that_died_is_followed_by_another(world: World) -> None:
     assert len(world.posted) == 1
 
 
+def test_a_silent_server_holds_up_only_itself(world: World) -> None:
+    """Attack: domains whose servers never answer; the reports of others go out all the same."""
+    world.count(replace(BAD, domain="slow.test"), 1)
+    world.records["_smtp._tls.slow.test"] = record("https://slow.test/")
+    world.records["_smtp._tls.there.test"] = record(MAIL)
+    world.turn(HOUR)
+    waiting: Deferred[str] = Deferred()
+
+    async def silent(url: str, body: bytes) -> str:
+        return await waiting
+
+    world.reporter._post = silent
+    world.now_ms = MIDNIGHT + 4 * HOUR
+    turn = world.reporter.turn()
+    assert not turn.called and len(world.mail()) == 1
+    waiting.errback(NotTaken("no answer within 30 s"))
+    assert turn.called
+    states = {fate.report.domain: fate.report.state for fate in world.fates}
+    assert states == {"slow.test": "due", "there.test": "sent"}
+
+
 def test_reports_of_a_day_are_spread(world: World) -> None:
     """§4.1: not all of them at once, but over the hours that the settings say."""
     for number in range(450):

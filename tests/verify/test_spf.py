@@ -140,3 +140,11 @@ def test_explanations_are_not_asked_for(check, zones):
     zone = zones()
     assert check("v=spf1 -all exp=why.example.com", "192.0.2.1", zone=zone).value == "fail"
     assert zone.asked == [("example.com", "TXT")]
+
+
+@pytest.mark.parametrize(
+    ("address", "value"), [("", "temperror"), ("unix", "temperror"), ("fe80::1%eth0", "fail")]
+)
+def test_a_client_without_a_usual_address(check, address, value):
+    """A proxy may not know the client, which then has neither passed nor failed; zones are ours."""
+    assert check("v=spf1 +all" if value != "fail" else "v=spf1 -all", address).value == value
