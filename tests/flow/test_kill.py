@@ -160,7 +160,6 @@ def test_sigkill_with_filters_aliases_and_verp(
     receiver = receivers()
     port = free_port()
     place = f"unix:{tmp_path / 'filter.sock'}"
-    milter = EveryChange(tmp_path, place)
     tables = f'{ADDRESSES}\n[[milter]]\nname = "every"\nendpoint = "{place}"\n'
     relay = relays(receiver.port, extra=plain_listener(port) + tables)
     (relay.directory / "srs-secret").write_text("a long secret\n")
@@ -171,6 +170,7 @@ def test_sigkill_with_filters_aliases_and_verp(
     )
     if database == "postgresql":
         relay.use_spool(request.getfixturevalue("postgresql_url"))
+    milter = EveryChange(tmp_path, place)
     try:
         wanted, duplicates = survive_kills(relay, receiver, port, KILLS, "many.test")
     finally:
