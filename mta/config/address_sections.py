@@ -9,11 +9,12 @@ from typing import Literal
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from mta.config.fields import one_secret, setting
+from mta.config.file_values import FilePath, SecretCredential, SecretFile
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
 from mta.config.units import parse_duration as _d
 from mta.config.values import Domain as DomainName
-from mta.config.values import Duration, FilePath, Name, SecretCredential, SecretFile
+from mta.config.values import Duration, Name
 from mta.policy.alias_file import INCLUDE, key, mailbox_follows, target
 from mta.policy.rewriting import Rewrites
 

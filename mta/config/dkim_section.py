@@ -6,8 +6,13 @@ from typing import Literal
 from pydantic import Field, StrictBool
 
 from mta.config.fields import setting
+from mta.config.file_values import FilePath
 from mta.config.section import Section
-from mta.config.values import Domain, DurationOrNever, FilePath, SignedField
+from mta.config.values import (
+    Domain,
+    DurationOrNever,
+    SignedField,
+)
 
 
 class Dkim(Section):

@@ -5,8 +5,11 @@ from typing import Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
+from mta.config.file_values import FilePath, MailboxPath
 from mta.config.section import Conflict, Section
-from mta.config.values import FilePath, Host, MailboxPath
+from mta.config.values import (
+    Host,
+)
 
 
 class LmtpTarget(Section):

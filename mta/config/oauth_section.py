@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from mta.config.fields import setting
+from mta.config.file_values import Authorities, FileOrUrl
 from mta.config.section import Conflict, Section
 from mta.config.units import parse_duration as _d
-from mta.config.values import Authorities, Duration, FileOrUrl
+from mta.config.values import (
+    Duration,
+)
 
 
 class Oauth(Section):

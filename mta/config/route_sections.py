@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
 from mta.config.address_sections import no_rewrites
 from mta.config.fields import one_secret, set_one
+from mta.config.file_values import FilePath, SecretCredential, SecretFile
 from mta.config.mailbox_sections import LmtpTarget, MaildirTarget
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
@@ -17,12 +18,9 @@ from mta.config.sending_sections import SOURCE, family_conflicts
 from mta.config.values import (
     AddressPattern,
     DomainPattern,
-    FilePath,
     FullName,
     Host,
     Name,
-    SecretCredential,
-    SecretFile,
     SourceAddress,
 )
 

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo
 
 from mta.config.fields import one_secret, set_one, setting
+from mta.config.file_values import FilePath, LogTarget, SecretCredential, SecretFile
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
 from mta.config.spool_url import Url, with_password
@@ -21,14 +22,10 @@ from mta.config.values import (
     DnsServer,
     Duration,
     Endpoint,
-    FilePath,
-    LogTarget,
     Mechanism,
     Name,
     NetworkValue,
     Probe,
-    SecretCredential,
-    SecretFile,
     Size,
 )
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, StrictFloat, StrictInt
 
 from mta.config.fields import setting
+from mta.config.file_values import ProvidersPath
 from mta.config.section import Conflict, Section
 from mta.config.units import parse_duration as _d
 from mta.config.units import parse_size as _s
@@ -15,7 +16,6 @@ from mta.config.values import (
     DurationOrNever,
     FullName,
     Name,
-    ProvidersPath,
     Size,
     SourceAddress,
 )

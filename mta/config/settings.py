@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr
 from mta.config.address_sections import Addresses, Domain, Rewrite, Srs
 from mta.config.dkim_section import Dkim
 from mta.config.fields import table
+from mta.config.file_values import CausesPath
 from mta.config.incoming_sections import Dnsbl, Incoming
 from mta.config.limit_sections import Limits, Requests, Submission, Timeouts
 from mta.config.milter_section import Milter
@@ -21,7 +22,10 @@ from mta.config.sending_sections import Delivery, Queue, Reports, Retry
 from mta.config.shaping_sections import ShapingEntry
 from mta.config.tls_report_section import TlsReport
 from mta.config.tls_sections import MtaSts, Tls, TlsPolicy
-from mta.config.values import CausesPath, FullName, NetworkValue
+from mta.config.values import (
+    FullName,
+    NetworkValue,
+)
 
 DEFAULT_LISTENERS = (
     {"name": "submissions", "endpoint": "465", "tls": "implicit", "auth": "required"},

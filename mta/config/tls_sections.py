@@ -6,16 +6,15 @@ from typing import Literal
 from pydantic import Field, StrictBool
 
 from mta.config.fields import setting
+from mta.config.file_values import FilePath, Trusted
 from mta.config.section import Conflict, Section
 from mta.config.units import parse_duration as _d
 from mta.config.values import (
     Domain,
     DomainPattern,
     Duration,
-    FilePath,
     Fingerprint,
     Name,
-    Trusted,
 )
 
 

@@ -1,25 +1,23 @@
 """The types of single settings: what is read, what is kept, and how it is written again.
 
 Each is an ``Annotated`` type that pydantic validates.  A ``ValueError``'s text follows the key
-path in an error message, so it begins with a verb: ``must be ...``.
+path in an error message, so it begins with a verb: ``must be ...``.  What names files and
+secrets is in ``file_values``.
 """
 
 import ipaddress
 import re
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import (
     BeforeValidator,
     PlainSerializer,
     PlainValidator,
-    ValidationInfo,
     WithJsonSchema,
 )
 
 from mta.config.endpoints import endpoint
-from mta.config.secret import Secret, secret_in_credential, secret_in_file
 from mta.config.units import format_duration, format_size, parse_duration, parse_size
 from mta.dkim.field_names import NEVER_SIGNED
 from mta.mail.address import ascii_domain, split
@@ -30,23 +28,20 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}\Z")  # RFC 5322 §2.2
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
-_TEXT = WithJsonSchema({"type": "string"})
+IS_TEXT = WithJsonSchema({"type": "string"})
+AS_TEXT = PlainSerializer(str, return_type=str)
 
 
-def _text(value: object, example: str) -> str:
+def text_of(value: object, example: str) -> str:
+    """Return a text; ``example`` is one that would do, without its quotes."""
     if not isinstance(value, str):
         raise ValueError(f'must be a text in quotes, such as "{example}"')
     return value
 
 
-def _directory(info: ValidationInfo) -> Path:
-    """Return the directory of the configuration file, where relative paths begin."""
-    return Path(info.context["directory"]) if info.context else Path()
-
-
 def domain(value: object) -> str:
     """Return a domain name in lower case, with A-labels."""
-    text = _text(value, "example.org")
+    text = text_of(value, "example.org")
     name = ascii_domain(text)
     if len(name) > 253 or not all(map(_LABEL.match, name.split("."))):
         raise ValueError(f'"{text}" is not a domain name')
@@ -63,7 +58,7 @@ def full_name(value: object) -> str:
 
 def host(value: object) -> str:
     """Return a host's name, or its IP address."""
-    text = _text(value, "relay.example.net")
+    text = text_of(value, "relay.example.net")
     try:
         return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
     except ValueError:
@@ -72,7 +67,7 @@ def host(value: object) -> str:
 
 def source_address(value: object) -> str:
     """Return an address of this host to send from."""
-    text = _text(value, "192.0.2.5")
+    text = text_of(value, "192.0.2.5")
     try:
         found = ipaddress.ip_address(text)
     except ValueError:
@@ -84,7 +79,7 @@ def source_address(value: object) -> str:
 
 def domain_pattern(value: object) -> str:
     """Return a pattern of domains; "" for the null sender, which is written ``<>``."""
-    text = _text(value, "example.org")
+    text = text_of(value, "example.org")
     if text in {"*", "<>"}:
         return text.removeprefix("<>")
     wildcard = text.startswith((".", "*."))
@@ -95,7 +90,7 @@ def domain_pattern(value: object) -> str:
 
 def address(value: object) -> str:
     """Return a mail address, or "" for none."""
-    text = _text(value, "postmaster@example.org")
+    text = text_of(value, "postmaster@example.org")
     local, at = split(text)
     if text and (not at or re.search(r"[\s<>\x00-\x1f]", text)):
         raise ValueError(f'"{text}" must be a mail address, such as "postmaster@example.org"')
@@ -104,7 +99,7 @@ def address(value: object) -> str:
 
 def address_pattern(value: object) -> str:
     """Return a pattern of addresses, or ``<>``; of a domain alone, all its addresses."""
-    text = _text(value, "app-*@example.org")
+    text = text_of(value, "app-*@example.org")
     if text in {"<>", "*"} or "{" in text.rpartition("@")[2]:
         return text
     local, at = split(text) if "@" in text else ("", text)
@@ -119,7 +114,7 @@ def address_pattern(value: object) -> str:
 
 def owned_pattern(value: object) -> str:
     """Return a pattern of addresses in which ``{login}`` and ``{user}`` stand for the login."""
-    text = _text(value, "{user}@example.org")
+    text = text_of(value, "{user}@example.org")
     unknown = set(re.findall(r"{[^}]*}?", text)) - {"{login}", "{user}"}
     if unknown:
         raise ValueError(f'"{text}": only {{login}} and {{user}} can stand in braces')
@@ -132,7 +127,7 @@ def owned_pattern(value: object) -> str:
 
 def pattern(value: object) -> str:
     """Return a pattern in which ``*`` is any text."""
-    text = _text(value, "app-*")
+    text = text_of(value, "app-*")
     if not text:
         raise ValueError("must not be empty")
     return text
@@ -140,7 +135,7 @@ def pattern(value: object) -> str:
 
 def network(value: object) -> Network:
     """Return a network; one address is a network too."""
-    text = _text(value, "192.0.2.0/24")
+    text = text_of(value, "192.0.2.0/24")
     try:
         return ipaddress.ip_network(text)
     except ValueError:
@@ -156,7 +151,7 @@ def network(value: object) -> Network:
 
 def dns_server(value: object) -> tuple[str, int]:
     """Return address and port of a name server."""
-    text = _text(value, "127.0.0.1:53")
+    text = text_of(value, "127.0.0.1:53")
     match = re.fullmatch(
         r"\[(?P<six>[^\]]+)\](?::(?P<p6>\d+))?|(?P<four>[^:]+)(?::(?P<p4>\d+))?", text
     )
@@ -181,7 +176,7 @@ def write_dns_server(server: tuple[str, int]) -> str:
 
 def name(value: object) -> str:
     """Return a name that the log and the trace can show: one word."""
-    text = _text(value, "submission")
+    text = text_of(value, "submission")
     if not _NAME.match(text):
         raise ValueError(f'"{text}" must be one word of letters, digits, "-", "_" and "."')
     return text
@@ -189,7 +184,7 @@ def name(value: object) -> str:
 
 def signed_field(value: object) -> str:
     """Return the name of a header field that a signature may cover (RFC 6376 §5.4.1)."""
-    text = _text(value, "X-Campaign")
+    text = text_of(value, "X-Campaign")
     if not _FIELD_NAME.match(text):
         raise ValueError(f'"{text}" is not the name of a header field')
     if text.lower() in NEVER_SIGNED:
@@ -197,65 +192,15 @@ def signed_field(value: object) -> str:
     return text
 
 
-def file_path(value: object, info: ValidationInfo) -> Path:
-    """Return a path; a relative one begins at the configuration file's directory."""
-    text = _text(value, "/etc/mta/certificate.pem") if not isinstance(value, Path) else str(value)
-    if not text:
-        raise ValueError("must not be empty")
-    return _directory(info) / Path(text).expanduser()
-
-
-def mailbox_path(value: object) -> str:
-    """Return the template of a Maildir's path."""
-    text = _text(value, "/var/mail/{domain}/{local}")
-    if not text.startswith("/") or ".." in text.split("/"):
-        raise ValueError(f'"{text}" must be an absolute path without ".."')
-    if re.search("[{}]", re.sub(r"\{(domain|local)\}", "", text)):
-        raise ValueError(f'"{text}" may have {{local}} and {{domain}} and no other {{}}')
-    return text.rstrip("/")
-
-
-def log_target(value: object, info: ValidationInfo) -> str | Path:
-    """Return "none", "stderr", "syslog", or the path of a file."""
-    text = _text(value, "stderr") if not isinstance(value, Path) else str(value)
-    if text in {"none", "stderr", "syslog"}:
-        return text
-    if "/" not in text and "." not in text:
-        raise ValueError(
-            f'"{text}" must be "none", "stderr", "syslog" or a path, "/var/log/mta.log"'
-        )
-    return file_path(text, info)
-
-
-def authorities(value: object, info: ValidationInfo) -> str | Path:
-    """Return "system", or the path of a file of certificates."""
-    return "system" if value == "system" else file_path(value, info)
-
-
 def site_pattern(value: object) -> str:
     """Return a pattern of sites' names; they are domain names, or such as ``smarthost:partner``."""
-    text = _text(value, "mail.protection.example.net")
+    text = text_of(value, "mail.protection.example.net")
     return text if ":" in text or "/" in text else domain_pattern(text)
-
-
-def providers_path(value: object, info: ValidationInfo) -> str | Path:
-    """Return "shipped", "none", or the path of a file."""
-    return value if value in ("shipped", "none") else file_path(value, info)
-
-
-def causes_path(value: object, info: ValidationInfo) -> str | Path:
-    """Return "shipped", or the path of a file."""
-    return "shipped" if value == "shipped" else file_path(value, info)
-
-
-def trusted(value: object, info: ValidationInfo) -> str | Path:
-    """Return "system", "certifi", or the path of a file of certificates."""
-    return "certifi" if value == "certifi" else authorities(value, info)
 
 
 def fingerprint(value: object) -> str:
     """Return a SHA-256 fingerprint as 64 hexadecimal digits; colons may divide them."""
-    text = _text(value, "5e:0f:...").replace(":", "").lower()
+    text = text_of(value, "5e:0f:...").replace(":", "").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise ValueError(
             f'"{value}" must be a SHA-256 fingerprint: 64 hexadecimal digits, with colons or'
@@ -269,30 +214,12 @@ def probe(value: object) -> str:
     return "." if value == "." else domain(value)
 
 
-def file_or_url(value: object, info: ValidationInfo) -> str | Path:
-    """Return an HTTPS URL, or the path of a file."""
-    if isinstance(value, str) and "://" in value:
-        if not re.fullmatch(r"https://[!-~]+", value):
-            raise ValueError(f'"{value}" must begin with https://, or be the path of a file')
-        return value
-    return file_path(value, info)
-
-
 def mechanism(value: object) -> str:
     """Return the name of a mechanism of AUTH."""
-    name = _text(value, "SCRAM-SHA-256").upper()
+    name = text_of(value, "SCRAM-SHA-256").upper()
     if name not in MECHANISMS:
         raise ValueError(f'"{value}" must be one of {", ".join(MECHANISMS)}')
     return name
-
-
-def _secret_file(value: object, info: ValidationInfo) -> Secret:
-    return secret_in_file(_text(value, "/etc/mta/password"), _directory(info))
-
-
-def _secret_credential(value: object, info: ValidationInfo) -> Secret:
-    environ = info.context["environ"] if info.context else {}
-    return secret_in_credential(_text(value, "smarthost-password"), environ)
 
 
 def _duration_or_never(value: object) -> timedelta | None:
@@ -307,19 +234,17 @@ def _write_pattern(pattern: str) -> str:
     return pattern or "<>"
 
 
-_PLAIN_TEXT = PlainSerializer(str, return_type=str)
-
 Duration = Annotated[
     timedelta,
     PlainValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    _TEXT,
+    IS_TEXT,
 ]
 DurationOrNever = Annotated[
     timedelta | None,
     PlainValidator(_duration_or_never),
     PlainSerializer(_write_duration_or_never, return_type=str),
-    _TEXT,
+    IS_TEXT,
 ]
 Size = Annotated[
     int,
@@ -336,41 +261,21 @@ Name = Annotated[str, BeforeValidator(name)]
 Mechanism = Annotated[str, BeforeValidator(mechanism)]
 Address = Annotated[str, BeforeValidator(address)]
 DomainPattern = Annotated[
-    str, PlainValidator(domain_pattern), PlainSerializer(_write_pattern, return_type=str), _TEXT
+    str, PlainValidator(domain_pattern), PlainSerializer(_write_pattern, return_type=str), IS_TEXT
 ]
 AddressPattern = Annotated[str, BeforeValidator(address_pattern)]
 OwnedPattern = Annotated[str, BeforeValidator(owned_pattern)]
 Pattern = Annotated[str, BeforeValidator(pattern)]
-NetworkValue = Annotated[Network, PlainValidator(network), _PLAIN_TEXT, _TEXT]
+NetworkValue = Annotated[Network, PlainValidator(network), AS_TEXT, IS_TEXT]
 DnsServer = Annotated[
     tuple[str, int],
     PlainValidator(dns_server),
     PlainSerializer(write_dns_server, return_type=str),
-    _TEXT,
+    IS_TEXT,
 ]
 Endpoint = Annotated[
     str, BeforeValidator(endpoint), WithJsonSchema({"type": ["string", "integer"]})
 ]
-FilePath = Annotated[Path, PlainValidator(file_path), _PLAIN_TEXT, _TEXT]
-LogTarget = Annotated[str | Path, PlainValidator(log_target), _PLAIN_TEXT, _TEXT]
-FileOrUrl = Annotated[str | Path, PlainValidator(file_or_url), _PLAIN_TEXT, _TEXT]
-CausesPath = Annotated[str | Path, PlainValidator(causes_path), _PLAIN_TEXT, _TEXT]
-Trusted = Annotated[str | Path, PlainValidator(trusted), _PLAIN_TEXT, _TEXT]
 Fingerprint = Annotated[str, BeforeValidator(fingerprint)]
 Probe = Annotated[str, BeforeValidator(probe)]
-MailboxPath = Annotated[str, BeforeValidator(mailbox_path)]
-SitePattern = Annotated[str, PlainValidator(site_pattern), _TEXT]
-ProvidersPath = Annotated[str | Path, PlainValidator(providers_path), _PLAIN_TEXT, _TEXT]
-Authorities = Annotated[str | Path, PlainValidator(authorities), _PLAIN_TEXT, _TEXT]
-
-
-def _written(secret: Any) -> str:
-    return str(secret.written)
-
-
-SecretFile = Annotated[
-    Secret, PlainValidator(_secret_file), PlainSerializer(_written, return_type=str), _TEXT
-]
-SecretCredential = Annotated[
-    Secret, PlainValidator(_secret_credential), PlainSerializer(_written, return_type=str), _TEXT
-]
+SitePattern = Annotated[str, PlainValidator(site_pattern), IS_TEXT]
