@@ -10,10 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.python.failure import Failure
 
 from mta.auth.credentials import Accounts
 from mta.config import build as values
@@ -36,11 +33,13 @@ from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
 from mta.inbound.refusals import KEEP_MS, Refusals
+from mta.launch import EX_CANTCREAT, EX_UNAVAILABLE, StartFailed
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
 from mta.policy.limits import HOUR_MS
+from mta.ports import bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
@@ -54,20 +53,8 @@ from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tlsrpt.reports import TlsReports
 from mta.verify.message import Verifier
 
-EX_UNAVAILABLE = 69  # sysexits.h
-EX_CANTCREAT = 73
-
-BACKLOG = 1024  # the kernel's own bound, net.core.somaxconn, applies too
 SESSION_GRACE_S = 15.0  # for a message that is arriving when the service stops
 DELIVERY_GRACE_S = 20.0  # for deliveries under way; systemd's TimeoutStopSec is above the sum
-
-
-class StartFailed(Exception):
-    """The service cannot start; the text is one line, ``status`` the exit status."""
-
-    def __init__(self, problem: str, status: int) -> None:
-        super().__init__(problem)
-        self.status = status
 
 
 @dataclass
@@ -97,19 +84,7 @@ class Parts:
 
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
-        for listener in values.listeners(self.settings):
-            endpoint = serverFromString(self.reactor, _with_backlog(listener.endpoint))
-            result: list[Any] = []
-            endpoint.listen(self.inbound.factory(listener)).addBoth(result.append)
-            if not result:
-                raise StartFailed(f"listener {listener.name}: not bound at once", EX_UNAVAILABLE)
-            if isinstance(result[0], Failure):
-                raise StartFailed(
-                    f"listener {listener.name} cannot listen on {listener.endpoint}: "
-                    f"{_reason(result[0].value)}",
-                    EX_UNAVAILABLE,
-                )
-            self.ports.append(result[0])
+        bound(self.reactor, values.listeners(self.settings), self.inbound.factory, self.ports)
 
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
@@ -216,7 +191,7 @@ class Parts:
 
     def places(self) -> list[str]:
         """Return where clients can connect, as people write it."""
-        return [_place(port.getHost()) for port in self.ports]
+        return [place(port.getHost()) for port in self.ports]
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know although it works."""
@@ -245,47 +220,10 @@ class Parts:
         self.log.close()
 
 
-def _with_backlog(endpoint: str) -> str:
-    """Let more than Twisted's 50 connections wait to be accepted: clients come in crowds."""
-    if endpoint.startswith(("tcp:", "tcp4:", "tcp6:")) and ":backlog=" not in endpoint:
-        return f"{endpoint}:backlog={BACKLOG}"
-    return endpoint
-
-
 def _close(sinks: tuple[list[tuple[Sink, Stamp]], list[Sink]] | None) -> None:
     if sinks is not None:
         for sink in (*(sink for sink, _ in sinks[0]), *sinks[1]):
             sink.close()
-
-
-def needs_restart(old: Settings, new: Settings) -> list[str]:
-    """Return the settings that differ and that a reload does not reach."""
-    return [name for name, get in _FIXED.items() if get(old) != get(new)]
-
-
-_FIXED: dict[str, Callable[[Settings], object]] = {
-    "host_name": lambda settings: settings.host_name,
-    "spool.url": lambda settings: settings.spool.url,
-    "a listener": lambda settings: [
-        (one.name, one.endpoint, one.tls == "implicit") for one in settings.listener
-    ],
-    "dns": lambda settings: settings.dns,
-    "tls.minimum": lambda settings: settings.tls.minimum,
-    "queue.node": values.node_name,
-}
-
-
-def _reason(error: BaseException | None) -> str:
-    if isinstance(error, CannotListenError):
-        error = error.socketError
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _place(address: Any) -> str:
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(getattr(address, "name", address))
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _validation(
