@@ -68,9 +68,11 @@ def test_everything_the_index_names_exists() -> None:
 
 def test_documents_named_in_the_readme_exist() -> None:
     """A reader of the README finds every document it points to."""
-    named = re.findall(r"``(docs/[\w/.]+|etc/[\w.]+)``", (ROOT / "README.rst").read_text())
+    named = re.findall(r"``(docs/[\w/.-]+|etc/[\w.]+)``", (ROOT / "README.rst").read_text())
     assert len(named) > 5
     assert [name for name in named if not (ROOT / name).exists()] == []
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.rst")}
+    assert pages - set(named) == set()  # and every page is named
 
 
 def test_no_module_is_too_long() -> None:
