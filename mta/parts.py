@@ -1,10 +1,9 @@
-"""All parts of a running relay, built from settings and joined.
+"""All parts of a running relay: start, new settings, stop.
 
-Built once; ``use`` puts new settings into force in all of them.  Nothing here decides
-anything about mail.
+``mta.assembly`` builds and joins them, once; ``use`` puts new settings into force in all of them.
+Nothing here decides anything about mail.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,26 +18,21 @@ from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
-from mta.config.build_tls_report import tls_report, tls_reports
+from mta.config.build_tls_report import tls_report
 from mta.config.running import as_text
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
 from mta.dkim.signer import Signer
-from mta.dns.dane import DaneLookup
-from mta.dns.mx import MailExchangers
-from mta.dns.resolver import Resolver
-from mta.dns.validation import State, Validation
+from mta.dns.validation import Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
-from mta.inbound.refusals import KEEP_MS, Refusals
 from mta.launch import EX_CANTCREAT, EX_UNAVAILABLE, StartFailed
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
-from mta.policy.limits import HOUR_MS
 from mta.ports import bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
@@ -46,8 +40,6 @@ from mta.spool import alarms, in_force
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
-from mta.sts.fetch import PolicyFetch
-from mta.sts.policies import Policies
 from mta.sts.renewal import Renewal
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tlsrpt.reports import TlsReports
@@ -224,115 +216,3 @@ def _close(sinks: tuple[list[tuple[Sink, Stamp]], list[Sink]] | None) -> None:
     if sinks is not None:
         for sink in (*(sink for sink, _ in sinks[0]), *sinks[1]):
             sink.close()
-
-
-def _validation(
-    reactor: Any, settings: Settings, resolver: Resolver, database: Database, log: MailLog
-) -> Validation | None:
-    """Return what tests the resolver, if that is said to validate."""
-    if not settings.dns.validating:
-        return None
-    node = values.node_name(settings)
-
-    def tell(state: State) -> None:
-        log(Note(state.level, "dns", state.alarm or "the resolver validates DNSSEC again"))
-        now_ms = time.time_ns() // 1_000_000  # the reactor's clock begins anywhere
-        said = database.write(alarms.put, node, "dns", state.alarm, now_ms)
-        said.addErrback(lambda failure: log(Note("warning", "dns", failure.getErrorMessage())))
-
-    every_s = settings.dns.test_every.total_seconds()
-    return Validation(reactor, resolver, build_tls.probes(settings), every_s, tell)
-
-
-def _shared(gate: Gate) -> Callable[[str], None]:
-    """Return what adds one to a counter that all processes share."""
-
-    def add(name: str) -> None:
-        gate.shared.counts.add(name, HOUR_MS, 1, gate.now_ms(), KEEP_MS)
-
-    return add
-
-
-def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
-    """Build every part; opens no file but certificates and secrets, starts no thread."""
-    log = MailLog(reactor)
-    database = Database(settings.spool.url, reactor, emit=log)
-    accounts = Accounts(database, reactor)
-    accounts.use(values.tokens(settings, reactor))
-    pairs = values.certificate_files(settings)
-    certificates = None
-    if pairs:
-        certificates = ServerCertificates(
-            pairs, clients=values.clients(settings), minimum=settings.tls.minimum
-        )
-    ours = addresses_of(settings)
-    resolver = Resolver(
-        reactor,
-        values.dns_servers(settings),
-        timeout_s=settings.dns.timeout.total_seconds(),
-        attempts=settings.dns.attempts,
-        validating=settings.dns.validating,
-        cache_size=settings.dns.cache_size,
-    )
-    exchangers = MailExchangers(resolver, frozenset({settings.host_name}))
-    validation = _validation(reactor, settings, resolver, database, log)
-    dane = None
-    if validation is not None:
-        dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
-    tls = build_tls.client_tls(settings)
-    fetch = PolicyFetch(reactor, tls, exchangers.addresses)
-    policies = Policies(reactor, resolver, fetch, database, log, build_tls.sts(settings))
-    sts = Renewal(reactor, database, policies, log)
-    delivery = Delivery(
-        reactor,
-        values.delivery_settings(settings, ours),
-        exchangers,
-        tls,
-        log,
-        dane=dane,
-        sts=sts.policies,
-    )
-    signer = Signer(reactor, values.signing_rules(settings))
-    names = SiteFinder(exchangers, reactor.seconds, delivery.shaping)
-    scheduler = Scheduler(
-        reactor,
-        database,
-        delivery.deliver,
-        delivery.destination,
-        values.queue_settings(settings, ours),
-        values.node_name(settings),
-        log,
-        signer=signer,
-        names=names,
-    )
-    scheduler.restraints.route_of = delivery.route_of
-    scheduler.restraints.sources_of = delivery.sources_of
-    reports = tls_reports(
-        reactor, settings, tls, database, resolver, signer, emit=log, queued=scheduler.kick
-    )
-    delivery.count(reports.count)
-    gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
-    lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
-    verifier = Verifier(reactor, resolver, verify_settings(settings))
-    inbound = Inbound(
-        reactor,
-        values.inbound_settings(settings, ours),
-        database=database,
-        handover=scheduler,
-        accounts=accounts,
-        certificates=certificates,
-        emit=Refusals(log, _shared(gate)),
-        signer=signer,
-        gate=gate,
-        lists=lists,
-        verifier=verifier,
-    )
-    inbound.filter(milters_of(settings, reactor))
-    delivery.count_with(gate.shared.counts)
-    node = values.node_name(settings)
-    budgets = Budgets(reactor, gate.now_ms, database, node, log, delivery.wait)
-    return Parts(
-        reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
-        scheduler, inbound, signer, gate, lists, verifier, validation, budgets, sts,
-        reports,
-    )  # fmt: skip

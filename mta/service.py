@@ -23,6 +23,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python import log, usage
 
 from mta import __version__
+from mta.assembly import build
 from mta.config.load import load
 from mta.config.problems import ConfigError
 from mta.config.restart import needs_restart
@@ -30,7 +31,7 @@ from mta.config.settings import Settings
 from mta.dkim.store import KeyUnusable
 from mta.launch import Launch, StartFailed
 from mta.mail.events import Note
-from mta.parts import Parts, build
+from mta.parts import Parts
 from mta.process import prepare
 from mta.readiness import notify, reloading
 from mta.tls.certificates import CertificateUnusable
