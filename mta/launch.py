@@ -16,6 +16,17 @@ from typing import Any, NoReturn
 
 from twisted.python import log
 
+EX_UNAVAILABLE = 69  # sysexits.h
+EX_CANTCREAT = 73
+
+
+class StartFailed(Exception):
+    """The service cannot start; the text is one line, ``status`` the exit status."""
+
+    def __init__(self, problem: str, status: int) -> None:
+        super().__init__(problem)
+        self.status = status
+
 
 class Launch:
     """One start; ``twistd`` is what it was told on its command line, None without one."""

@@ -1,19 +1,15 @@
-"""All parts of a running relay, built from settings and joined.
+"""All parts of a running relay: start, new settings, stop.
 
-Built once; ``use`` puts new settings into force in all of them.  Nothing here decides
-anything about mail.
+``mta.assembly`` builds and joins them, once; ``use`` puts new settings into force in all of them.
+Nothing here decides anything about mail.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.python.failure import Failure
 
 from mta.auth.credentials import Accounts
 from mta.config import build as values
@@ -22,52 +18,35 @@ from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
-from mta.config.build_tls_report import tls_report, tls_reports
+from mta.config.build_tls_report import tls_report
 from mta.config.running import as_text
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
 from mta.dkim.signer import Signer
-from mta.dns.dane import DaneLookup
-from mta.dns.mx import MailExchangers
-from mta.dns.resolver import Resolver
-from mta.dns.validation import State, Validation
+from mta.dns.validation import Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
-from mta.inbound.refusals import KEEP_MS, Refusals
+from mta.launch import EX_CANTCREAT, EX_UNAVAILABLE, StartFailed
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
-from mta.policy.limits import HOUR_MS
+from mta.ports import bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
-from mta.sts.fetch import PolicyFetch
-from mta.sts.policies import Policies
 from mta.sts.renewal import Renewal
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tlsrpt.reports import TlsReports
 from mta.verify.message import Verifier
 
-EX_UNAVAILABLE = 69  # sysexits.h
-EX_CANTCREAT = 73
-
-BACKLOG = 1024  # the kernel's own bound, net.core.somaxconn, applies too
 SESSION_GRACE_S = 15.0  # for a message that is arriving when the service stops
 DELIVERY_GRACE_S = 20.0  # for deliveries under way; systemd's TimeoutStopSec is above the sum
-
-
-class StartFailed(Exception):
-    """The service cannot start; the text is one line, ``status`` the exit status."""
-
-    def __init__(self, problem: str, status: int) -> None:
-        super().__init__(problem)
-        self.status = status
 
 
 @dataclass
@@ -97,19 +76,7 @@ class Parts:
 
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
-        for listener in values.listeners(self.settings):
-            endpoint = serverFromString(self.reactor, _with_backlog(listener.endpoint))
-            result: list[Any] = []
-            endpoint.listen(self.inbound.factory(listener)).addBoth(result.append)
-            if not result:
-                raise StartFailed(f"listener {listener.name}: not bound at once", EX_UNAVAILABLE)
-            if isinstance(result[0], Failure):
-                raise StartFailed(
-                    f"listener {listener.name} cannot listen on {listener.endpoint}: "
-                    f"{_reason(result[0].value)}",
-                    EX_UNAVAILABLE,
-                )
-            self.ports.append(result[0])
+        bound(self.reactor, values.listeners(self.settings), self.inbound.factory, self.ports)
 
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
@@ -216,7 +183,7 @@ class Parts:
 
     def places(self) -> list[str]:
         """Return where clients can connect, as people write it."""
-        return [_place(port.getHost()) for port in self.ports]
+        return [place(port.getHost()) for port in self.ports]
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know although it works."""
@@ -245,156 +212,7 @@ class Parts:
         self.log.close()
 
 
-def _with_backlog(endpoint: str) -> str:
-    """Let more than Twisted's 50 connections wait to be accepted: clients come in crowds."""
-    if endpoint.startswith(("tcp:", "tcp4:", "tcp6:")) and ":backlog=" not in endpoint:
-        return f"{endpoint}:backlog={BACKLOG}"
-    return endpoint
-
-
 def _close(sinks: tuple[list[tuple[Sink, Stamp]], list[Sink]] | None) -> None:
     if sinks is not None:
         for sink in (*(sink for sink, _ in sinks[0]), *sinks[1]):
             sink.close()
-
-
-def needs_restart(old: Settings, new: Settings) -> list[str]:
-    """Return the settings that differ and that a reload does not reach."""
-    return [name for name, get in _FIXED.items() if get(old) != get(new)]
-
-
-_FIXED: dict[str, Callable[[Settings], object]] = {
-    "host_name": lambda settings: settings.host_name,
-    "spool.url": lambda settings: settings.spool.url,
-    "a listener": lambda settings: [
-        (one.name, one.endpoint, one.tls == "implicit") for one in settings.listener
-    ],
-    "dns": lambda settings: settings.dns,
-    "tls.minimum": lambda settings: settings.tls.minimum,
-    "queue.node": values.node_name,
-}
-
-
-def _reason(error: BaseException | None) -> str:
-    if isinstance(error, CannotListenError):
-        error = error.socketError
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _place(address: Any) -> str:
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(getattr(address, "name", address))
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _validation(
-    reactor: Any, settings: Settings, resolver: Resolver, database: Database, log: MailLog
-) -> Validation | None:
-    """Return what tests the resolver, if that is said to validate."""
-    if not settings.dns.validating:
-        return None
-    node = values.node_name(settings)
-
-    def tell(state: State) -> None:
-        log(Note(state.level, "dns", state.alarm or "the resolver validates DNSSEC again"))
-        now_ms = time.time_ns() // 1_000_000  # the reactor's clock begins anywhere
-        said = database.write(alarms.put, node, "dns", state.alarm, now_ms)
-        said.addErrback(lambda failure: log(Note("warning", "dns", failure.getErrorMessage())))
-
-    every_s = settings.dns.test_every.total_seconds()
-    return Validation(reactor, resolver, build_tls.probes(settings), every_s, tell)
-
-
-def _shared(gate: Gate) -> Callable[[str], None]:
-    """Return what adds one to a counter that all processes share."""
-
-    def add(name: str) -> None:
-        gate.shared.counts.add(name, HOUR_MS, 1, gate.now_ms(), KEEP_MS)
-
-    return add
-
-
-def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
-    """Build every part; opens no file but certificates and secrets, starts no thread."""
-    log = MailLog(reactor)
-    database = Database(settings.spool.url, reactor, emit=log)
-    accounts = Accounts(database, reactor)
-    accounts.use(values.tokens(settings, reactor))
-    pairs = values.certificate_files(settings)
-    certificates = None
-    if pairs:
-        certificates = ServerCertificates(
-            pairs, clients=values.clients(settings), minimum=settings.tls.minimum
-        )
-    ours = addresses_of(settings)
-    resolver = Resolver(
-        reactor,
-        values.dns_servers(settings),
-        timeout_s=settings.dns.timeout.total_seconds(),
-        attempts=settings.dns.attempts,
-        validating=settings.dns.validating,
-        cache_size=settings.dns.cache_size,
-    )
-    exchangers = MailExchangers(resolver, frozenset({settings.host_name}))
-    validation = _validation(reactor, settings, resolver, database, log)
-    dane = None
-    if validation is not None:
-        dane = DaneLookup(resolver, reactor.seconds, lambda: validation.state.off)
-    tls = build_tls.client_tls(settings)
-    fetch = PolicyFetch(reactor, tls, exchangers.addresses)
-    policies = Policies(reactor, resolver, fetch, database, log, build_tls.sts(settings))
-    sts = Renewal(reactor, database, policies, log)
-    delivery = Delivery(
-        reactor,
-        values.delivery_settings(settings, ours),
-        exchangers,
-        tls,
-        log,
-        dane=dane,
-        sts=sts.policies,
-    )
-    signer = Signer(reactor, values.signing_rules(settings))
-    names = SiteFinder(exchangers, reactor.seconds, delivery.shaping)
-    scheduler = Scheduler(
-        reactor,
-        database,
-        delivery.deliver,
-        delivery.destination,
-        values.queue_settings(settings, ours),
-        values.node_name(settings),
-        log,
-        signer=signer,
-        names=names,
-    )
-    scheduler.restraints.route_of = delivery.route_of
-    scheduler.restraints.sources_of = delivery.sources_of
-    reports = tls_reports(
-        reactor, settings, tls, database, resolver, signer, emit=log, queued=scheduler.kick
-    )
-    delivery.count(reports.count)
-    gate = Gate(reactor, database, exchangers, delivery.destination, policy_of(settings), log)
-    lists = Lists(reactor, resolver, blocklists(settings), log, dnsbl_test_s(settings))
-    verifier = Verifier(reactor, resolver, verify_settings(settings))
-    inbound = Inbound(
-        reactor,
-        values.inbound_settings(settings, ours),
-        database=database,
-        handover=scheduler,
-        accounts=accounts,
-        certificates=certificates,
-        emit=Refusals(log, _shared(gate)),
-        signer=signer,
-        gate=gate,
-        lists=lists,
-        verifier=verifier,
-    )
-    inbound.filter(milters_of(settings, reactor))
-    delivery.count_with(gate.shared.counts)
-    node = values.node_name(settings)
-    budgets = Budgets(reactor, gate.now_ms, database, node, log, delivery.wait)
-    return Parts(
-        reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
-        scheduler, inbound, signer, gate, lists, verifier, validation, budgets, sts,
-        reports,
-    )  # fmt: skip

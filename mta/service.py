@@ -7,7 +7,7 @@ wrong ends the start with one line and a status that says what kind of fault it 
 
 SIGHUP reads configuration and certificates anew, and either all of it comes into force
 or none.  Knowingly not done on SIGHUP: other ports, another spool, other name servers and a
-few more need a restart (``mta.parts.needs_restart``), and the log says so.
+few more need a restart (``mta.config.restart``), and the log says so.
 """
 
 import gc
@@ -23,13 +23,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python import log, usage
 
 from mta import __version__
+from mta.assembly import build
 from mta.config.load import load
 from mta.config.problems import ConfigError
+from mta.config.restart import needs_restart
 from mta.config.settings import Settings
 from mta.dkim.store import KeyUnusable
-from mta.launch import Launch
+from mta.launch import Launch, StartFailed
 from mta.mail.events import Note
-from mta.parts import Parts, StartFailed, build, needs_restart
+from mta.parts import Parts
 from mta.process import prepare
 from mta.readiness import notify, reloading
 from mta.tls.certificates import CertificateUnusable

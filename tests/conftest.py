@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from mta.spool.database import Database
-from mta.spool.schema import metadata
+from mta.spool.schema import metadata, wakeups
 from mta.spool.upgrade import upgrade
 
 _numbers = count(1)
@@ -99,7 +99,8 @@ def postgresql_url(postgresql_server: str) -> str:
         for table in reversed(metadata.sorted_tables):
             if table.name != "wakeups":
                 connection.execute(f"DELETE FROM {table.name}")
-        connection.execute("UPDATE wakeups SET counter = 0, watched_until_ms = 0")
+        counters = [f"{column.name} = 0" for column in wakeups.columns if column.name != "id"]
+        connection.execute(f"UPDATE wakeups SET {', '.join(counters)}")
     return url
 
 

@@ -33,6 +33,8 @@ from mta.mail.envelope import (
     Recipient,
 )
 from mta.mail.queue_id import new_queue_id
+from mta.mail.report import Notice, header_of
+from mta.mail.report import Report as Content
 from mta.policy.aliases import Endless, LocalAddresses, UnknownAddress
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import arrival, warns
@@ -90,13 +92,13 @@ def reports(
     is no domain.
     """
     failed = tuple(
-        dsn.Notice(one.recipient, one.outcome, one.state is State.EXPIRED)
+        Notice(one.recipient, one.outcome, one.state is State.EXPIRED)
         for one in settled
         if one.state in (State.BOUNCED, State.EXPIRED)
     )
-    late = tuple(dsn.Notice(one.recipient, one.outcome) for one in settled if warns(one))
+    late = tuple(Notice(one.recipient, one.outcome) for one in settled if warns(one))
     arrived = tuple(
-        dsn.Notice(one.recipient, one.outcome, arrived=word == "delivered")
+        Notice(one.recipient, one.outcome, arrived=word == "delivered")
         for one in settled
         if (word := arrival(original, one))
     )
@@ -109,8 +111,8 @@ def reports(
 
 
 def _readers(
-    original: Envelope, notices: tuple[dsn.Notice, ...], kind: str, settings: QueueSettings
-) -> Iterator[tuple[str, tuple[dsn.Notice, ...] | None]]:
+    original: Envelope, notices: tuple[Notice, ...], kind: str, settings: QueueSettings
+) -> Iterator[tuple[str, tuple[Notice, ...] | None]]:
     """Yield who is told, and of which recipients; None: all, as a copy for the postmaster."""
     postmaster = settings.postmaster
     concerned = {original.sender.lower(), *(one.recipient.address.lower() for one in notices)}
@@ -128,9 +130,9 @@ def _readers(
         yield postmaster, None
 
 
-def _by_sender(original: Envelope, notices: tuple[dsn.Notice, ...]) -> dict[str, list[dsn.Notice]]:
+def _by_sender(original: Envelope, notices: tuple[Notice, ...]) -> dict[str, list[Notice]]:
     """Gather what the sender is told, and what owners of lists are (RFC 5321 §3.9.2)."""
-    told: dict[str, list[dsn.Notice]] = {}
+    told: dict[str, list[Notice]] = {}
     for one in notices:
         told.setdefault(one.recipient.sender or original.sender, []).append(one)
     return told
@@ -138,7 +140,7 @@ def _by_sender(original: Envelope, notices: tuple[dsn.Notice, ...]) -> dict[str,
 
 def _report(
     original: Envelope,
-    notices: tuple[dsn.Notice, ...],
+    notices: tuple[Notice, ...],
     chunk: bytes,
     settings: QueueSettings,
     about: tuple[int, str, str, bool],
@@ -152,7 +154,7 @@ def _report(
     most = returned_octets(original, settings) if kind == "failure" else 0
     whole = original.size <= most and original.size == len(chunk)
     content = dsn.compose(
-        dsn.Report(
+        Content(
             report_id,
             to,
             settings.host_name,
@@ -162,7 +164,7 @@ def _report(
             kind == "delay",
             kind == "success",
             copy,
-            dsn.header_of(chunk),
+            header_of(chunk),
             chunk if whole and chunk else None,
         )
     )
@@ -175,7 +177,7 @@ def _report(
         kind=MessageKind.DSN,
         message_id=f"<{report_id}@{settings.host_name}>",
         eight_bit=not content.isascii(),
-        utf8=not dsn.header_of(content).isascii(),
+        utf8=not header_of(content).isascii(),
         require_tls=original.require_tls,
         origin=Origin(),
         asked=Asked(priority=original.asked.priority) if original.asked.priority else NOTHING,

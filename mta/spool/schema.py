@@ -31,7 +31,7 @@ from sqlalchemy import (
     text,
 )
 
-from mta.spool import columns, tls_tables
+from mta.spool import columns, policy_tables, tls_tables
 from mta.spool.columns import flag as _flag
 from mta.spool.columns import ms as _ms
 from mta.spool.columns import text_column as _text
@@ -41,6 +41,10 @@ metadata = columns.metadata
 sts_policies = tls_tables.sts_policies
 tls_sessions = tls_tables.tls_sessions
 tls_reports = tls_tables.tls_reports
+counters = policy_tables.counters
+gauges = policy_tables.gauges
+suppressions = policy_tables.suppressions
+brakes = policy_tables.brakes
 
 __all__ = ["WAITING", "State"]
 
@@ -299,49 +303,6 @@ restraints = Table(  # who is sent nothing, or less, for a time
     _text("ended_by"),
     _text("who"),
     Column("expires", Boolean, nullable=False),  # mail grows old meanwhile
-)
-
-counters = Table(  # of the policy: how much was used of what, in windows of time
-    "counters",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("start_ms", BigInteger, primary_key=True),
-    Column("window_ms", BigInteger, nullable=False),
-    Column("count", BigInteger, nullable=False),
-    _ms("keep_until_ms", index=True),
-    _ms("updated_ms", index=True),
-    sqlite_with_rowid=False,
-)
-
-gauges = Table(  # what each process has in use, and until when that is believed
-    "gauges",
-    metadata,
-    Column("node", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("in_use", BigInteger, nullable=False),
-    _ms("until_ms"),
-    sqlite_with_rowid=False,
-)
-
-suppressions = Table(
-    "suppressions",
-    metadata,
-    Column("address", Text, primary_key=True),  # lower case; or "@domain"
-    Column("login", Text, primary_key=True),  # whose mail; "": everybody's
-    _text("reason"),
-    _text("who"),
-    _ms("created_ms"),
-    sqlite_with_rowid=False,
-)
-
-brakes = Table(
-    "brakes",
-    metadata,
-    Column("login", Text, primary_key=True),
-    _ms("tripped_ms"),
-    _text("reason"),
-    _ms("released_ms", nullable=True),  # NULL: what the login sends is held
-    sqlite_with_rowid=False,
 )
 
 

@@ -11,6 +11,7 @@ from mta.delivery.securing import of_smarthost
 from mta.mail import dsn
 from mta.mail.envelope import Asked, DeliverBy, Job
 from mta.mail.outcome import Blame, Verdict
+from mta.mail.report import Notice, Report
 from mta.queue.settling import arrival
 from mta.spool.outcomes import Settled
 from mta.spool.schema import State
@@ -225,9 +226,9 @@ def test_report_names_no_path(world: Any, job: Callable[..., Job]) -> None:
     sent = job("b@l.test")
     (outcome,) = world.deliver(sent)
     assert outcome.peer.where == SOCKET
-    notice = dsn.Notice(sent.recipients[0], outcome)
+    notice = Notice(sent.recipients[0], outcome)
     envelope = sent.envelope
-    text = dsn.compose(dsn.Report(envelope.id, "a@x.test", "relay.test", 1, envelope, (notice,)))
+    text = dsn.compose(Report(envelope.id, "a@x.test", "relay.test", 1, envelope, (notice,)))
     assert b"Diagnostic-Code: smtp; 552 5.2.2 full\r\n" in text
     assert b"Remote-MTA" not in text
     assert SOCKET.encode() not in text

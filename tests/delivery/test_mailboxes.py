@@ -15,6 +15,7 @@ from mta.delivery.routes import Maildir, Route
 from mta.mail import dsn
 from mta.mail.envelope import Job
 from mta.mail.outcome import Blame, Outcome, Verdict
+from mta.mail.report import Notice, Report
 from mta.queue.settling import arrival, status
 from mta.spool.outcomes import Settled
 from mta.spool.schema import State
@@ -209,8 +210,8 @@ def test_what_is_said_of_it(deliver: Any, job: Callable[..., Job]) -> None:
         0,
     )
     assert arrival(one.envelope, asked) == "delivered"
-    notice = dsn.Notice(asked.recipient, outcome, arrived=True)
-    report = dsn.Report(
+    notice = Notice(asked.recipient, outcome, arrived=True)
+    report = Report(
         one.envelope.id, "a@here.test", "mx.test", 1, one.envelope, (notice,), success=True
     )
     text = dsn.compose(report)

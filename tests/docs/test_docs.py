@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from alembic.script import ScriptDirectory
 
 from mta.__main__ import cli
 from mta.admin.exits import Exit
@@ -28,6 +29,8 @@ from mta.mail.events import (
 from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.mail.queue_id import new_queue_id
 from mta.mail.restraint import Restraint
+from mta.spool.migrations import configuration
+from mta.spool.schema import REVISION
 
 _PAGES = (
     "operation",
@@ -65,9 +68,11 @@ def test_everything_the_index_names_exists() -> None:
 
 def test_documents_named_in_the_readme_exist() -> None:
     """A reader of the README finds every document it points to."""
-    named = re.findall(r"``(docs/[\w/.]+|etc/[\w.]+)``", (ROOT / "README.rst").read_text())
+    named = re.findall(r"``(docs/[\w/.-]+|etc/[\w.]+)``", (ROOT / "README.rst").read_text())
     assert len(named) > 5
     assert [name for name in named if not (ROOT / name).exists()] == []
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.rst")}
+    assert pages - set(named) == set()  # and every page is named
 
 
 def test_no_module_is_too_long() -> None:
@@ -141,3 +146,9 @@ def test_every_exit_status_is_explained() -> None:
     listed = OPERATION[start : OPERATION.index("\nLogs\n")]
     wanted = {int(status) for status in Exit} - {Exit.SOFTWARE}
     assert {int(number) for number in re.findall(r"(?:^|, )(\d+)(?=[, ])", listed, re.M)} >= wanted
+
+
+def test_migrations_are_one_line() -> None:
+    """Two revisions that follow the same one are no conflict for git, and no spool can be made."""
+    script = ScriptDirectory.from_config(configuration())
+    assert script.get_heads() == [REVISION]

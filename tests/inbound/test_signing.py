@@ -13,8 +13,8 @@ from mta.dkim.rules import Keyring, Rules
 from mta.dkim.sign import SigningSettings
 from mta.dkim.signer import Signer, SigningStopped
 from mta.inbound.settings import SubmissionSettings
-from mta.mail.dsn import header_of
 from mta.mail.events import Note
+from mta.mail.report import header_of
 from mta.policy.decision import Action
 from mta.policy.limits import HOUR_MS, Bound, LimitRule, Limits, Measure, Per
 from mta.policy.matching import Who

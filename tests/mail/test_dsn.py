@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.mail.dsn import Notice, Report, compose, header_of
+from mta.mail.dsn import compose
 from mta.mail.envelope import Asked, DeliverBy, Envelope, Recipient
 from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.mail.queue_id import QueueId
+from mta.mail.report import Notice, Report, header_of
 
 NOW_MS = 1_750_000_000_000
 ID = QueueId("1JXQ0S4G0ABCDEFG")
