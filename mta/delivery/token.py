@@ -241,15 +241,18 @@ def _lives_s(said: object) -> float:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace what is in ``path`` at once; raises ``OSError``."""
+    """Replace what is in ``path`` at once; its owner stays.  Raises ``OSError``."""
     if not os.access(path, os.W_OK):
         raise PermissionError(0, "it is not writable")
+    was = path.stat()
     number, temporary = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(number, "w", encoding="utf-8") as stream:
             stream.write(f"{text}\n")
             stream.flush()
             os.fsync(stream.fileno())
+            if was.st_uid != os.geteuid():  # an operator's command line must not lock us out
+                os.fchown(stream.fileno(), was.st_uid, was.st_gid)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

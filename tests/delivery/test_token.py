@@ -260,6 +260,19 @@ def test_rotation_without_a_writable_file(make, endpoint, tmp_path, notes, monke
     assert "second" not in note.text
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_rotation_keeps_the_owner(make, endpoint, tmp_path):
+    """Root tries the log-in from the command line: the service can read its file afterwards."""
+    path = tmp_path / "refresh"
+    path.write_text("first\n")
+    os.chown(path, 12345, 12346)
+    ask(make(refresh_token_file=path))
+    endpoint.say(access_token="one", refresh_token="second")
+    found = path.stat()
+    assert (path.read_text(), found.st_uid, found.st_gid) == ("second\n", 12345, 12346)
+    assert found.st_mode & 0o777 == 0o600
+
+
 def test_refresh_token_that_is_not_there(make, endpoint, tmp_path):
     """A missing or empty file is no token for now; nobody is asked."""
     path = tmp_path / "refresh"
