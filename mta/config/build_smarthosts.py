@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from mta.config.problems import Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.route_sections import SmarthostTarget
+from mta.config.secret import Secret
 from mta.config.settings import Settings
+from mta.config.token_section import TokenTarget
 from mta.delivery.routes import Missing, Route, Routes, Smarthost, Smarthosts
+from mta.delivery.token import OAuth
 from mta.mail.shape import Shape
 from mta.shaping.rules import Rule
 from mta.tls.certificates import CertificateFiles
@@ -34,6 +37,19 @@ def _smarthost(one: SmarthostTarget, number: int) -> Smarthost:
         one.per_second or 0,
         one.per_day or 0,
         one.mechanisms,
+        None if one.oauth is None else _oauth(one.oauth),
+    )
+
+
+def _oauth(one: TokenTarget) -> OAuth:
+    """Return where tokens come from, with our secret there."""
+    return OAuth(
+        one.token_url,
+        one.client_id,
+        one.client_secret.reveal() if one.client_secret is not None else "",
+        one.refresh_token_file,
+        one.scope,
+        one.client_auth,
     )
 
 
@@ -49,12 +65,24 @@ def unreadable(settings: Settings) -> Iterator[Problem]:
     for route in settings.route:
         for number, one in enumerate(route.smarthost):
             place = f"[{number}]" if len(route.smarthost) > 1 else ""
-            if one.password is not None:
+            where = f'route["{route.name}"].smarthost{place}'
+            for secret in _secrets(one):
                 try:
-                    one.password.reveal()
+                    secret.reveal()
                 except ValueError as error:
-                    where = f'route["{route.name}"].smarthost{place}'
                     yield Problem(settings.file, where, str(error))
+
+
+def _secrets(one: SmarthostTarget) -> Iterator[Secret]:
+    """Yield all that have to be there; a refresh token is read again whenever it is needed."""
+    if one.password is not None:
+        yield one.password
+    if one.oauth is None:
+        return
+    if one.oauth.client_secret is not None:
+        yield one.oauth.client_secret
+    if (path := one.oauth.refresh_token_file) is not None:
+        yield Secret(str(path), path)
 
 
 def paces(settings: Settings) -> Iterator[Rule]:

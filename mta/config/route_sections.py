@@ -15,6 +15,7 @@ from mta.config.mailbox_sections import LmtpTarget, MaildirTarget
 from mta.config.secret import Secret
 from mta.config.section import Conflict, Section
 from mta.config.sending_sections import SOURCE, family_conflicts
+from mta.config.token_section import TokenTarget
 from mta.config.values import (
     AddressPattern,
     DomainPattern,
@@ -23,6 +24,8 @@ from mta.config.values import (
     Name,
     SourceAddress,
 )
+from mta.smtp.client_oauth import BEARER_MECHANISMS
+from mta.smtp.client_sasl import MECHANISMS as PASSWORD_MECHANISMS
 
 _PORTS = {"implicit": 465, "starttls": 587, "none": 25}
 
@@ -75,12 +78,20 @@ class SmarthostTarget(Section):
             "SCRAM-SHA-1",
             "PLAIN",
             "LOGIN",
+            "OAUTHBEARER",
+            "XOAUTH2",
         ],
         ...,
     ] = Field(
         (),
         description="Which mechanisms of AUTH may be used; of those that it offers the strongest is"
         " taken.  None: all.",
+    )
+    oauth: TokenTarget | None = Field(
+        None,
+        description="Log in by token instead of a password: where tokens come from (token_url,"
+        " client_id, client_secret_file or client_secret_credential, refresh_token_file, scope,"
+        " client_auth).",
     )
     preference: StrictInt | None = Field(
         None,
@@ -120,10 +131,10 @@ class SmarthostTarget(Section):
         if self.client_certificate is not None and self.tls == "none":
             yield Conflict(("client_certificate",), "needs TLS", ("tls",))
         yield from one_secret(self, "password")
-        if self.login and self.password is None:
-            yield Conflict(
-                ("login",), "needs password_file or password_credential", ("password_file",)
-            )
+        if self.login and self.password is None and self.oauth is None:
+            text = "needs password_file, password_credential or oauth"
+            yield Conflict(("login",), text, ("password_file", "oauth"))
+        yield from self._token_conflicts()
         if self.password is not None and not self.login:
             yield Conflict((set_one(self, "password"),), "needs login", ("login",))
         if self.mechanisms and not self.login:
@@ -132,6 +143,21 @@ class SmarthostTarget(Section):
             yield Conflict(
                 ("tls",), '"none" with login: a password is never sent in the clear', ("login",)
             )
+
+    def _token_conflicts(self) -> Iterator[Conflict]:
+        """Yield what does not go together with tokens, or without."""
+        named = BEARER_MECHANISMS if self.oauth is not None else PASSWORD_MECHANISMS
+        if self.login and self.mechanisms and not set(self.mechanisms) & set(named):
+            how = "with" if self.oauth is not None else "without"
+            text = f"{how} oauth needs one of {', '.join(named)}"
+            yield Conflict(("mechanisms",), text, ("login", "oauth"))
+        if self.oauth is None:
+            return
+        if not self.login:
+            yield Conflict(("oauth",), "needs login", ("login",))
+        if self.password is not None:
+            key = set_one(self, "password")
+            yield Conflict((key,), "and oauth exclude each other", ("oauth",))
 
     @property
     def password(self) -> Secret | None:

@@ -83,6 +83,7 @@ _SITE_STATUS = {
     Kind.REFUSED: "4.5.0",
     Kind.TLS: "4.7.5",
     Kind.ATTACK: "4.7.5",
+    Kind.TOKEN: "4.7.8",
 }
 
 

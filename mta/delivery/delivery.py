@@ -35,7 +35,8 @@ from mta.delivery.securing import DaneFacts, Securing, StsFacts, secured_by
 from mta.delivery.session import Message, prepare
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.shaped import Shapes
-from mta.delivery.smarthosts import Counts, Failover, Wait, budgeted
+from mta.delivery.smarthosts import Counts, Failover, Wait, budgeted, with_tokens
+from mta.delivery.token import Tokens
 from mta.delivery.transcript import Recorder
 from mta.delivery.walk import Exchangers, Means, Walk
 from mta.dns.answers import DnsTemporary
@@ -84,6 +85,8 @@ class Delivery:
         self._shapes = Shapes()
         self._pool = Pool(reactor)
         self._opening = self._openings(reactor, tls, self._pool.dismiss)
+        self._tokens = Tokens(reactor, lambda: self._opening.tls, emit)
+        self._opening.tokens = self._tokens
         self._means = Means(self._pool, self._opening, exchangers, reactor.seconds, now_ms)
         self._mailboxes = self._stores(reactor)
         self._failover = Failover(reactor.seconds, now_ms)
@@ -100,6 +103,7 @@ class Delivery:
     def _take(self, settings: DeliverySettings) -> None:
         self._failover.down_s = settings.smarthost_down_s
         self._budgeted = budgeted(settings.routes.targets)
+        self._tokens.keep(with_tokens(settings.routes.targets))
 
     def count_with(self, counts: Counts) -> None:
         """Count budgets by the day there, where all processes do."""
@@ -154,6 +158,7 @@ class Delivery:
     def stop(self) -> Deferred[None]:
         """Say good-bye on all idle connections; those in use are their jobs' business."""
         self._mailboxes.stop()
+        self._tokens.stop()
         return self._pool.stop()
 
     async def _deliver(self, job: Job, settings: DeliverySettings) -> list[Outcome]:

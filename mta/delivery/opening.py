@@ -24,6 +24,7 @@ from mta.delivery.outgoing import Way
 from mta.delivery.routes import Lmtp, Mx, Smarthost
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
+from mta.delivery.token import Tokens
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.security import Flaw, Requirement, Result
@@ -102,6 +103,7 @@ class Opening:
     ) -> None:
         self._reactor = reactor
         self.tls = tls
+        self.tokens: Tokens | None = None  # of smarthosts; who joins the parts sets it
         self.counting = False  # sessions are counted, and what that takes is to be remembered
         self._dismiss = dismiss
 
@@ -154,7 +156,7 @@ class Opening:
             if not site.implicit_tls:
                 await self._privacy(connection, site, name, plain)
             if isinstance(site.target, Smarthost) and site.target.login:
-                await log_in(connection, site.target)
+                await log_in(connection, site.target, self.tokens)
         except Trouble as trouble:
             trouble.local, trouble.greeted = connection.local, connection.greeted
             self._dismiss(connection)

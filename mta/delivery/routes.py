@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from mta.delivery.outgoing import Outgoing
+from mta.delivery.token import OAuth
 from mta.mail.address import split
 from mta.policy.matching import AddressPattern
 from mta.policy.rewriting import Rewrites
@@ -51,6 +52,7 @@ class Smarthost:
     per_second: int = 0  # messages; 0: any number
     per_day: int = 0
     mechanisms: tuple[str, ...] = ()  # of AUTH that are permitted; none given: all that we have
+    oauth: OAuth | None = None  # where tokens come from; None: by password
 
     def __post_init__(self) -> None:
         """Refuse to send a password in the clear (RFC 4954 §9)."""

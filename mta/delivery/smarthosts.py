@@ -23,6 +23,7 @@ from typing import Protocol
 from mta.delivery.opening import Site
 from mta.delivery.outgoing import Way
 from mta.delivery.routes import Smarthost, Smarthosts
+from mta.delivery.token import OAuth
 from mta.delivery.walk import Walk
 from mta.dns.mx import MailHost
 
@@ -190,3 +191,14 @@ def budgeted(targets: Sequence[object]) -> dict[str, Smarthosts]:
         for one in targets
         if isinstance(one, Smarthosts) and any(host.per_day for host in one.hosts)
     }
+
+
+def with_tokens(targets: Sequence[object]) -> set[OAuth]:
+    """Return where tokens come from for all smarthosts that want some."""
+    hosts = [
+        host
+        for one in targets
+        for host in (one.hosts if isinstance(one, Smarthosts) else (one,))
+        if isinstance(host, Smarthost)
+    ]
+    return {host.oauth for host in hosts if host.oauth is not None}

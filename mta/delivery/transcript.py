@@ -69,6 +69,8 @@ class Secrets:
 
     def repeated_in(self, line: bytes, in_auth: bool) -> bool:
         """Tell whether ``line`` repeats any of it; letters count in either case."""
+        if in_auth and line.startswith(b"334 ") and self.repeated_in(_decoded(line[4:]), True):
+            return True
         line = line.lower()
         if self._password and self._password in line:
             return True
@@ -77,6 +79,14 @@ class Secrets:
             for word in self._words
             if (word if in_auth else len(word) >= _SHORTEST and word != self._login)
         )
+
+
+def _decoded(challenge: bytes) -> bytes:
+    """Return what a challenge says; what is not in base64 says nothing."""
+    try:
+        return b64decode(challenge.strip(), validate=True)
+    except (Error, ValueError):
+        return b""
 
 
 class Recorder:

@@ -19,6 +19,7 @@ class Kind(Enum):
     REFUSED = auto()  # a reply, and not the one that was needed
     TLS = auto()  # handshake failed, or certificate not good enough
     ATTACK = auto()  # somebody in between
+    TOKEN = auto()  # there is none to log in with
 
 
 class Trouble(Exception):

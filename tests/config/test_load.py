@@ -97,7 +97,7 @@ def test_everything_at_once(problems: Problems):
         "certificate": 'listener "c"',
         'route["x"].mx.prot': '(did you mean "port"?)',
         'route["y"].smarthost.password': '(did you mean "password_file"?)',
-        'route["y"].smarthost.login': "needs password_file or password_credential",
+        'route["y"].smarthost.login': "needs password_file, password_credential or oauth",
         "route[2].name": "is required",
         "route[2].recipient_domains": "must be a list",
         "route[2].error.code": "must be at least 500",
