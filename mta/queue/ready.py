@@ -49,26 +49,24 @@ class _Class(Generic[L]):
 
     def __init__(self) -> None:
         self._queues: OrderedDict[str, deque[L]] = OrderedDict()  # in the order of their turns
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0  # asked for several times a message, so no method
 
     def __iter__(self) -> Iterator[L]:
         for queue in self._queues.values():
             yield from queue
 
     def append(self, item: L) -> None:
-        queue = self._queues.get(item.owner)
+        owner = item.owner
+        queue = self._queues.get(owner)
         if queue is None:
-            queue = self._queues[item.owner] = deque()
+            queue = self._queues[owner] = deque()
         queue.append(item)
-        self._count += 1
+        self.count += 1
 
     def popleft(self) -> L:
         owner, queue = next(iter(self._queues.items()))
         item = queue.popleft()
-        self._count -= 1
+        self.count -= 1
         if not queue:
             del self._queues[owner]
         else:
@@ -77,7 +75,7 @@ class _Class(Generic[L]):
 
     def fill(self, items: Iterable[L]) -> None:
         self._queues.clear()
-        self._count = 0
+        self.count = 0
         for item in items:
             self.append(item)
 
@@ -92,12 +90,12 @@ class Ready(Generic[L]):
 
     def __len__(self) -> int:
         """Count what waits."""
-        return sum(map(len, self._classes))
+        return sum(some.count for some in self._classes)
 
     def __bool__(self) -> bool:
         """Tell whether anything waits."""
         urgent, normal, patient = self._classes
-        return bool(normal or urgent or patient)
+        return bool(normal.count or urgent.count or patient.count)
 
     def __iter__(self) -> Iterator[L]:
         """Go through all, higher classes first."""
@@ -107,7 +105,7 @@ class Ready(Generic[L]):
     @property
     def urgent(self) -> bool:
         """Whether urgent mail waits."""
-        return bool(self._classes[0])
+        return self._classes[0].count > 0
 
     def append(self, item: L) -> None:
         """Let ``item`` wait behind its equals."""
@@ -116,9 +114,9 @@ class Ready(Generic[L]):
     def popleft(self) -> L:
         """Take what is next."""
         urgent, normal, patient = self._classes
-        if not urgent and not patient:
+        if not (urgent.count or patient.count):
             return normal.popleft()
-        waiting = [some for some in self._classes if some]
+        waiting = [some for some in self._classes if some.count]
         if len(waiting) == 1:
             return waiting[0].popleft()
         self._taken += 1
@@ -133,6 +131,6 @@ class Ready(Generic[L]):
             kept: list[L] = []
             for item in some:
                 (out if wanted(item) else kept).append(item)
-            if len(kept) < len(some):
+            if len(kept) < some.count:
                 some.fill(kept)
         return out

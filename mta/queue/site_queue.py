@@ -95,7 +95,8 @@ class SiteQueue(Generic[L]):
         share = min(limits.share, _PROBE_SHARE) if self.deaths else limits.share
         if self.pace is not None:
             share = min(share, self.pace.within(_PACED_S))
-        if item.owner and self._owners[item.owner] * _GUEST_SHARE < share:
+        owner = item.owner
+        if owner and self._owners[owner] * _GUEST_SHARE < share:
             return share + share // 4
         if item.urgency > 0:
             share += share // 4
@@ -103,8 +104,9 @@ class SiteQueue(Generic[L]):
 
     def append(self, item: L) -> None:
         """Let ``item`` wait."""
-        self.backlog.load += item.weight
-        self._owners[item.owner] += item.weight
+        weight = item.weight
+        self.backlog.load += weight
+        self._owners[item.owner] += weight
         self.ready.append(item)
 
     def take(self) -> L:
@@ -114,10 +116,11 @@ class SiteQueue(Generic[L]):
 
     def let_go(self, item: L) -> int | None:
         """``item`` is not in memory any more; see ``Backlog.lighten``."""
-        self._owners[item.owner] -= item.weight
-        if not self._owners[item.owner]:
-            del self._owners[item.owner]
-        return self.backlog.lighten(item.weight)
+        owner, weight = item.owner, item.weight
+        self._owners[owner] -= weight
+        if not self._owners[owner]:
+            del self._owners[owner]
+        return self.backlog.lighten(weight)
 
     def ended(self, item: L, state: Health, now_s: float, why: str, limits: Limits) -> None:
         """Learn from how a delivery has ended."""
