@@ -20,7 +20,6 @@ class Exit(IntEnum):
     NO_INPUT = 66  # a named input file cannot be read
     NO_USER = 67  # no such account
     UNAVAILABLE = 69  # the spool cannot be used, or nobody answers there
-    SOFTWARE = 70
     CANNOT_CREATE = 73  # a file is already there, or the directory refuses it
     TEMPORARY = 75  # the spool is busy: the same command may work in a moment
     NO_PERMISSION = 77

@@ -6,6 +6,7 @@ killed shows as silent when its lease ends, or as dead at once if its host is th
 
 import os
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_commands import totals
 from mta.admin.render import Column, json_line, moment, say, span, table, visible
 from mta.admin.restraints import restraint_record, tell
+from mta.mail.restraint import Restraint
 from mta.policy.limits import DAY_MS
 from mta.spool import accounts, alarms, history, leases, listing, restraints
 from mta.spool.filters import Filter
@@ -43,64 +45,101 @@ def status(invocation: Invocation, as_json: bool, wanted: bool) -> Exit:
     """
     now_ms = invocation.now_ms()
     with invocation.reading() as conn:
-        nodes = leases.everyone(conn)
-        found = listing.summary(conn, now_ms)
-        due = listing.count(conn, Filter(state=State.QUEUED, max_next_ms=0), now_ms)
-        active = listing.in_hand(conn)
-        everyone = accounts.everyone(conn)
-        raised = alarms.everybodys(conn)
-        held = restraints.holding(conn, now_ms)
-        waiting = restraints.waiting(conn) if held else {}
-        unanswered = history.unanswered(conn, now_ms - DAY_MS)
-        refused = refusals.counted(conn, now_ms) if wanted else []
-    disabled = sum(one.disabled for one in everyone)
-    there = {node.name for node in nodes if alive(node, now_ms)}
-    raised = [one for one in raised if one.node in there]
-    running = bool(there)
-    ended = Exit.DONE if running else Exit.UNAVAILABLE
+        facts = _facts(conn, now_ms)
+        refused = refusals.counted(conn, now_ms) if wanted else None
     if as_json:
-        summary = {k: v for k, v in records.summary(found).items() if k != "domains"}
-        json_line(
-            {
-                "running": running,
-                "nodes": [_record(node, now_ms) for node in nodes],
-                "queue": {
-                    **summary,
-                    "queued": found.count(State.QUEUED),
-                    "held": found.count(State.HELD),
-                    "active": active,
-                    "due": due,
-                },
-                "alarms": [
-                    {"node": a.node, "name": a.name, "text": a.text, "since_ms": a.since_ms}
-                    for a in raised
-                ],
-                "restraints": [
-                    restraint_record(one) | {"waiting": waiting.get(one.id, 0)} for one in held
-                ],
-                "unanswered": {state.value: number for state, number in unanswered.items()},
-                "accounts": {"enabled": len(everyone) - disabled, "disabled": disabled},
-                **({"refusals": refusals.records(refused)} if wanted else {}),
-            }
-        )
-        return ended
-    if nodes:
-        table(_COLUMNS, [_cells(node, invocation) for node in nodes])
-    if not running:
+        more = {} if refused is None else {"refusals": refusals.records(refused)}
+        json_line(_as_record(facts, now_ms) | more)
+    else:
+        _show(facts, now_ms, invocation)
+        if refused is not None:
+            refusals.show(refused)
+    return Exit.DONE if facts.running else Exit.UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the spool knows of its processes and its queue."""
+
+    nodes: list[Node]
+    there: frozenset[str]  # names of the processes that are alive
+    queue: listing.Summary
+    due: int
+    active: int
+    alarms: list[alarms.Alarm]  # of processes that are alive
+    held: list[Restraint]
+    waiting: dict[int, int]  # recipients by the id of what they wait for
+    unanswered: dict[State, int]
+    enabled: int  # accounts
+    disabled: int
+
+    @property
+    def running(self) -> bool:
+        """Whether any process is alive."""
+        return bool(self.there)
+
+
+def _facts(conn: Any, now_ms: int) -> _Facts:
+    nodes = leases.everyone(conn)
+    there = frozenset(node.name for node in nodes if alive(node, now_ms))
+    held = restraints.holding(conn, now_ms)
+    everyone = accounts.everyone(conn)
+    disabled = sum(one.disabled for one in everyone)
+    return _Facts(
+        nodes,
+        there,
+        listing.summary(conn, now_ms),
+        listing.count(conn, Filter(state=State.QUEUED, max_next_ms=0), now_ms),
+        listing.in_hand(conn),
+        [one for one in alarms.everybodys(conn) if one.node in there],
+        held,
+        restraints.waiting(conn) if held else {},
+        history.unanswered(conn, now_ms - DAY_MS),
+        len(everyone) - disabled,
+        disabled,
+    )
+
+
+def _as_record(facts: _Facts, now_ms: int) -> dict[str, Any]:
+    found = facts.queue
+    summary = {k: v for k, v in records.summary(found).items() if k != "domains"}
+    return {
+        "running": facts.running,
+        "nodes": [_record(node, now_ms) for node in facts.nodes],
+        "queue": {
+            **summary,
+            "queued": found.count(State.QUEUED),
+            "held": found.count(State.HELD),
+            "active": facts.active,
+            "due": facts.due,
+        },
+        "alarms": [
+            {"node": a.node, "name": a.name, "text": a.text, "since_ms": a.since_ms}
+            for a in facts.alarms
+        ],
+        "restraints": [
+            restraint_record(one) | {"waiting": facts.waiting.get(one.id, 0)} for one in facts.held
+        ],
+        "unanswered": {state.value: number for state, number in facts.unanswered.items()},
+        "accounts": {"enabled": facts.enabled, "disabled": facts.disabled},
+    }
+
+
+def _show(facts: _Facts, now_ms: int, invocation: Invocation) -> None:
+    if facts.nodes:
+        table(_COLUMNS, [_cells(node, invocation) for node in facts.nodes])
+    if not facts.running:
         say("no service is running")
-    for alarm in raised:
+    for alarm in facts.alarms:
         since = moment(alarm.since_ms, invocation.zone)
         say(f"alarm since {since}: {visible(alarm.node)}: {visible(alarm.text)}")
-    tell(held, waiting, invocation)
+    tell(facts.held, facts.waiting, invocation)
     say()
-    say(f"{totals(found, now_ms)}; {active} active, {due} due")
-    if unanswered:
-        became = ", ".join(f"{number} {state.value}" for state, number in unanswered.items())
+    say(f"{totals(facts.queue, now_ms)}; {facts.active} active, {facts.due} due")
+    if facts.unanswered:
+        became = ", ".join(f"{number} {state.value}" for state, number in facts.unanswered.items())
         say(f"in the last day without an answer after the final dot: {became}")
-    say(f"accounts: {len(everyone) - disabled} enabled, {disabled} disabled")
-    if wanted:
-        refusals.show(refused)
-    return ended
+    say(f"accounts: {facts.enabled} enabled, {facts.disabled} disabled")
 
 
 def alive(node: Node, now_ms: int) -> bool:

@@ -7,7 +7,6 @@ all processes keep to.
 
 from dataclasses import dataclass
 
-SCOPES = ("all", "route", "site", "domain", "login")
 MOST_LEVEL = 8  # of slowness: one delivery in 128 seconds
 BY_RULE = "rule"
 """Who has decided what no operator has."""
@@ -19,7 +18,7 @@ class Restraint:
 
     id: int
     verb: str  # "suspend": nothing is dialled; "slow": fewer deliveries, by level
-    scope: str  # one of ``SCOPES``
+    scope: str  # "all", "route", "site", "domain" or "login"
     name: str  # whom it is about; of a site its name
     reason: str
     since_ms: int
