@@ -187,6 +187,11 @@ class Scheduler:
         """How many recipients are in the active set."""
         return self._active.room.recipients
 
+    @property
+    def running(self) -> int:
+        """How many attempts are under way."""
+        return len(self._running)
+
     def start(self) -> Deferred[None]:
         """Register this run and begin.  With the spool away, begin as soon as it is back."""
         return Deferred.fromCoroutine(self._start())
