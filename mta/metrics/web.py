@@ -40,7 +40,7 @@ class _Few(WrappingFactory):
         """Make a session, or none."""
         if len(self.protocols) >= CONNECTIONS:
             return None
-        return super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        return super().buildProtocol(addr)
 
 
 class _Bodiless(Request):
