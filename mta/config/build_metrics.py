@@ -33,7 +33,7 @@ def metrics(
     live = Live(
         sessions=lambda: inbound.by_listener,
         active=lambda: scheduler.active,
-        running=lambda: scheduler.running,
+        running=scheduler.under_way,
         idle=lambda: delivery.idle,
         closing=lambda: inbound.closing,
     )

@@ -187,9 +187,8 @@ class Scheduler:
         """How many recipients are in the active set."""
         return self._active.room.recipients
 
-    @property
-    def running(self) -> int:
-        """How many attempts are under way."""
+    def under_way(self) -> int:
+        """Return how many attempts there are at the moment."""
         return len(self._running)
 
     def start(self) -> Deferred[None]:
