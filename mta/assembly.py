@@ -13,6 +13,7 @@ from mta.config import build as values
 from mta.config import build_tls
 from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
+from mta.config.build_metrics import metrics
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.build_tls_report import tls_reports
@@ -112,7 +113,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate, lists, verifier, out.validation, budgets, out.sts,
-        reports,
+        reports, metrics(reactor, settings, log, database, inbound, scheduler, delivery),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Nothing here decides anything about mail.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort
@@ -33,7 +33,7 @@ from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
-from mta.ports import bound, place
+from mta.ports import bind, bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
@@ -44,6 +44,9 @@ from mta.sts.renewal import Renewal
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tlsrpt.reports import TlsReports
 from mta.verify.message import Verifier
+
+if TYPE_CHECKING:
+    from mta.metrics.watched import Watched
 
 SESSION_GRACE_S = 15.0  # for a message that is arriving when the service stops
 DELIVERY_GRACE_S = 20.0  # for deliveries under way; systemd's TimeoutStopSec is above the sum
@@ -72,11 +75,18 @@ class Parts:
     budgets: Budgets
     sts: Renewal
     tls_reports: TlsReports
+    metrics: "Watched | None"
     ports: list[IListeningPort] = field(default_factory=list)
+    monitors: IListeningPort | None = None
 
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
         bound(self.reactor, values.listeners(self.settings), self.inbound.factory, self.ports)
+        where = self.settings.metrics.listen
+        if self.metrics is not None and where is not None:
+            from mta.metrics.web import site  # noqa: PLC0415 - only who wants it pays for it
+
+            self.monitors = bind(self.reactor, "metrics", where, site(self.metrics))
 
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
@@ -208,6 +218,8 @@ class Parts:
         self.lists.stop()
         self.verifier.stop()
         await self.database.stop()
+        if self.monitors is not None:
+            await maybeDeferred(self.monitors.stopListening)
         self.log(Note("info", "service", "stopped"))
         self.log.close()
 

@@ -187,6 +187,10 @@ class Scheduler:
         """How many recipients are in the active set."""
         return self._active.room.recipients
 
+    def under_way(self) -> int:
+        """Return how many attempts there are at the moment."""
+        return len(self._running)
+
     def start(self) -> Deferred[None]:
         """Register this run and begin.  With the spool away, begin as soon as it is back."""
         return Deferred.fromCoroutine(self._start())
