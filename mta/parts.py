@@ -40,6 +40,7 @@ from mta.spool import alarms, in_force
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
+from mta.spool.listening import Listener
 from mta.sts.renewal import Renewal
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tlsrpt.reports import TlsReports
@@ -76,6 +77,7 @@ class Parts:
     sts: Renewal
     tls_reports: TlsReports
     metrics: "Watched | None"
+    listener: Listener | None = None
     ports: list[IListeningPort] = field(default_factory=list)
     monitors: IListeningPort | None = None
 
@@ -112,6 +114,8 @@ class Parts:
         self._ask_before_dialling()
         self.scheduler.start()
         self.tls_reports.start()
+        if self.listener is not None:
+            self.listener.start()
 
     def _ask_before_dialling(self) -> None:
         """Let the queue keep what has to wait for a budget."""
@@ -205,6 +209,8 @@ class Parts:
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         await self.inbound.shutdown(SESSION_GRACE_S)
+        if self.listener is not None:
+            self.listener.stop()
         await self.scheduler.stop(DELIVERY_GRACE_S)
         self.budgets.stop()
         if self.validation is not None:

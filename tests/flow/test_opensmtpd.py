@@ -58,7 +58,7 @@ def host() -> Iterator[tuple[int, Path]]:
 def test_received(
     host: tuple[int, Path], relays: Callable[..., Relay], name_server: StubDns
 ) -> None:
-    """The message is in the Maildir as it was sent; the other recipient comes back with its reply."""
+    """The message is there as it was sent; the other recipient comes back with its reply."""
     port, directory = host
     name_server.zone["open.test", "MX"] = ["10 mx.open.test."]
     name_server.zone["mx.open.test", "A"] = ["127.0.0.1"]
