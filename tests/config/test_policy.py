@@ -17,7 +17,7 @@ HEAD = 'host_name = "relay.example.org"\n[[certificate]]\ncertificate = "c.pem"\
 
 
 def test_default(configured):
-    """Without a table there is no rule but the guard and null MX; defaults are those of the package."""
+    """Without a table there is no rule but the guard and null MX, with the defaults."""
     assert policy(configured()) == Policy(recipients=Recipients(null_mx=True))
     assert policy(configured("[guard]\nenabled = false")).guard is None
     assert policy(configured("[brake]\nenabled = true")).brake == BrakeSettings()
