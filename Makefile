@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench kill fuzz wheel clean
+.PHONY: help demo test lint bench kill faults soak fuzz wheel clean
 
 help:
 	@echo "make demo   the whole program at work on loopback, half a minute, for a person to watch"
@@ -12,6 +12,8 @@ help:
 	@echo "make lint   ruff, mypy --strict, import-linter"
 	@echo "make bench  messages a second and CPU a message, beside a private Postfix if there is one"
 	@echo "make kill   a long run of the SIGKILL test (KILLS=100)"
+	@echo "make faults disk full, clock jumps, power cut, ...: nothing answered 250 is lost (root, gcc, strace)"
+	@echo "make soak   steady load for MINUTES=30; fails if memory or descriptors grow"
 	@echo "make fuzz   coverage-guided fuzzing of what reads octets from strangers (FUZZ='--seconds 600')"
 	@echo "make wheel  build the wheel into dist/"
 
@@ -38,6 +40,13 @@ bench: $(READY)
 KILLS ?= 100
 kill: $(READY)
 	KILLS=$(KILLS) $(BIN)/python -m pytest tests/flow/test_kill.py --timeout 3600 -s
+
+faults: $(READY)
+	FAULTS=1 $(BIN)/python -m pytest tests/faults $(PYTEST)
+
+MINUTES ?= 30
+soak: $(READY)
+	$(BIN)/python tests/faults/soak.py --minutes $(MINUTES)
 
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[fuzz]'

@@ -41,6 +41,7 @@ class Relay:
         self.config = directory / "mta.toml"
         self.smtps_port, self.submission_port = free_ports(2)
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}  # what the service gets besides ours
         self._init()
         text = self.config.read_text()
         for old, new in keys.items():
@@ -85,7 +86,7 @@ class Relay:
             log = (self.directory / "service.log").open("ab")
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, cwd=self.directory,
-                env={**os.environ, "NOTIFY_SOCKET": str(path)},
+                env={**os.environ, **self.environment, "NOTIFY_SOCKET": str(path)},
             )  # fmt: skip
             log.close()
             while b"READY=1" not in ready.recv(4096):
