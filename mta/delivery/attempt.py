@@ -60,7 +60,7 @@ from mta.delivery.routes import OnUnknown
 from mta.delivery.trouble import Kind, Trouble
 from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
 from mta.mail.envelope import Recipient
-from mta.mail.outcome import Blame, Outcome, Peer, Verdict
+from mta.mail.outcome import CUT_OFF, Blame, Outcome, Peer, Verdict
 from mta.mail.security import Skip
 from mta.smtp.client import Transaction
 from mta.smtp.replies import Reply
@@ -109,6 +109,12 @@ class Attempt:
                 text = "no host was left to try"
                 outcome = Outcome(number, Verdict.DEFERRED, 0, "4.4.4", text, "connect", Blame.SITE)
             self.settle(outcome)
+        return self._final
+
+    def cut_off(self) -> list[Outcome]:
+        """Close the attempt in the middle: what is final stands, everybody else is put off."""
+        for number in list(self.left):
+            self.settle(Outcome(number, Verdict.DEFERRED, 0, "4.3.2", CUT_OFF, ""))
         return self._final
 
     def no_hosts(self, error: Exception) -> None:

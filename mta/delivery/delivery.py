@@ -43,7 +43,7 @@ from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
 from mta.mail.envelope import Job, Recipient
 from mta.mail.events import Emit, Note
-from mta.mail.outcome import Outcome, Verdict
+from mta.mail.outcome import CUT_OFF, Outcome, Verdict
 from mta.mail.security import Requirement
 from mta.mail.shape import Shape
 from mta.shaping.rules import Shaping
@@ -152,7 +152,11 @@ class Delivery:
         return () if way is None else tuple(one for one in (way.ipv4, way.ipv6) if one)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
-        """Make one attempt.  Cancelling it closes its connection at once."""
+        """Make one attempt.  Cancelling it closes its connection at once.
+
+        An attempt that had begun gives outcomes all the same: what was final by then, and
+        ``CUT_OFF`` for everybody else, with what had been said.
+        """
         return Deferred.fromCoroutine(self._deliver(job, self._settings))
 
     def stop(self) -> Deferred[None]:
@@ -165,7 +169,9 @@ class Delivery:
         outcomes: list[Outcome] = []
         try:
             await self._by_turns(job, settings, outcomes)
-        except CancelledError:
+        except CancelledError as error:
+            if isinstance(error, _CutOff):
+                outcomes += error.outcomes
             if not outcomes:
                 raise
             # What has been delivered must not be sent again because of the others
@@ -186,8 +192,12 @@ class Delivery:
             groups = senders.by_sender(envelope, recipients, route, settings.addresses, now_ms)
             for sender, some in groups.items():
                 renamed = replace(job, envelope=senders.told(envelope, sender, some))
-                made = await self._bring(renamed, route, domain, some, settings)
                 told = "" if sender == envelope.sender else sender
+                try:
+                    made = await self._bring(renamed, route, domain, some, settings)
+                except _CutOff as cut:
+                    cut.outcomes = [replace(one, sender=told) for one in cut.outcomes]
+                    raise
                 outcomes += [replace(one, sender=told) for one in made]
 
     async def _bring(
@@ -213,7 +223,10 @@ class Delivery:
                 attempt = Attempt(recipients, route.on_unknown)
                 keep = settings.transcripts
                 record = None if keep == "none" else Recorder(self._reactor.seconds)
-                await self._send(attempt, job, route, domain, (settings, record))
+                try:
+                    await self._send(attempt, job, route, domain, (settings, record))
+                except CancelledError:
+                    raise _CutOff(_so_far(attempt, record)) from None
                 return _with_transcript(attempt.outcomes(), record, every=keep == "all")
 
     async def _send(
@@ -285,6 +298,21 @@ class Delivery:
                 h.preference > best or Site(h.name, target, way) not in self._pool,
             ),
         )
+
+
+class _CutOff(CancelledError):
+    """Cancelled on the way to the hosts; ``outcomes`` is what had come of it."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        super().__init__()
+        self.outcomes = outcomes
+
+
+def _so_far(attempt: Attempt, record: Recorder | None) -> list[Outcome]:
+    """Close an attempt that was cancelled; what was said is worth keeping."""
+    if record is not None:
+        record.fails(CUT_OFF)
+    return _with_transcript(attempt.cut_off(), record, every=True)
 
 
 def _with_transcript(

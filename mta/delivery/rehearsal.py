@@ -18,6 +18,8 @@ from dataclasses import replace
 from errno import EACCES
 from typing import Any, TypeAlias
 
+from twisted.internet.defer import CancelledError
+
 from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
 from mta.delivery.contact import Contact
@@ -37,7 +39,7 @@ from mta.delivery.walk import Walk
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, NoSuchDomain
 from mta.mail.envelope import Job, Recipient
-from mta.mail.outcome import Blame, Outcome, Peer, Verdict
+from mta.mail.outcome import CUT_OFF, Blame, Outcome, Peer, Verdict
 from mta.mail.security import Dane, Requirement, Skip
 from mta.mail.shape import Shape
 from mta.security.facts import Sts
@@ -250,7 +252,10 @@ class Rehearsal(Delivery):
         What has been found until it is cancelled is in ``roads``.
         """
         self.roads = []
-        for outcome in await self.deliver(job):
+        outcomes = await self.deliver(job)
+        if any(one.text == CUT_OFF for one in outcomes):
+            raise CancelledError
+        for outcome in outcomes:
             for road in self.roads:
                 if any(one.number == outcome.recipient for one in road.recipients):
                     road.outcomes.append(outcome)

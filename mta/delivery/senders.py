@@ -12,7 +12,7 @@ from dataclasses import replace
 from mta.delivery.routes import Route
 from mta.mail.address import domain_of
 from mta.mail.envelope import Envelope, Recipient, Role
-from mta.mail.outcome import Outcome, Verdict
+from mta.mail.outcome import CUT_OFF, Outcome, Verdict
 from mta.mail.verp import sender_for
 from mta.policy.addresses import Addresses
 from mta.policy.matching import any_address
@@ -81,9 +81,8 @@ def _domain(address: str) -> str:
 def interrupted(recipients: Sequence[Recipient], done: Sequence[Outcome]) -> list[Outcome]:
     """Put off those who are left when an attempt is cut off: the others have had theirs."""
     numbers = {one.recipient for one in done}
-    text = "the attempt was cut off before the turn of this recipient"
     return [
-        Outcome(one.number, Verdict.DEFERRED, 0, "4.3.2", text, "local")
+        Outcome(one.number, Verdict.DEFERRED, 0, "4.3.2", CUT_OFF, "")
         for one in recipients
         if one.number not in numbers
     ]

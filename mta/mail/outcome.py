@@ -7,6 +7,9 @@ this value; none of them looks anywhere else.  Delivery makes it, the queue acts
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+# The text of what an attempt that was cancelled leaves open; whoever cancelled it knows why
+CUT_OFF = "the attempt was cut off"
+
 
 class Verdict(StrEnum):
     """What the next hop's answer, or its absence, means.  Unknown means DEFERRED."""

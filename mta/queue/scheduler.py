@@ -42,7 +42,7 @@ from mta.queue.recorder import Recorder
 from mta.queue.resolving import Alone, SiteNames
 from mta.queue.restraints import Restraints
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, due_at_once, must_return, settle, with_causes
+from mta.queue.settling import deferred, due_at_once, must_return, settle, told_why, with_causes
 from mta.queue.sites import PutOff
 from mta.queue.wake import Wake
 from mta.queue.watch import Watch
@@ -286,6 +286,9 @@ class Scheduler:
     def _came(self, outcomes: list[Outcome], entry: Entry) -> None:
         """An attempt has ended."""
         self._running.pop(entry, None)
+        why = self._cancelled.pop(entry, None)
+        if why is not None:
+            outcomes = told_why(outcomes, why)
         state = health(outcomes)
         if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
             outcomes = with_causes(outcomes, self._settings.causes)
@@ -295,7 +298,7 @@ class Scheduler:
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
         now_ms = self._now_ms()
         settled = settle(entry, outcomes, self._settings, now_ms, self._random)
-        if self._cancelled.pop(entry, None) is not None and self._stopping:
+        if why is not None and self._stopping:
             settled = due_at_once(settled, now_ms)
         self._ledger.settle(entry, settled)
         self._soon()

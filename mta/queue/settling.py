@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mta.causes.rules import Facts, Rules
 from mta.mail.envelope import DeliverBy, Envelope, MessageKind, Recipient
-from mta.mail.outcome import Outcome, Verdict
+from mta.mail.outcome import CUT_OFF, Outcome, Verdict
 from mta.queue.entry import Entry
 from mta.queue.retry import next_attempt_ms, warning_due
 from mta.queue.settings import QueueSettings
@@ -27,6 +27,13 @@ def deferred(
     return [
         Outcome(one.number, Verdict.DEFERRED, 0, enhanced, text, command, cause=cause)
         for one in recipients
+    ]
+
+
+def told_why(outcomes: Iterable[Outcome], why: str) -> list[Outcome]:
+    """Say of what an attempt has left open why it was cut off."""
+    return [
+        replace(one, text=why) if one.text == CUT_OFF and not one.code else one for one in outcomes
     ]
 
 

@@ -50,7 +50,9 @@ def throughput(cell: cells.Cell, port: int, messages: int) -> Load:
 def timed(cell: cells.Cell, port: int, messages: int) -> Load:
     """Send with our own clients, for the latencies; a relay's go to the timing sink."""
     work = _work(cell, port, messages)
-    if cell.scenario is cells.Scenario.RELAY:  # that by STARTTLS has one sink for both
+    if (
+        cell.scenario.relays and cell.scenario is not cells.Scenario.RELAY_TLS
+    ):  # that by STARTTLS has one sink for both
         work = replace(work, recipient=f"recipient@{cells.TIMED_DOMAIN}")
     return own_clients(work)
 

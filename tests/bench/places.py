@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cells import SELECTOR, SENDER_DOMAIN
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from net import HOST
 
 from mta.tls.selfsigned import self_signed
@@ -30,6 +33,7 @@ class Places:
         self.dead_port = self._dead.getsockname()[1]
         self.certificate, self.key = self._pair("localhost")
         self.sink_pair = self._pair(HOST)
+        self.signing_key = self._signing_key()
 
     def _pair(self, name: str) -> tuple[Path, Path]:
         """Write a certificate for ``name`` and its key."""
@@ -39,6 +43,23 @@ class Places:
         key.touch(0o600)
         key.write_bytes(key_pem)
         return certificate, key
+
+    def _signing_key(self) -> Path:
+        """Write an RSA-2048 key as a directory of DKIM keys has it: DOMAIN/SELECTOR.pem."""
+        directory = self._root / "dkim" / SENDER_DOMAIN
+        directory.mkdir(0o700, parents=True)
+        directory.parent.chmod(0o700)
+        key = directory / f"{SELECTOR}.pem"
+        key.touch(0o600)
+        made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        key.write_bytes(
+            made.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.TraditionalOpenSSL,
+                serialization.NoEncryption(),
+            )
+        )
+        return key
 
     def fresh(self, name: str) -> Path:
         """Return a new empty directory."""

@@ -72,6 +72,12 @@ message_size = "100MiB"
 text = "{directory}/mail.log"
 """
 
+_SIGNING = """
+[dkim]
+directory = "{keys}"
+relayed = true
+"""
+
 
 class Relay:
     """One run of the service from ``start`` to ``stop``; a new spool each time."""
@@ -79,8 +85,11 @@ class Relay:
     name = "ours"
     secure = True
 
-    def __init__(self, places: Places, postgresql: PostgreSQL | None = None) -> None:
-        """Keep the spool in ``postgresql``, or in SQLite."""
+    def __init__(
+        self, places: Places, postgresql: PostgreSQL | None = None, *, signing: bool = False
+    ) -> None:
+        """Keep the spool in ``postgresql``, or in SQLite; ``signing``: with DKIM."""
+        self._signing = signing
         self._places = places
         self._postgresql = postgresql
         self._directory = Path()
@@ -145,7 +154,8 @@ class Relay:
 
     def _configuration(self) -> str:
         sqlite = f"sqlite:///{self._directory}/spool.sqlite"
-        return _CONFIGURATION.format(
+        signing = _SIGNING.format(keys=self._places.signing_key.parents[1])
+        return (_CONFIGURATION + (signing if self._signing else "")).format(
             spool=self._postgresql.fresh() if self._postgresql else sqlite,
             host=HOST,
             plain_port=self.plain_port,

@@ -35,6 +35,10 @@ class Server(Protocol):
     def cpu_ms(self) -> float: ...
 
 
+class Unsigned(Exception):
+    """Mail arrived without the signature whose cost is measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One throughput run; ``core_share`` is the load generator's, of one core."""
@@ -158,12 +162,14 @@ def run_once(cell: Cell, server: Server, sinks: Sinks, messages: int) -> Run:
 def _latencies(cell: Cell, server: Server, sinks: Sinks, messages: int) -> list[float]:
     """Return milliseconds from a message's begin to its 250; in a relay to its arrival."""
     sink = sinks.times(cell.scenario)
-    arrived = sink.count
+    arrived, signed = sink.count, sink.signed
     sink.take_ages_ms()
     loaded = load.timed(cell, _port(cell, server), messages)
     if not cell.scenario.relays:
         return list(loaded.latencies_ms)
     sink.wait_for(arrived + messages)
+    if cell.scenario.signs and sink.signed - signed < messages:
+        raise Unsigned(f"{server.name}: {sink.signed - signed} of {messages} had a signature")
     return sink.take_ages_ms()
 
 

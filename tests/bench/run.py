@@ -4,7 +4,7 @@ Both servers are durable as they come: a 250 after the final dot means that the 
 is on the disk.  Postfix is a private instance, if it is installed and we are root.  Only
 ratios and processor time a message are worth comparing between machines and days.
 
-``make bench BENCH='--quick'`` takes a minute, the default about six, ``--full`` twenty.
+``make bench BENCH='--quick'`` takes three minutes, the default about eight, ``--full`` twenty.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import cells
 import large
 import load
 import net
+import plot
 import postfix
 import sink
 import table
@@ -30,10 +31,10 @@ from measure import Unmeasurable
 from places import Places
 from postgresql import PostgreSQL
 from relay import Relay
-from rounds import Effort, Series, Server, Sinks, measure_cell
+from rounds import Effort, Series, Server, Sinks, Unsigned, measure_cell
 
 _FAULTS = (
-    load.LoadFailed, sink.Lost, net.NotUp, Unmeasurable, RuntimeError, OSError,
+    load.LoadFailed, sink.Lost, net.NotUp, Unmeasurable, Unsigned, RuntimeError, OSError,
     subprocess.SubprocessError,
 )  # fmt: skip
 
@@ -52,6 +53,10 @@ class Bench:
         self.alone = "not asked for" if options.no_postfix else postfix.why_not()
         if not self.alone:
             self.servers.append(postfix.Postfix(self._places))
+        self.signers: list[Server] = [Relay(self._places, self._database, signing=True)]
+        self.no_signer = self.alone or postfix.why_not_signing()
+        if not self.no_signer:
+            self.signers.append(postfix.Postfix(self._places, signing=True))
         self.load = os.getloadavg()[0]  # of others: nothing of ours runs yet
         self.series: list[Series] = []
         self.memory: large.Memory | None = None
@@ -90,7 +95,11 @@ class Bench:
             say(self.failures[-1])
 
     def _cell(self, cell: cells.Cell, sinks: Sinks, effort: Effort) -> None:
-        found = measure_cell(cell, self.servers, sinks, effort)
+        if cell.scenario.signs and self.no_signer and not self._options.no_postfix:
+            say(f"{cell}: left out, {self.no_signer}")
+            return
+        servers = self.signers if cell.scenario.signs else self.servers
+        found = measure_cell(cell, servers, sinks, effort)
         self.series += found
         say(f"{cell}: " + ", ".join(f"{one.server} {one.rate:.0f}/s" for one in found))
 
@@ -108,10 +117,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="make bench")
     extent = parser.add_mutually_exclusive_group()
-    extent.add_argument("--quick", action="store_true", help="only 10 KB at 20 clients")
+    extent.add_argument(
+        "--quick", action="store_true", help="only 10 KB, at 20 clients; accept at 1 and 100, too"
+    )
     extent.add_argument("--full", action="store_true", help="every size and number of clients")
-    names = ", ".join(cells.Scenario)
-    parser.add_argument("--only", action="append", choices=list(cells.Scenario),
+    names = ", ".join(cells.NAMES)
+    parser.add_argument("--only", action="append", choices=cells.NAMES,
                         metavar="SCENARIO", help=f"one of: {names} (may be repeated)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="runs of each server in a cell")
     parser.add_argument("--seconds", type=float, help="aim of one run (2, quick: 1.5)")
@@ -122,6 +133,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="leave the spools and logs there")
     parser.add_argument("--format", choices=table.FORMATS, default="plain")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the figures there")
     parser.add_argument("--assert", dest="insist", action="store_true",
                         help="status 1 when a target is missed or not measured")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -132,7 +144,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def choose(options: argparse.Namespace) -> list[cells.Cell]:
     """Return the cells that the options ask for."""
     extent = cells.quick if options.quick else cells.full if options.full else cells.usual
-    return [cell for cell in extent() if not options.only or cell.scenario in options.only]
+    return cells.only(extent(), options.only or [])
 
 
 def about(bench: Bench) -> dict[str, object]:
@@ -167,9 +179,10 @@ def report(bench: Bench, verdicts: Sequence[targets.Verdict], style: str) -> Non
         print(words)
     if bench.alone:
         print(f"Ours alone, without Postfix: {bench.alone}.")
+    elif bench.no_signer:
+        print(f"No cell with DKIM: {bench.no_signer}.")
     print()
-    for one in verdicts:
-        print(one)
+    print(table.verdicts(verdicts, style))
     for words in bench.failures:
         print(f"FAILED  {words}")
 
@@ -183,6 +196,8 @@ def main(arguments: Sequence[str]) -> int:
     report(bench, verdicts, options.format)
     if options.json:
         options.json.write_text(json.dumps(record(bench, verdicts), indent=1))
+    if options.svg:
+        options.svg.write_text(plot.render(bench.series))
     missed = options.insist and any(one.met is not True for one in verdicts)
     return 1 if bench.failures or missed else 0
 

@@ -17,6 +17,7 @@ from net import HOST, wait_for_port
 
 _SERVER = Path(__file__).with_name("sink_server.py")
 _COUNT = re.compile(rb"mesg=(\d+)")
+_SIGNED = re.compile(rb"signed=(\d+)")
 _AGE = re.compile(rb"age=(\d+)")
 
 
@@ -40,6 +41,7 @@ class Sink:
         self._count = 0
         self._at = time.monotonic()
         self._ages_ms: list[float] = []
+        self.signed = 0  # of those that a timing sink has had
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         wait_for_port(port, lambda: self._process.poll() is None)
@@ -86,9 +88,12 @@ class Sink:
             data = rest + data
             whole = max(data.rfind(b"\r"), data.rfind(b"\n")) + 1
             counts, rest = _COUNT.findall(data, 0, whole), data[whole:]
+            signed = _SIGNED.findall(data, 0, whole)
             ages = _AGE.findall(data, 0, whole)
             with self._news:
                 if counts and int(counts[-1]) > self._count:
                     self._count, self._at = int(counts[-1]), now
+                if signed:
+                    self.signed = int(signed[-1])
                 self._ages_ms.extend(int(one) / 1e6 for one in ages)
                 self._news.notify_all()

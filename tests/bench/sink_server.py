@@ -2,8 +2,8 @@
 
 Each message with an ``X-Sent:`` header (nanoseconds of CLOCK_MONOTONIC, by
 ``client.py``) gives ``age=NANOSECONDS``; all of them move the counter ``mesg=``, in the
-form that smtp-sink prints.  It checks nothing.  With a certificate and its key as third
-and fourth argument it offers STARTTLS.
+form that smtp-sink prints; ``signed=`` counts those with a DKIM signature.  It checks
+nothing.  With a certificate and its key as third and fourth argument it offers STARTTLS.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import sys
 import time
 
 _SENT = re.compile(rb"^X-Sent: (\d+)", re.M)
+_SIGNED = re.compile(rb"^DKIM-Signature:", re.M | re.I)
 _REPLIES = {
     b"EHLO": b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n",
     b"DATA": b"354 go on\r\n",
@@ -25,7 +26,7 @@ _OFFER = b"250 ENHANCEDSTATUSCODES\r\n"
 class Receiver(asyncio.Protocol):
     """One connection."""
 
-    received = 0
+    received = signed = 0
     context: ssl.SSLContext | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -88,7 +89,9 @@ class Receiver(asyncio.Protocol):
         Receiver.received += 1
         sent = _SENT.search(self._head)
         age = f"age={time.monotonic_ns() - int(sent[1])} " if sent else ""
-        print(f"{age}mesg={Receiver.received}", flush=True)
+        if _SIGNED.search(self._head):
+            Receiver.signed += 1
+        print(f"{age}signed={Receiver.signed} mesg={Receiver.received}", flush=True)
 
 
 async def main() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rounds import Series
-from targets import cpu_ratio, ratio
+from targets import Verdict, cpu_ratio, ratio
 
 FORMATS = ("plain", "markdown", "rst")
 BUSY = 0.7
@@ -12,7 +12,8 @@ _HEAD = (
     "scenario", "clients", "size", "server", "msg/s", "CPU ms/msg", "p50 ms", "p99 ms",
     "peak MB", "generator", "x msg/s", "x CPU",
 )  # fmt: skip
-_TEXT_COLUMNS = {"scenario", "server"}
+_TEXT_COLUMNS = {"scenario", "server", "what", "asked for", "verdict"}
+_VERDICTS = ("what", "found", "asked for", "verdict")
 
 
 def render(series: Sequence[Series], style: str) -> str:
@@ -21,9 +22,19 @@ def render(series: Sequence[Series], style: str) -> str:
         return ""
     others = {one.cell: one for one in series if one.server != "ours"}
     rows = [_row(one, others.get(one.cell)) for one in series]
-    widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
-    lines = [_line(row, widths, style) for row in (_HEAD, *rows)]
-    return "\n".join(_ruled(lines, widths, style)) + "\n"
+    return _grid(_HEAD, rows, style)
+
+
+def verdicts(judged: Sequence[Verdict], style: str) -> str:
+    """Return what was asked for beside what was found, met or missed."""
+    return _grid(_VERDICTS, [one.row for one in judged], style)
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:
+    """Lay out and rule one table."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [_line(head, row, widths, style) for row in (head, *rows)]
+    return "\n".join(_ruled(head, lines, widths, style)) + "\n"
 
 
 def notes(series: Sequence[Series]) -> list[str]:
@@ -64,21 +75,21 @@ def _number(value: float | None) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def _line(row: Sequence[str], widths: Sequence[int], style: str) -> str:
+def _line(head: Sequence[str], row: Sequence[str], widths: Sequence[int], style: str) -> str:
     cells = [
         text.ljust(width) if name in _TEXT_COLUMNS else text.rjust(width)
-        for name, text, width in zip(_HEAD, row, widths, strict=True)
+        for name, text, width in zip(head, row, widths, strict=True)
     ]
     if style == "markdown":
         return "| " + " | ".join(cells) + " |"
     return "  ".join(cells).rstrip()
 
 
-def _ruled(lines: list[str], widths: Sequence[int], style: str) -> list[str]:
+def _ruled(head: Sequence[str], lines: list[str], widths: Sequence[int], style: str) -> list[str]:
     """Put the rules in that the style wants."""
     if style == "markdown":
         marks = ["-" * width + ("" if name in _TEXT_COLUMNS else ":")
-                 for name, width in zip(_HEAD, widths, strict=True)]  # fmt: skip
+                 for name, width in zip(head, widths, strict=True)]  # fmt: skip
         return [lines[0], "| " + " | ".join(marks) + " |", *lines[1:]]
     rule = "  ".join(("=" if style == "rst" else "-") * width for width in widths)
     if style == "rst":
