@@ -13,6 +13,7 @@ from mta.config import build as values
 from mta.config import build_tls
 from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
+from mta.config.build_metrics import metrics
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.build_tls_report import tls_reports
@@ -37,6 +38,7 @@ from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms
 from mta.spool.database import Database
+from mta.spool.listening import Listener
 from mta.sts.fetch import PolicyFetch
 from mta.sts.policies import Policies
 from mta.sts.renewal import Renewal
@@ -112,7 +114,8 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate, lists, verifier, out.validation, budgets, out.sts,
-        reports,
+        reports, metrics(reactor, settings, log, database, inbound, scheduler, delivery),
+        _listener(common, scheduler),
     )  # fmt: skip
 
 
@@ -173,6 +176,16 @@ def _scheduler(common: _Common, delivery: Delivery, signer: Signer, names: SiteF
     scheduler.restraints.route_of = delivery.route_of
     scheduler.restraints.sources_of = delivery.sources_of
     return scheduler
+
+
+def _listener(common: _Common, scheduler: Scheduler) -> Listener | None:
+    """Return what hears of other processes' work; on SQLite there is nobody."""
+    url = common.settings.spool.url
+    if url.startswith("sqlite"):
+        return None
+    listener = Listener(url, common.reactor, lambda: look(), common.log)  # noqa: PLW0108 - is bound below
+    look = scheduler.listen(lambda: listener.listening)
+    return listener
 
 
 def _validation(common: _Common, resolver: Resolver) -> Validation | None:

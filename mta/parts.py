@@ -6,7 +6,7 @@ Nothing here decides anything about mail.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort
@@ -33,17 +33,21 @@ from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
 from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
-from mta.ports import bound, place
+from mta.ports import bind, bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
+from mta.spool.listening import Listener
 from mta.sts.renewal import Renewal
 from mta.tls.certificates import CertificateUnusable, ServerCertificates
 from mta.tlsrpt.reports import TlsReports
 from mta.verify.message import Verifier
+
+if TYPE_CHECKING:
+    from mta.metrics.watched import Watched
 
 SESSION_GRACE_S = 15.0  # for a message that is arriving when the service stops
 DELIVERY_GRACE_S = 20.0  # for deliveries under way; systemd's TimeoutStopSec is above the sum
@@ -72,11 +76,19 @@ class Parts:
     budgets: Budgets
     sts: Renewal
     tls_reports: TlsReports
+    metrics: "Watched | None"
+    listener: Listener | None = None
     ports: list[IListeningPort] = field(default_factory=list)
+    monitors: IListeningPort | None = None
 
     def listen(self) -> None:
         """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
         bound(self.reactor, values.listeners(self.settings), self.inbound.factory, self.ports)
+        where = self.settings.metrics.listen
+        if self.metrics is not None and where is not None:
+            from mta.metrics.web import site  # noqa: PLC0415 - only who wants it pays for it
+
+            self.monitors = bind(self.reactor, "metrics", where, site(self.metrics))
 
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
@@ -102,6 +114,8 @@ class Parts:
         self._ask_before_dialling()
         self.scheduler.start()
         self.tls_reports.start()
+        if self.listener is not None:
+            self.listener.start()
 
     def _ask_before_dialling(self) -> None:
         """Let the queue keep what has to wait for a budget."""
@@ -195,6 +209,8 @@ class Parts:
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         await self.inbound.shutdown(SESSION_GRACE_S)
+        if self.listener is not None:
+            self.listener.stop()
         await self.scheduler.stop(DELIVERY_GRACE_S)
         self.budgets.stop()
         if self.validation is not None:
@@ -208,6 +224,8 @@ class Parts:
         self.lists.stop()
         self.verifier.stop()
         await self.database.stop()
+        if self.monitors is not None:
+            await maybeDeferred(self.monitors.stopListening)
         self.log(Note("info", "service", "stopped"))
         self.log.close()
 

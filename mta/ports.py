@@ -22,18 +22,21 @@ def bound(
 ) -> None:
     """Bind every listener and add it to ``ports``; ``StartFailed`` for the first that cannot be."""
     for listener in listeners:
-        endpoint = serverFromString(reactor, _with_backlog(listener.endpoint))
-        result: list[Any] = []
-        endpoint.listen(factory(listener)).addBoth(result.append)
-        if not result:
-            raise StartFailed(f"listener {listener.name}: not bound at once", EX_UNAVAILABLE)
-        if isinstance(result[0], Failure):
-            raise StartFailed(
-                f"listener {listener.name} cannot listen on {listener.endpoint}: "
-                f"{_reason(result[0].value)}",
-                EX_UNAVAILABLE,
-            )
-        ports.append(result[0])
+        name = f"listener {listener.name}"
+        ports.append(bind(reactor, name, listener.endpoint, factory(listener)))
+
+
+def bind(reactor: Any, name: str, endpoint: str, factory: IProtocolFactory) -> IListeningPort:
+    """Bind one port; ``StartFailed`` says why it cannot be."""
+    result: list[Any] = []
+    serverFromString(reactor, _with_backlog(endpoint)).listen(factory).addBoth(result.append)
+    if not result:
+        raise StartFailed(f"{name}: not bound at once", EX_UNAVAILABLE)
+    if isinstance(result[0], Failure):
+        reason = _reason(result[0].value)
+        raise StartFailed(f"{name} cannot listen on {endpoint}: {reason}", EX_UNAVAILABLE)
+    port: IListeningPort = result[0]
+    return port
 
 
 def place(address: Any) -> str:

@@ -143,9 +143,10 @@ class Recipients(Section):
         (), description="Where no mail goes.", examples=[["example.com"]]
     )
     refuse_null_mx: StrictBool = Field(
-        False,
+        True,
         description="Refuse recipients at once, with 556, whose domain says that it takes no mail"
-        " (RFC 7505); otherwise the sender gets a report.  Asks DNS before each RCPT is answered.",
+        " (RFC 7505); otherwise the sender gets a report.  Only where mail goes to MX hosts; DNS"
+        " is asked before RCPT is answered, and what it has not said in two seconds is accepted.",
     )
     refuse_unknown_domains: StrictBool = Field(
         False,

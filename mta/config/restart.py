@@ -20,4 +20,5 @@ _FIXED: dict[str, Callable[[Settings], object]] = {
     "dns": lambda settings: settings.dns,
     "tls.minimum": lambda settings: settings.tls.minimum,
     "queue.node": node_name,
+    "metrics": lambda settings: settings.metrics,
 }

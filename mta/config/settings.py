@@ -12,6 +12,7 @@ from mta.config.fields import table
 from mta.config.file_values import CausesPath
 from mta.config.incoming_sections import Dnsbl, Incoming
 from mta.config.limit_sections import Limits, Requests, Submission, Timeouts
+from mta.config.metrics_section import Metrics
 from mta.config.milter_section import Milter
 from mta.config.oauth_section import Oauth
 from mta.config.policy_sections import Brake, Guard, Hold, Limit, Recipients, Sender
@@ -90,6 +91,7 @@ class Settings(Section):
     milter: tuple[Milter, ...] = Field((), description=Milter.__doc__)
     timeouts: Timeouts = table()
     log: Log = table()
+    metrics: Metrics = table()
 
     _file: Path = PrivateAttr(Path("mta.toml"))
 

@@ -128,6 +128,11 @@ class Delivery:
         self._opening.counting = count is not None
 
     @property
+    def idle(self) -> int:
+        """How many connections are kept for the next message."""
+        return self._pool.idle
+
+    @property
     def shaping(self) -> Shaping:
         """What is said about sites."""
         return self._settings.shaping

@@ -26,6 +26,11 @@ class Pool:
         self._sweep: IDelayedCall | None = None
         self._stopping = False
 
+    @property
+    def idle(self) -> int:
+        """How many connections wait here."""
+        return len(self._idle)
+
     def __contains__(self, site: Site) -> bool:
         """Tell whether a connection to ``site`` waits here."""
         return site in self._of_site

@@ -1,33 +1,79 @@
 """What DNS says of a recipient's domain, in a bounded time; what it does not say is UNKNOWN.
 
-The resolver caches, and answers the delivery's own question afterwards from there.
+The resolver is the one that delivery asks, and its cache the same: what is asked here need not be
+asked again there.  That a domain takes mail, or that nothing could be found out, is kept for
+a while here too; a refusal never outlives what the resolver remembers.  Once an answer has been
+waited for in vain, and no other has come meanwhile, nothing is asked for half a minute: a dead
+resolver costs its patience once, and not at each recipient.
 """
+
+from collections.abc import Awaitable
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as LateError
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
+from mta.dns.cache import Cache
 from mta.dns.mx import MailExchangers, NoSuchDomain, NoUsableHost, NullMx
 from mta.policy.recipients import Domain
 
-PATIENCE_S = 3.0
+PATIENCE_S = 2.0
+PAUSE_S = 30.0
+_KEEP_S = 60.0  # that a domain takes mail; delivery finds out when that has ended
+_REMEMBERED = 10_000
 
 
-async def ask(clock: IReactorTime, exchangers: MailExchangers, domain: str) -> Domain:
-    """Ask about ``domain``."""
-    hosts: Deferred[object] = exchangers.hosts(domain)  # type: ignore[assignment]
-    try:
-        await hosts.addTimeout(PATIENCE_S, clock)
-    except LateError:
-        return Domain.UNKNOWN
-    except CancelledError:
-        raise
-    except NullMx:
+class Domains:
+    """Asks, and remembers what is no reason to refuse anything."""
+
+    def __init__(self, clock: IReactorTime, exchangers: MailExchangers) -> None:
+        self._clock = clock
+        self._exchangers = exchangers
+        self._kept: Cache[Domain] = Cache(clock.seconds, _REMEMBERED)
+        self._paused_until_s = 0.0
+        self._answered_s = -1.0
+
+    def ask(self, domain: str) -> Domain | Awaitable[Domain]:
+        """Return what is known of ``domain`` at once, else what DNS will have said of it."""
+        kept = self._kept.get(domain)
+        if kept is not None:
+            return kept[0]
+        now_s = self._clock.seconds()
+        if now_s < self._paused_until_s:
+            return Domain.UNKNOWN
+        hosts: Deferred[object] = self._exchangers.hosts(domain)  # type: ignore[assignment]
+        found: Deferred[Domain] = hosts.addCallbacks(lambda _: Domain.TAKES_MAIL, _meaning)
+        if not found.called:
+            return self._later(found, domain, now_s)
+        said: list[Domain] = []
+        found.addCallback(said.append)
+        return self._keep(domain, said[0]) if said else Domain.UNKNOWN
+
+    async def _later(self, found: Deferred[Domain], domain: str, asked_s: float) -> Domain:
+        try:
+            said = await found.addTimeout(PATIENCE_S, self._clock)
+        except LateError:
+            if self._answered_s < asked_s:
+                self._paused_until_s = self._clock.seconds() + PAUSE_S
+            return self._keep(domain, Domain.UNKNOWN)
+        self._answered_s = self._clock.seconds()
+        return self._keep(domain, said)
+
+    def _keep(self, domain: str, said: Domain) -> Domain:
+        if said in (Domain.TAKES_MAIL, Domain.UNKNOWN):
+            keep_s = _KEEP_S if said is Domain.TAKES_MAIL else PAUSE_S
+            self._kept.put(domain, said, keep_s)
+        return said
+
+
+def _meaning(failure: Failure) -> Domain:
+    if failure.check(CancelledError):
+        failure.raiseException()
+    if failure.check(NullMx):
         return Domain.NULL_MX
-    except NoUsableHost:
+    if failure.check(NoUsableHost):
         return Domain.UNKNOWN  # it exists; what becomes of its mail is for the delivery to say
-    except NoSuchDomain:
+    if failure.check(NoSuchDomain):
         return Domain.MISSING
-    except Exception:  # a temporary failure, a loop: the delivery finds out
-        return Domain.UNKNOWN
-    return Domain.TAKES_MAIL
+    return Domain.UNKNOWN  # a temporary failure, a loop: the delivery finds out

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mta.dns.mx import MailExchangers
 from mta.gate.brake import Learned
+from mta.gate.domains import Domains
 from mta.gate.passage import Passage
 from mta.gate.state import Shared, Store
 from mta.mail.events import Emit
@@ -38,7 +39,7 @@ class Gate:
         """``destination(sender, domain)`` is "mx:..." for mail that goes where DNS says."""
         self.clock = clock
         self.store = store
-        self.exchangers = exchangers
+        self.domains = Domains(clock, exchangers)
         self.destination = destination
         self.policy = policy
         self.emit = emit

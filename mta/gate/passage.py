@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
-from mta.gate import domains
 from mta.mail.events import Alert
 from mta.policy import brake, guard, limits, recipients, senders
 from mta.policy.decision import Action, Decision, refuse
 from mta.policy.guard import GuardSettings
 from mta.policy.limits import Applied, Measure
 from mta.policy.matching import Subject, parts
+from mta.policy.recipients import Domain
 from mta.policy.senders import SenderRule
 from mta.spool import brakes, suppressions
 
@@ -38,6 +38,7 @@ class Passage:
         self._policy = gate.policy
         self._counts = gate.shared.counts
         self._subject = subject
+        self._sender = ""  # of the message in hand: routes go by it
         self._sessions: list[str] = []  # gauges that count us
         self._counted: list[tuple[str, int, int, int, int]] = []  # for the last message
         self._applied: tuple[Applied, ...] = ()
@@ -102,11 +103,14 @@ class Passage:
 
     def mail(self, sender: str) -> Ruling:
         """Decide on the envelope sender, and on one more message."""
+        self._sender = sender
         decision = self._judge(Measure.MESSAGES, 1) if self._applied else None
         if decision is not None and decision.refuses:
             return decision
         if self._rule is not None:
             owned = senders.judge_sender(self._rule, self._subject.login, sender)
+            if owned is not None and owned.rewrite:
+                self._sender = owned.rewrite
             return owned or decision
         return decision
 
@@ -118,9 +122,9 @@ class Passage:
             decision = rules.judge(address) or decision
         if decision is not None and decision.refuses:
             return decision
-        if self._gate.shared.suppressing or rules.asks_dns:
-            return self._asked(address, decision)
-        return decision
+        if self._gate.shared.suppressing:
+            return self._unless_suppressed(address, decision)
+        return self._by_domain(address, decision) if rules.asks_dns else decision
 
     def checks_author(self) -> bool:
         """Tell whether the header matters."""
@@ -222,25 +226,37 @@ class Passage:
         for one in self._counted:
             self._counts.add(one[0], one[1], one[2], one[3], one[4])
 
-    async def _asked(self, address: str, decision: Ruling) -> Ruling:
-        """Ask the suppression list and DNS; ``decision`` is to hold, or nothing."""
+    async def _unless_suppressed(self, address: str, decision: Ruling) -> Ruling:
+        """Ask the suppression list, then DNS; ``decision`` is to hold, or nothing."""
         local, domain = parts(address)
-        if self._gate.shared.suppressing:
-            try:
-                entry = await self._gate.store.read(
-                    suppressions.concerning, f"{local.lower()}@{domain}", self._subject.login
-                )
-            except CancelledError:
-                raise
-            except Exception:
-                return _CANNOT_SAY
-            if entry is not None:
-                return recipients.suppressed(entry.address, entry.reason)
-        rules = self._policy.recipients
-        if rules.asks_dns and self._gate.destination("", domain).startswith("mx:"):
-            found = await domains.ask(self._gate.clock, self._gate.exchangers, domain)
-            return rules.judge_domain(domain, found) or decision
-        return decision
+        try:
+            entry = await self._gate.store.read(
+                suppressions.concerning, f"{local.lower()}@{domain}", self._subject.login
+            )
+        except CancelledError:
+            raise
+        except Exception:
+            return _CANNOT_SAY
+        if entry is not None:
+            return recipients.suppressed(entry.address, entry.reason)
+        if not self._policy.recipients.asks_dns:
+            return decision
+        ruling = self._by_domain(address, decision)
+        return await ruling if isinstance(ruling, Awaitable) else ruling
+
+    def _by_domain(self, address: str, decision: Ruling) -> Ruling | Awaitable[Ruling]:
+        """Ask DNS, where mail goes to the domain's own hosts; at once if the answer is known."""
+        domain = parts(address)[1]
+        destination = self._gate.destination(self._sender, domain)
+        if not destination.startswith("mx:") or domain.startswith("["):
+            return decision
+        found = self._gate.domains.ask(domain)
+        if isinstance(found, Awaitable):
+            return self._when_known(found, domain, decision)
+        return self._policy.recipients.judge_domain(domain, found) or decision
+
+    async def _when_known(self, found: Awaitable[Domain], domain: str, decision: Ruling) -> Ruling:
+        return self._policy.recipients.judge_domain(domain, await found) or decision
 
     async def _learn(self, held: Ruling) -> Ruling:
         settings, login = self._policy.brake, self._subject.login

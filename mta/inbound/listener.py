@@ -204,6 +204,16 @@ class Inbound:
         """How many there are."""
         return sum(len(factory.sessions) for factory in self._factories)
 
+    @property
+    def by_listener(self) -> dict[str, int]:
+        """How many there are at each listener."""
+        return {one.listener.name: len(one.sessions) for one in self._factories}
+
+    @property
+    def closing(self) -> bool:
+        """Whether the service stops: nobody new is let in."""
+        return self._reception.closing
+
     def use(self, settings: InboundSettings) -> None:
         """Take new settings, for sessions that begin from now on.
 

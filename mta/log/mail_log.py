@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from mta.log.record import record
 from mta.log.sinks import Sink
 from mta.log.text import lines
-from mta.mail.events import Event, Note
+from mta.mail.events import Emit, Event, Note
 
 _GATHER_S = 0.1
 _GATHER_LINES = 2000
@@ -60,6 +60,7 @@ class MailLog:
         self._second_text = ""
         self._pending = 0
         self._call: IDelayedCall | None = None
+        self.also: Emit | None = None  # hears of every event: the metrics, where they are wanted
 
     def _attach(self, text: Sequence[tuple[Sink, Stamp]], records: Sequence[Sink]) -> None:
         self._text = [(sink, stamp, []) for sink, stamp in text]
@@ -73,6 +74,8 @@ class MailLog:
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
+        if self.also is not None:
+            self.also(event)
         now = self._now()
         if self._text:
             when = self._when(now)

@@ -1,4 +1,4 @@
-"""Render events as JSON objects, one a line, with a versioned schema (docs/operation.rst).
+"""Render events as JSON objects, one a line, with a versioned schema (docs/events.rst).
 
 ``type`` is of a closed vocabulary.  Members may be added to a type within a schema
 version; none changes its meaning or goes away without a new version.

@@ -6,11 +6,16 @@ Occurrences of a field are counted from 1 as the filter was shown them, and one 
 away keeps its number until that filter has said all.
 
 Values begin behind the colon: their leading space is part of them.
+
+Where the fields of a name are is looked up and not searched for: a sender may bring tens of
+thousands of fields, and a filter change thousands of them.
 """
 
 import re
+from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 _FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*(?:\n|\Z))*|[^\n]+\Z")
 
@@ -20,6 +25,7 @@ class _Entry:
     octets: bytes
     shown: bool = True
     gone: bool = False
+    place: int | Fraction = 0  # grows from above to below
 
     @property
     def name(self) -> bytes:
@@ -33,6 +39,8 @@ class Fields:
         """The first ``hidden`` of the octets, whole lines, are ours."""
         self._entries = [_Entry(octets[:hidden], shown=False)] if hidden else []
         self._entries += [_Entry(field) for field in _FIELD.findall(octets, hidden)]
+        # Those that are shown, by name in small letters, from above; made when it is first needed
+        self._named: dict[bytes, list[_Entry]] | None = None
 
     def shown(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield name and value of each field; what is none, for want of a colon, is passed over."""
@@ -50,14 +58,37 @@ class Fields:
         if at >= len(self._entries) and self._entries:
             last = self._entries[-1]
             last.octets += b"" if last.octets.endswith(b"\n") else b"\r\n"
-        self._entries.insert(at, _entry(name, value))
+        entry = _entry(name, value)
+        self._entries.insert(at, entry)
+        if self._named is not None:
+            entry.place = self._between(at)
+            same = self._named.setdefault(entry.name.lower(), [])
+            insort(same, entry, key=lambda one: one.place)
+
+    def _between(self, at: int) -> int | Fraction:
+        """Return a place for what stands at ``at``, in which it fits among its neighbours."""
+        at = min(at, len(self._entries) - 1)
+        above = self._entries[at - 1].place if at else None
+        below = self._entries[at + 1].place if at + 1 < len(self._entries) else None
+        if above is None:
+            return 0 if below is None else below - 1
+        return above + 1 if below is None else Fraction(above + below) / 2
+
+    def _by_name(self) -> dict[bytes, list[_Entry]]:
+        if self._named is None:
+            self._named = {}
+            for place, entry in enumerate(self._entries):
+                entry.place = place
+                if entry.shown:
+                    self._named.setdefault(entry.name.lower(), []).append(entry)
+        return self._named
 
     def change(self, number: int, name: bytes, value: bytes) -> bool:
         """Give occurrence ``number`` of a field another value, b"" to take it away.
 
         One that is not there is added; tells whether anything has changed.
         """
-        there = [one for one in self._entries if one.shown and one.name.lower() == name.lower()]
+        there = self._by_name().get(name.lower(), [])
         index = max(number, 1) - 1
         if index >= len(there):
             if value:
@@ -73,6 +104,7 @@ class Fields:
     def settle(self) -> None:
         """A filter has said all: what it has taken away does not count any more."""
         self._entries = [entry for entry in self._entries if not entry.gone]
+        self._named = None
 
     def octets(self) -> bytes:
         """Return the header."""

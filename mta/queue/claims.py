@@ -16,6 +16,8 @@ from mta.spool.body import StoredBody
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
+_POLL_S = 1.0
+_IDLE_POLL_S = 5.0  # where there is nothing in hand and the spool tells of what is new
 _CLAIM = 1000  # recipients read from the spool at once
 _SPARE = 10  # a claim that passes over what is not wanted may take a tenth of the time
 
@@ -46,6 +48,8 @@ class Claims:
         self.restraints = 0  # the same
         self.due = False  # the spool has something for us, as far as we know
         self.under_way = False
+        self.listening: Callable[[], bool] | None = None
+        self._next_due_ms: int | None = None
 
     def look(self) -> bool:
         """Tell whether a claim should be made now."""
@@ -60,6 +64,15 @@ class Claims:
             and self._active.room.free > 0
             and self._clock.seconds() >= self._after_s
         )
+
+    def pause_s(self) -> float:
+        """Return how long it is to the next poll."""
+        if self.listening is None or self._active.room.recipients or not self.listening():
+            return _POLL_S
+        if self._next_due_ms is None:
+            return _IDLE_POLL_S
+        due_s = (self._next_due_ms - self._now_ms()) / 1000
+        return min(max(due_s, _POLL_S), _IDLE_POLL_S)
 
     async def claim(self) -> None:
         """Claim due mail and take it into the active set."""
@@ -97,6 +110,7 @@ class Claims:
         """Ask the spool whether anything is due; tell whether an operator has changed anything."""
         poll = await self._database.read(leases.poll, self._now_ms())
         self.watched_until_ms, self.restraints = poll.watched_until_ms, poll.restraints
+        self._next_due_ms = poll.next_due_ms
         changed = self._wake is not None and poll.wake != self._wake
         if poll.wake != self._wake:
             if changed:

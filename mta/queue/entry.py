@@ -7,11 +7,20 @@ from typing import TypeAlias
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.queue_id import QueueId
 from mta.mail.site import Site
+from mta.spool.intake import Reservation
 
 _UNKNOWN = Site("", "")
 
 Destination: TypeAlias = Callable[..., str]
 """``(sender, domain)``, or ``(sender, domain, route)`` where an operator has chosen one: a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Reservation):
+    """A reservation that knows what it holds."""
+
+    recipients: int
+    octets: int
 
 
 @dataclass(slots=True, eq=False)

@@ -62,6 +62,7 @@ class Periodic:
         self._duty = duty
         self._timer: IDelayedCall | None = None
         self._failing = False
+        self._again = False
         self._stopped = True
 
     def start(self) -> None:
@@ -76,6 +77,14 @@ class Periodic:
             self._timer.cancel()
             self._timer = None
 
+    def now(self) -> None:
+        """Do it at once; if it is under way, once more when that has ended."""
+        if self._timer is not None and not self._stopped:
+            self._timer.cancel()
+            self._fire()
+        else:
+            self._again = True
+
     def _fire(self) -> None:
         self._timer = None
         Deferred.fromCoroutine(self._once()).addBoth(self._next)
@@ -85,6 +94,9 @@ class Periodic:
             pause_s = self._interval_s()
             if self._failing:
                 pause_s = min(pause_s, _AGAIN_S)
+            elif self._again:
+                pause_s = 0.0
+            self._again = False
             self._timer = self._clock.callLater(pause_s, self._fire)
 
     async def _once(self) -> None:

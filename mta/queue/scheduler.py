@@ -18,7 +18,6 @@ Deferreds for each attempt.
 import random as random_module
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -31,7 +30,7 @@ from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
 from mta.queue.active import ActiveSet
 from mta.queue.claims import Claims
-from mta.queue.entry import Destination, Entry
+from mta.queue.entry import Destination, Entry, Held
 from mta.queue.health import Health, health
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
 from mta.queue.lease import Lease
@@ -51,21 +50,12 @@ from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Reservation
 
-_POLL_S = 1.0
 _TIDY_S = 60.0
 _AFTER_CANCEL_S = 5.0  # for cancelled attempts to end
 _LAST_WRITES_S = 10.0
 _STOP_STEP_S = 0.05
 
 Attempt = Callable[[Job], "Deferred[list[Outcome]]"]
-
-
-@dataclass(frozen=True, slots=True)
-class Held(Reservation):
-    """A reservation that knows what it holds."""
-
-    recipients: int
-    octets: int
 
 
 def _wall_ms() -> int:
@@ -128,7 +118,7 @@ class Scheduler:
         self._operators = Operators(database, emit)
         self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
         self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
-        self._polling = Periodic(clock, emit, "polling", lambda: _POLL_S, self._poll)
+        self._polling = Periodic(clock, emit, "polling", self._claims.pause_s, self._poll)
         self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
         self._tidying = Periodic(clock, emit, "tidying", lambda: _TIDY_S, self._tidy)
         self._running: dict[Entry, Deferred[list[Outcome]]] = {}
@@ -172,6 +162,11 @@ class Scheduler:
         self._claims.due = True
         self._soon()
 
+    def listen(self, listening: Callable[[], bool]) -> Callable[[], None]:
+        """Poll seldom while idle and ``listening()``; return what is to be called on news."""
+        self._claims.listening = listening
+        return self._polling.now
+
     def use(self, settings: QueueSettings) -> None:
         """Go on with other settings; what is in hand is settled by the new ones."""
         self._settings = self._ledger.settings = self._housekeeping.settings = settings
@@ -186,6 +181,10 @@ class Scheduler:
     def active(self) -> int:
         """How many recipients are in the active set."""
         return self._active.room.recipients
+
+    def under_way(self) -> int:
+        """Return how many attempts there are at the moment."""
+        return len(self._running)
 
     def start(self) -> Deferred[None]:
         """Register this run and begin.  With the spool away, begin as soon as it is back."""

@@ -1,6 +1,7 @@
 """SMTP replies as values (RFC 5321 §4.2, RFC 2034, RFC 3463)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,18 @@ class Reply:
 
     def to_bytes(self) -> bytes:
         """Return the octets on the wire; the enhanced code stands on every line."""
-        prefix = f"{self.enhanced} " if self.enhanced else ""
-        if len(self.lines) == 1:
-            return f"{self.code} {prefix}{self.lines[0]}\r\n".encode()
-        last = len(self.lines) - 1
-        return "".join(
-            f"{self.code}{' ' if number == last else '-'}{prefix}{line}\r\n"
-            for number, line in enumerate(self.lines)
-        ).encode("utf-8")
+        return _octets(self.code, self.enhanced, self.lines)
+
+
+# Nearly all replies of a session are the same few in every session.
+@lru_cache(maxsize=256)
+def _octets(code: int, enhanced: str, lines: tuple[str, ...]) -> bytes:
+    prefix = f"{enhanced} " if enhanced else ""
+    last = len(lines) - 1
+    return "".join(
+        f"{code}{' ' if number == last else '-'}{prefix}{line}\r\n"
+        for number, line in enumerate(lines)
+    ).encode("utf-8")
 
 
 def reply(code: int, enhanced: str, *lines: str) -> Reply:

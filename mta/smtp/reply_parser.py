@@ -13,6 +13,7 @@ on lines of its own, whatever came.
 
 import re
 from collections import deque
+from functools import lru_cache
 
 from mta.smtp.replies import Reply
 
@@ -24,6 +25,7 @@ _LINE = re.compile(rb"([2-5][0-9][0-9])(?![0-9])(-?)(.*)", re.DOTALL)
 # RFC 3463 §2; RFC 2034 §4: the class is the first digit of the code
 _ENHANCED = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:[ \t]+|$)")
 _GARBAGE_SHOWN = 200
+_COMMON_LINE = 64  # octets; longer ones are seldom said twice
 
 
 class RemoteProtocolError(Exception):
@@ -84,6 +86,10 @@ class ReplyParser:
         return None
 
     def _line(self, line: bytes) -> Reply | None:
+        if not self._octets and len(line) <= _COMMON_LINE:
+            reply = _common(line)
+            if reply is not None:
+                return reply
         self._octets += len(line) + 1
         found = _LINE.match(line)
         if found is None:
@@ -97,6 +103,18 @@ class ReplyParser:
             return None
         texts, self._texts, self._octets = self._texts, [], 0
         return _reply(int(code), texts)
+
+
+@lru_cache(maxsize=128)
+def _common(line: bytes) -> Reply | None:
+    """Return the reply that is this one line, None where it takes more than the line to tell.
+
+    A server says the same few things of every message: "250 2.1.0 Ok" is read once.
+    """
+    found = _LINE.match(line)
+    if found is None or found[2]:
+        return None
+    return _reply(int(found[1]), [printable(found[3].strip())])
 
 
 def _reply(code: int, texts: list[str]) -> Reply:

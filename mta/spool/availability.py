@@ -23,6 +23,11 @@ class Availability:
         """Whether the last write failed because of the database, not for want of room."""
         return self._trouble is not None and not isinstance(self._trouble, SpoolFull)
 
+    @property
+    def troubled(self) -> bool:
+        """Whether it is away, or has no room."""
+        return self._trouble is not None
+
     def failed(self, error: SpoolUnavailable) -> None:
         """A write has failed because of the database."""
         self._last = monotonic()

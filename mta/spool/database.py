@@ -85,6 +85,8 @@ class Database:
         self._open = False
         self._stopped: Deferred[None] = Deferred()
         self._availability = Availability(lambda note: reactor.callFromThread(emit, note))
+        # Told of each transaction, in the writer thread: writes in it, seconds
+        self.committed: Callable[[int, float], None] | None = None
 
     def start(self) -> None:
         """Start the threads."""
@@ -105,6 +107,11 @@ class Database:
             self._changed.notify()
         late = self._reactor.callLater(STOP_S, self._ended)
         return self._stopped.addCallback(lambda _: late.cancel() if late.active() else None)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether the last writes failed because the database was away or full."""
+        return self._availability.troubled
 
     def write(
         self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -171,7 +178,10 @@ class Database:
     def _write_all(self) -> None:
         """The writer thread."""
         while batch := self._next_batch():
-            answers = self._commit(batch, monotonic() + PATIENCE_S)
+            begun = monotonic()
+            answers = self._commit(batch, begun + PATIENCE_S)
+            if self.committed is not None:
+                self.committed(len(batch), monotonic() - begun)
             self._reactor.callFromThread(self._answer, answers)
         self._readers.stop()
         self._engine.dispose()

@@ -13,6 +13,7 @@ Trusts the URL; does not guard against another program that writes to the same t
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from sqlalchemy.pool import QueuePool
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable, classify, one_line
 from mta.spool.schema import REVISION
 
+_SEVERAL = re.compile(r"\A(postgresql[^:]*://)((?:[^@?]*@)?)([^/?@]*,[^/?@]*)(/[^?]*)?\??(.*)\Z")
 BUSY_S = 2.0  # how long one statement waits for another process's lock
 _UPGRADE = "run `mta db upgrade` (--config FILE goes before db)"
 
@@ -90,7 +92,7 @@ def create_engine(url: str, connections: int = 5) -> Engine:
 def parse(url: str) -> URL:
     """Return ``url`` in parts; raise ``SpoolUnusable`` unless it is SQLite or PostgreSQL."""
     try:
-        parsed = make_url(url)
+        parsed = make_url(_SEVERAL.sub(_hosts, url))
         backend = parsed.get_backend_name()
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
@@ -100,6 +102,13 @@ def parse(url: str) -> URL:
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     return parsed
+
+
+def _hosts(found: re.Match[str]) -> str:
+    """Write several hosts as SQLAlchemy takes them; libpq tries one after the other."""
+    begin, who, hosts, database, options = found.groups()
+    named = [f"host={host}" for host in hosts.split(",")]
+    return f"{begin}{who}{database or '/'}?{'&'.join([*named, *filter(None, [options])])}"
 
 
 def sqlite_path(parsed: URL) -> Path:

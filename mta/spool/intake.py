@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from mta.mail.envelope import Body, Envelope, Recipient
 from mta.spool import bulk
 from mta.spool.engine import repeated
+from mta.spool.listening import tell
 from mta.spool.schema import State, arriving, chunks, events, messages, recipients
 
 CHUNK_SIZE = 256 * 1024
@@ -132,6 +133,8 @@ def insert(conn: Connection, items: Sequence[tuple[Intake, str | None]]) -> None
     remarks = [row for item, _ in items if item.held or item.remarks for row in _remarks(item)]
     if remarks:
         conn.execute(events.insert(), remarks)
+    if any(item.claim is None and not item.held for item, _ in items):
+        tell(conn)  # whoever has room
 
 
 def store_chunk(

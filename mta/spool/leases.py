@@ -25,6 +25,7 @@ from mta.mail.envelope import Envelope, Recipient
 from mta.mail.queue_id import QueueId
 from mta.spool import bulk, rows
 from mta.spool.engine import repeated
+from mta.spool.listening import tell
 from mta.spool.schema import messages, nodes, recipients, wakeups
 
 Key = tuple[QueueId, int, int]
@@ -240,6 +241,7 @@ def poll(conn: Connection, now_ms: int) -> Poll:
 def wake(conn: Connection) -> None:
     """Tell the schedulers that an operator has changed something."""
     conn.execute(wakeups.update().values(counter=wakeups.c.counter + 1))
+    tell(conn)
 
 
 def _take_back(conn: Connection, token: str, now_ms: int) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, func, select, text
 from mta.mail.restraint import BY_RULE, MOST_LEVEL, Restraint
 from mta.spool import bulk
 from mta.spool.leases import Key
+from mta.spool.listening import tell
 from mta.spool.schema import recipients, restraints, wakeups
 
 _LONGEST_MS = 86_400_000  # that what nobody has looked at may suspend
@@ -248,6 +249,7 @@ def _last(conn: Connection, wanted: Wanted) -> Restraint | None:
 def _touch(conn: Connection) -> None:
     """Tell the schedulers; the one row is locked until the commit."""
     conn.execute(wakeups.update().values(restraints=wakeups.c.restraints + 1))
+    tell(conn)
 
 
 def _restraint(row: Row[tuple[object, ...]]) -> Restraint:

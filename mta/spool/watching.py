@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 
 from mta.mail.queue_id import QueueId
+from mta.spool.listening import tell
 from mta.spool.schema import nodes, recipients, wakeups
 
 _STUCK = text("state IN ('queued', 'held') AND (last_ms IS NOT NULL OR state = 'held')")
@@ -26,6 +27,7 @@ def watch(conn: Connection, until_ms: int) -> None:
     """Ask all processes to report until then, beginning within a second or two."""
     later = wakeups.update().where(wakeups.c.watched_until_ms < until_ms)
     conn.execute(later.values(watched_until_ms=until_ms))
+    tell(conn)
 
 
 def report(conn: Connection, token: str, words: str) -> None:

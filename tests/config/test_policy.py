@@ -17,8 +17,8 @@ HEAD = 'host_name = "relay.example.org"\n[[certificate]]\ncertificate = "c.pem"\
 
 
 def test_default(configured):
-    """Without a table there is no rule but the guard; defaults are those of the package."""
-    assert policy(configured()) == Policy()
+    """Without a table there is no rule but the guard and null MX, with the defaults."""
+    assert policy(configured()) == Policy(recipients=Recipients(null_mx=True))
     assert policy(configured("[guard]\nenabled = false")).guard is None
     assert policy(configured("[brake]\nenabled = true")).brake == BrakeSettings()
 
@@ -55,7 +55,7 @@ def test_tables(configured):
             [recipients]
             allowed = ["example.org", "ann@Example.net"]
             forbidden = ["*@.example.com"]
-            refuse_null_mx = true
+            refuse_null_mx = false
             [guard]
             window = "1m"
             free = 0
@@ -87,7 +87,7 @@ def test_tables(configured):
     assert made.recipients == Recipients(
         (AddressPattern("*", "example.org"), AddressPattern("ann", "example.net")),
         (AddressPattern("*", ".example.com"),),
-        null_mx=True,
+        null_mx=False,
     )
     assert made.guard == GuardSettings(60_000, 0, 2.0, 3, 2)
 

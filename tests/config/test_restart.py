@@ -11,4 +11,6 @@ def test_what_needs_a_restart_is_named(configured):
         "dns",
         "queue.node",
     ]
+    monitor = configured('[metrics]\nlisten = "127.0.0.1:9125"\n')
+    assert needs_restart(old, monitor) == ["metrics"]
     assert needs_restart(old, configured("[queue]\nconcurrency = 30\n")) == []

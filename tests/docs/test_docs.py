@@ -10,25 +10,6 @@ from alembic.script import ScriptDirectory
 
 from mta.__main__ import cli
 from mta.admin.exits import Exit
-from mta.log.record import record
-from mta.mail.envelope import Envelope, Origin, Recipient
-from mta.mail.events import (
-    Accepted,
-    Attempted,
-    Authenticated,
-    AuthenticationFailed,
-    Disconnected,
-    Finished,
-    LeaseLost,
-    Note,
-    Operated,
-    Refused,
-    Reported,
-    Restrained,
-)
-from mta.mail.outcome import Outcome, Peer, Verdict
-from mta.mail.queue_id import new_queue_id
-from mta.mail.restraint import Restraint
 from mta.spool.migrations import configuration
 from mta.spool.schema import REVISION
 
@@ -107,37 +88,6 @@ def resolved(words: list[str]) -> tuple[click.Command, list[str]]:
         assert found is not None, words
         command, words = found, words[1:]
     return command, words
-
-
-def test_every_member_of_a_record_is_explained() -> None:
-    """docs/operation.rst has every type and every member of the JSON log."""
-    origin = Origin(
-        "smtps", "192.0.2.7", "app.example", "app7", "ESMTPSA", "TLSv1.3 X", "10.0.0.5", "x.example"
-    )  # fmt: skip
-    envelope = Envelope(new_queue_id(1), "a@b.example", 1, 2, 3, origin=origin)
-    recipient = Recipient(0, "u@example.org", "example.org", attempts=1)
-    outcome = Outcome(0, Verdict.DEFERRED, 451, "4.7.1", "no", "RCPT", peer=Peer("mx", "::1"))
-    statuses = ("sent", "discarded", "deferred", "bounced", "expired")
-    events = [
-        *(Attempted(envelope, recipient, outcome, status, 1, 2, 3) for status in statuses),
-        Accepted(envelope, (recipient,)),
-        Finished("A"),
-        Reported("A", "B", "failure"),
-        LeaseLost("A", 0, outcome),
-        Refused(origin, "RCPT", "550 no", "because"),
-        Authenticated(origin, "PLAIN"),
-        AuthenticationFailed(origin, "PLAIN", "x", "credentials"),
-        Disconnected(origin, "quit", 1, 2, 3.0),
-        Operated("hold", "anna", 2, 1, "A", "text"),
-        Restrained(Restraint(1, "suspend", "all", "", "why", 1), begins=True),
-        Note("info", "service", "started"),
-    ]
-    records = OPERATION[OPERATION.index("\nRecords\n") :]
-    for event in events:
-        made = record(event, 1)
-        assert re.search(rf"^{made['type']} +\S", records, re.MULTILINE), made["type"]
-        for member in (*made, *made.get("response", {})):
-            assert f"``{member}``" in records or member == "schema", member
 
 
 def test_every_exit_status_is_explained() -> None:

@@ -46,6 +46,9 @@ recipient_domains = ["store.test"]
 lmtp = { host = "127.0.0.1", port = %(nobody)d }
 """
 POLICY = """
+[recipients]
+refuse_null_mx = false  # what delivery does is compared
+
 [retry]
 steps = ["1s"]
 jitter = 0.0

@@ -2,6 +2,7 @@
 
 import json
 import re
+import smtplib
 import socket
 import ssl
 from collections.abc import Callable
@@ -66,12 +67,23 @@ def test_deferred_then_delivered_and_bounced(receivers: Receivers, relays: Relay
     eventually(lambda: json.loads(relay.mta("queue", "list", "--json").stdout or "[]") == [])
 
 
+def test_null_mx_is_refused_by_default(receivers: Receivers, relays: Relays) -> None:
+    """RFC 7505: a domain that takes no mail is refused at RCPT, and nobody is sent a report."""
+    receiver = receivers()
+    relay = relays(receiver.port)
+    relay.start()
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        relay.send(["x@nomail.test"], "no")
+    code, text = refused.value.recipients["x@nomail.test"]
+    assert (code, text[:7]) == (556, b"5.1.10 ")
+
+
 def test_null_mx_and_unknown_domains_are_reported_at_once(
     receivers: Receivers, relays: Relays
 ) -> None:
     """RFC 7505: no delivery is tried where a domain says that it takes no mail."""
     receiver = receivers()
-    relay = relays(receiver.port)
+    relay = relays(receiver.port, "[recipients]\nrefuse_null_mx = false\n")
     relay.start()
     relay.send(["x@nomail.test", "y@nowhere.test"], "no")
     receiver.wait(2)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtpd.smtp import SMTP
 from pki import Authority
 from policy_host import PolicyHost
 from receiver import Receiver
@@ -37,6 +38,10 @@ trust = "{authority}"
 
 [log]
 json_lines = "{log}"
+
+[tls_report]
+contact = "tls-reports@home.test"
+organization = "Home"
 """
 
 
@@ -165,3 +170,65 @@ def _replaced(world: World) -> None:
     assert "mx: mx.forged.test" in world.relay.mta("sts", "refresh", "forged.test").stdout
     world.relay.mta("queue", "retry", "--domain", "forged.test", "--yes")
     world.receivers["forged.test"].wait(1)
+
+
+def test_requiretls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REQUIRETLS goes where a policy proves the host and the host promises it; else it returns."""
+    asked: list[str] = []
+
+    async def announce(
+        receiver: Receiver, _server: Any, session: Any, _envelope: Any, name: str, lines: list[str]
+    ) -> list[str]:
+        session.host_name = name
+        promises = receiver is world.receivers["good.test"]
+        return [lines[0], *(["250-REQUIRETLS"] if promises else []), *lines[1:]]
+
+    def parameters(server: Any, given: list[str]) -> Any:
+        asked.extend(one for one in given if one == "REQUIRETLS")
+        return original(server, [one for one in given if one != "REQUIRETLS"])
+
+    original = SMTP._getparams
+    monkeypatch.setattr(SMTP, "_getparams", parameters)
+    monkeypatch.setattr(Receiver, "handle_EHLO", announce, raising=False)
+    world.relay.start()
+    for domain in ("good.test", "wild.test", "trial.test"):
+        with world.relay.client() as client:
+            message = f"Subject: private\n\nto {domain}\n"
+            client.sendmail("app@home.test", [f"u@{domain}"], message, ["REQUIRETLS"])
+    world.receivers["good.test"].wait(1)
+    eventually(lambda: world.relay.log.count("status=bounced") >= 2)
+    lines = [line for line in world.relay.log.splitlines() if "dsn=5.7.30" in line]
+    assert asked == ["REQUIRETLS"]
+    assert any("to=<u@wild.test>" in one and "does not offer REQUIRETLS" in one for one in lines)
+    assert any("to=<u@trial.test>" in one for one in lines)
+    assert not world.receivers["wild.test"].envelopes + world.receivers["trial.test"].envelopes
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_sessions_are_reported(world: World, database: str, request: pytest.FixtureRequest) -> None:
+    """Each session counts under the policy that it was held to, and its failure has its name."""
+    relay = world.relay
+    if database == "postgresql":
+        relay.use_spool(request.getfixturevalue("postgresql_url"))
+    domains = {"good.test": "", "name.test": "certificate-host-mismatch",
+               "stripped.test": "starttls-not-supported"}  # fmt: skip
+    for domain in domains:
+        world.zone[f"_smtp._tls.{domain}", "TXT"] = ['"v=TLSRPTv1; rua=mailto:tls@there.test"']
+    relay.start()
+    relay.send([f"u@{domain}" for domain in domains], "counted")
+    eventually(lambda: set(world.attempts()) == set(domains))
+    assert relay.stop() == 0  # which writes what was counted
+    for domain, result in domains.items():
+        shown = relay.mta("tls", "report", "--preview", domain, "--day", "today").stdout
+        (policy,) = json.loads(shown)["policies"]
+        told = policy["policy"]
+        assert (told["policy-type"], told["policy-domain"]) == ("sts", domain)
+        assert f"mx: mx.{domain}" in told["policy-string"]
+        failed = 1 if result else 0
+        assert policy["summary"] == {
+            "total-successful-session-count": 1 - failed,
+            "total-failure-session-count": failed,
+        }
+        details = policy.get("failure-details", [])
+        assert [one["result-type"] for one in details] == [result] * failed
+        assert all(one["receiving-mx-hostname"] == f"mx.{domain}" for one in details)

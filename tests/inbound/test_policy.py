@@ -339,8 +339,53 @@ def test_dns_that_is_silent(world):
     client = world.connect()
     client.say(b"EHLO me\r\n" + MAIL)
     assert client.say(TO) == b""
-    world.clock.advance(3.1)
+    world.clock.advance(2.1)
     assert client.read().startswith(b"250 ")
+    assert client.say(b"RCPT TO:<x@elsewhere.example>\r\n").startswith(b"250 ")  # at once
+
+
+def test_one_domain_is_silent_and_dns_is_not(world):
+    """A domain that never answers does not end the asking about others, which have answered."""
+    silent, answered = Deferred(), Deferred()
+    answers = {"slow.example": silent, "good.example": answered, "none.example": fail(NullMx("x"))}
+
+    class ByDomain:
+        def hosts(self, domain):
+            return answers[domain]
+
+    world.rule(Policy(recipients=Recipients(null_mx=True)), None, ByDomain())
+    one, two = world.connect(), world.connect()
+    for client in (one, two):
+        client.say(b"EHLO me\r\n" + MAIL)
+    assert one.say(b"RCPT TO:<x@slow.example>\r\n") == b""
+    assert two.say(b"RCPT TO:<x@good.example>\r\n") == b""
+    answered.callback(())
+    assert two.read().startswith(b"250 ")
+    world.clock.advance(2.1)
+    assert one.read().startswith(b"250 ")
+    assert one.say(b"RCPT TO:<x@none.example>\r\n").startswith(b"556 5.1.10 ")
+
+
+def test_mail_that_does_not_go_by_mx_asks_nothing(world):
+    """To a smarthost, chosen by the sender's domain, and to an address, no domain is looked up."""
+    asked = []
+
+    class Noting:
+        def hosts(self, domain):
+            asked.append(domain)
+            return fail(NullMx(domain))
+
+    world.rule(Policy(recipients=Recipients(null_mx=True)), None, Noting())
+    world.gate.destination = lambda sender, domain: (
+        "smarthost:all" if sender == "ann@example.org" else f"mx:{domain}"
+    )
+    client = world.connect()
+    client.say(b"EHLO me\r\n" + MAIL)
+    assert client.say(TO).startswith(b"250 ")
+    client.say(b"RSET\r\nMAIL FROM:<>\r\n")
+    client.say(b"RCPT TO:<x@[192.0.2.1]>\r\n")
+    assert asked == []
+    assert client.say(TO).startswith(b"556 5.1.10 ")
 
 
 def test_forbidden_and_suppressed(world):

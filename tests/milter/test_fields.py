@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.milter.fields import Fields
+from mta.milter.fields import Fields, _Entry
 
 OURS = b"Received: by us\r\n\tfor you\r\n"
 HEADER = b"From: a\r\nX-A: 1\r\nSubject: two\r\n lines\r\nX-A: 2\r\nno colon\r\nx-a : 3\r\n"
@@ -74,3 +74,57 @@ def test_our_own_line_cannot_be_changed():
     fields = Fields(OURS + b"From: a\r\n", len(OURS))
     assert not fields.change(1, b"Received", b"")
     assert fields.octets().startswith(OURS)
+
+
+def test_many_changes_of_a_long_header(monkeypatch):
+    """Attack: thousands of fields and of changes; each field's name is read but once for all."""
+    reads = 0
+    original = _Entry.name
+
+    def counted(entry):
+        nonlocal reads
+        reads += 1
+        return original.__get__(entry)
+
+    monkeypatch.setattr(_Entry, "name", property(counted))
+    fields = Fields(b"".join(b"X-%d: a\r\n" % number for number in range(3000)))
+    for number in range(1000):
+        assert fields.change(1, b"X-%d" % number, b" b")
+        fields.insert(1500, b"X-7", b" new")
+    assert reads <= 3000 + 2 * 1000
+    assert fields.change(1001, b"X-7", b"")
+    assert fields.octets().count(b"X-7: new\r\n") == 999
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["change", "insert", "add", "settle"]),
+        st.integers(0, 8),
+        st.sampled_from([b"X-A", b"x-a", b"From", b"New"]),
+        st.sampled_from([b"", b" v", b" w"]),
+    ),
+    max_size=30,
+)
+
+
+@given(CHANGES)
+def test_the_index_is_right(changes):
+    """Whatever was changed before, an occurrence is the one that a search from above finds."""
+    fields = Fields(OURS + HEADER, len(OURS))
+    for what, number, name, value in changes:
+        if what == "settle":
+            fields.settle()
+        elif what == "add":
+            fields.add(name, value)
+        elif what == "insert":
+            fields.insert(number, name, value)
+        else:
+            fields.change(number, name, value)
+        searched: dict = {}
+        for one in fields._entries:
+            if one.shown:
+                searched.setdefault(one.name.lower(), []).append(one)
+        found = {key: some for key, some in fields._by_name().items() if some}
+        assert [list(map(id, found[key])) for key in searched] == [
+            list(map(id, some)) for some in searched.values()
+        ]

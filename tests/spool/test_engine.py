@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mta.spool import leases
-from mta.spool.engine import create_engine, prepare, reading, writing
+from mta.spool.engine import create_engine, parse, prepare, reading, writing
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 from mta.spool.schema import REVISION
 from mta.spool.upgrade import status, upgrade
@@ -169,3 +169,32 @@ def test_write_lock_is_taken_at_the_beginning(sqlite_url):
             other.execute("BEGIN IMMEDIATE")
         other.execute("SELECT * FROM messages")  # readers are not kept out
         other.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("postgresql://m:p@h1,h2/d?target_session_attrs=read-write", "h1,h2", ","),
+        (
+            "postgresql://m:p@h1:5433,h2:5434/d?target_session_attrs=read-write",
+            "h1,h2",
+            "5433,5434",
+        ),
+    ],
+)
+def test_several_hosts(url, host, port):
+    """libpq gets all hosts, in order, and what it is to ask of the one that it takes."""
+    engine = create_engine(url)
+    _, given = engine.dialect.create_connect_args(engine.url)
+    assert (given["host"], given["dbname"], given["user"]) == (host, "d", "m")
+    assert given["port"] == port
+    assert given["target_session_attrs"] == "read-write"
+
+
+def test_the_host_that_answers_is_used(postgresql_url):
+    """The first host refuses: the next one is the spool."""
+    directory = parse(postgresql_url).query["host"]
+    user = parse(postgresql_url).username
+    url = f"postgresql://{user}@127.0.0.1:1,{directory.replace('/', '%2F')}/spool"
+    with reading(create_engine(url + "?target_session_attrs=read-write")) as conn:
+        assert conn.exec_driver_sql("SELECT 1").scalar() == 1
