@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench kill faults soak fuzz wheel clean
+.PHONY: help demo test lint bench million kill faults soak fuzz wheel clean
 
 help:
 	@echo "make demo   the whole program at work on loopback, half a minute, for a person to watch"
 	@echo "make test   all tests, PostgreSQL ones included"
 	@echo "make lint   ruff, mypy --strict, import-linter"
 	@echo "make bench  messages a second and CPU a message, beside a private Postfix if there is one"
+	@echo "make million  a queue of a million: start, commands, fresh mail (MILLION='--recipients 100000')"
 	@echo "make kill   a long run of the SIGKILL test (KILLS=100)"
 	@echo "make faults disk full, clock jumps, power cut, ...: nothing answered 250 is lost (root, gcc, strace)"
 	@echo "make soak   steady load for MINUTES=30; fails if memory or descriptors grow"
@@ -36,6 +37,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench/run.py $(BENCH)
+
+million: $(READY)
+	$(BIN)/python tests/bench/million.py $(MILLION)
 
 KILLS ?= 100
 kill: $(READY)

@@ -55,6 +55,7 @@ class Invocation:
     interactive: Callable[[], bool] = _interactive  # can we ask?
     who: Callable[[], str] = _who
     zone: tzinfo | None = None  # None: the local one
+    pause: Callable[[float], None] = time.sleep  # seconds
 
     @cached_property
     def path(self) -> Path:

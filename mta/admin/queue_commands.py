@@ -31,8 +31,10 @@ from mta.admin.story import Story
 from mta.admin.trace import reports
 from mta.mail.queue_id import QueueId
 from mta.spool import history, listing
-from mta.spool.listing import Position, QueueRow, Summary
+from mta.spool import summary as spool_summary
+from mta.spool.listing import Position, QueueRow
 from mta.spool.schema import State
+from mta.spool.summary import Summary
 
 _PAGE = 500  # rows fetched, and drawn, at a time
 _FIRST = 50  # rows that people get unless they say otherwise
@@ -214,7 +216,7 @@ def summary(invocation: Invocation, as_json: bool) -> None:
     """Count what waits, by domain and state, longest lists first."""
     now_ms = invocation.now_ms()
     with invocation.reading() as conn:
-        found = listing.summary(conn, now_ms)
+        found = spool_summary.summary(conn, now_ms)
     if as_json:
         json_line(records.summary(found))
         return
@@ -244,8 +246,10 @@ def totals(found: Summary, now_ms: int) -> str:
     """Say in one line what waits."""
     if found.oldest_ms is None:
         return "the queue is empty"
+    about = "about " if found.estimated else ""
     return (
-        f"{found.messages} message{'' if found.messages == 1 else 's'} ({octets(found.octets)})"
+        f"{about}{found.messages} message{'' if found.messages == 1 else 's'}"
+        f" ({octets(found.octets)})"
         f" for {found.recipients} recipient{'' if found.recipients == 1 else 's'}:"
         f" {found.count(State.QUEUED)} queued, {found.count(State.HELD)} held;"
         f" oldest {span(now_ms - found.oldest_ms)}"

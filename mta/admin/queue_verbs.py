@@ -5,6 +5,7 @@ the audit rows and wake a running service.  A message with an attempt under way 
 changed too; what that attempt brings is settled by the spool's rules.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -14,13 +15,16 @@ import click
 from mta.admin.exits import Exit
 from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.render import note, say
+from mta.admin.render import note, progress, say
 from mta.spool import listing, operate, resurrection
 from mta.spool.filters import Filter
 from mta.spool.schema import WAITING, State
 
 Step: TypeAlias = Callable[[Any, Filter, int, str, int], int]
 """A function of ``mta.spool.operate``: connection, filter, now in ms, who, at most so many."""
+
+
+_MOST_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ def carry_out(invocation: Invocation, verb: Verb, chosen: Chosen, sure: Consent)
     if not sure.yes and not _agreed(invocation, verb, number):
         note("nothing changed")
         return Exit.NOTHING
-    done = _in_steps(invocation, verb, wanted, now_ms)
+    done = _in_steps(invocation, verb, wanted, now_ms, number)
     say(f"{verb.done} {_recipients(done)}")
     if verb.others and done < number:
         note(verb.others)
@@ -151,13 +155,24 @@ def _agreed(invocation: Invocation, verb: Verb, number: int) -> bool:
     return click.confirm(f"{verb.name} {_recipients(number)}?", err=True)
 
 
-def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int) -> int:
-    """Act in transactions of bounded size, so that the service is never shut out for long."""
-    total, step = 0, 1
-    while step:
-        with invocation.writing() as conn:
-            step = verb.step(conn, wanted, now_ms, invocation.who(), operate.STEP)
-        total += step
+def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int, number: int) -> int:
+    """Act in transactions of bounded size, so that the service is never shut out for long.
+
+    After each we leave the spool alone for as long as it took.
+    """
+    total = 0
+    waiting = set(verb.states) <= set(WAITING) and not wanted.ids
+    parts = listing.slices(invocation.reading, wanted) if waiting else iter((wanted,))
+    with progress(verb.name, number) as advance:
+        for part in parts:
+            step = 1
+            while step:
+                begin = time.monotonic()
+                with invocation.writing() as conn:
+                    step = verb.step(conn, part, now_ms, invocation.who(), operate.STEP)
+                total += step
+                advance(step)
+                invocation.pause(min(time.monotonic() - begin, _MOST_PAUSE_S))
     return total
 
 

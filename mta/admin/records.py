@@ -10,7 +10,8 @@ from typing import Any
 from mta.mail.envelope import DeliverBy, Envelope
 from mta.mail.outcome import Outcome
 from mta.spool.history import Trace, TracedAttempt, TracedRecipient
-from mta.spool.listing import QueueRow, Summary
+from mta.spool.listing import QueueRow
+from mta.spool.summary import Summary
 from mta.spool.transcripts import Transcript
 
 
@@ -50,6 +51,7 @@ def summary(found: Summary) -> dict[str, Any]:
         "messages": found.messages,
         "recipients": found.recipients,
         "octets": found.octets,
+        "estimated": found.estimated,  # messages and octets
         "oldest_ms": found.oldest_ms,
         "domains": [
             {

@@ -10,7 +10,8 @@ It does not page, and it does not translate.
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from typing import Any, Literal
 import click
 from rich.cells import cell_len
 
+_LONG = 2_000  # steps that deserve a bar
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
 
 
@@ -111,6 +113,21 @@ def note(text: str) -> None:
 def json_line(value: Mapping[str, Any]) -> None:
     """Write one JSON object on a line of its own, in ASCII."""
     click.echo(json.dumps(value, separators=(",", ":")))
+
+
+@contextmanager
+def progress(what: str, number: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar of ``number`` steps on standard error if it is a terminal; yields how to advance.
+
+    What is short is done before anybody has seen a bar.
+    """
+    if not sys.stderr.isatty() or number < _LONG:
+        yield lambda _steps: None
+        return
+    with click.progressbar(
+        length=number, label=what, file=sys.stderr, show_pos=True, update_min_steps=100
+    ) as bar:
+        yield bar.update
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], head: bool = True) -> None:

@@ -19,8 +19,7 @@ from mta.admin.render import Column, json_line, moment, say, span, table, visibl
 from mta.admin.restraints import restraint_record, tell
 from mta.mail.restraint import Restraint
 from mta.policy.limits import DAY_MS
-from mta.spool import accounts, alarms, history, leases, listing, restraints
-from mta.spool.filters import Filter
+from mta.spool import accounts, alarms, history, leases, listing, restraints, summary
 from mta.spool.leases import Node
 from mta.spool.schema import State
 
@@ -63,7 +62,7 @@ class _Facts:
 
     nodes: list[Node]
     there: frozenset[str]  # names of the processes that are alive
-    queue: listing.Summary
+    queue: summary.Summary
     due: int
     active: int
     alarms: list[alarms.Alarm]  # of processes that are alive
@@ -88,8 +87,8 @@ def _facts(conn: Any, now_ms: int) -> _Facts:
     return _Facts(
         nodes,
         there,
-        listing.summary(conn, now_ms),
-        listing.count(conn, Filter(state=State.QUEUED, max_next_ms=0), now_ms),
+        summary.summary(conn, now_ms),
+        summary.due(conn, now_ms),
         listing.in_hand(conn),
         [one for one in alarms.everybodys(conn) if one.node in there],
         held,

@@ -34,6 +34,8 @@ class Filter:
     max_size: int | None = None
     login: str = ""  # of the submitter, pattern
     code: int | None = None  # of the last reply
+    beyond: str = ""  # queue id: messages after this one
+    upto: str = ""  # queue id: this message is the last
     reply: str = ""  # in the last reply, anywhere; "4.7.1" finds the enhanced code too
 
 
@@ -42,6 +44,10 @@ def conditions(wanted: Filter, now_ms: int) -> list[ColumnElement[bool]]:
     found = _among(wanted.among) if wanted.among else _state(wanted.state)
     if wanted.ids:
         found.append(recipients.c.message_id.in_(wanted.ids))
+    if wanted.beyond:
+        found.append(recipients.c.message_id > wanted.beyond)
+    if wanted.upto:
+        found.append(recipients.c.message_id <= wanted.upto)
     for column, pattern in (
         (messages.c.sender, wanted.sender),
         (recipients.c.domain, wanted.domain),

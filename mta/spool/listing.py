@@ -1,12 +1,13 @@
-"""What is in the queue, for operators: pages, counts, a summary, the octets.
+"""What is in the queue, for operators: pages, counts, slices for verbs, the octets.
 
 Synchronous, for the command line; it works beside a running service and without one.
 Pages are cut by key, (message, recipient), so that each costs the same however long
 the queue is, and what comes or goes between two pages moves nothing.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, or_, select, text
@@ -19,6 +20,11 @@ from mta.spool.body import read_chunk
 from mta.spool.filters import Filter, conditions
 from mta.spool.restraints import FOR_WHAT, for_what
 from mta.spool.schema import State, messages, recipients, restraints
+
+SLICE = 5_000
+"""Recipients that a verb looks through in one transaction."""
+
+_WAITING = text("recipients.state IN ('queued', 'held')")
 
 Position = tuple[QueueId, int]
 """Message and recipient number: the place of a row in every listing."""
@@ -53,40 +59,6 @@ class QueueRow:
     def position(self) -> Position:
         """Where the row stands; give it to ``page`` to get what comes after."""
         return self.envelope.id, self.recipient.number
-
-
-@dataclass(frozen=True, slots=True)
-class DomainSummary:
-    """What waits for one domain in one state."""
-
-    domain: str
-    state: State
-    recipients: int
-    oldest_ms: int  # arrival
-    next_attempt_ms: int  # the earliest
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The queue at one moment, longest lists first."""
-
-    messages: int
-    octets: int
-    domains: tuple[DomainSummary, ...]
-
-    @property
-    def recipients(self) -> int:
-        """How many recipients wait."""
-        return sum(domain.recipients for domain in self.domains)
-
-    @property
-    def oldest_ms(self) -> int | None:
-        """When the longest waiting message arrived."""
-        return min((domain.oldest_ms for domain in self.domains), default=None)
-
-    def count(self, state: State) -> int:
-        """Return how many recipients are in ``state``."""
-        return sum(domain.recipients for domain in self.domains if domain.state is state)
 
 
 def page(
@@ -132,39 +104,31 @@ def count(conn: Connection, wanted: Filter, now_ms: int) -> int:
     return conn.execute(query.where(*conditions(wanted, now_ms))).scalar_one()
 
 
+def slices(
+    read: Callable[[], AbstractContextManager[Connection]], wanted: Filter, rows_: int = SLICE
+) -> Iterator[Filter]:
+    """Yield ``wanted`` for one part of what waits after the other, in the order of arrival.
+
+    Each is of ``rows_`` recipients, to the end of their last message, and is found when it is
+    its turn; the last one has no end.  So a verb looks through no more than that in one
+    transaction, however little of it it means.
+    """
+    waiting = select(recipients.c.message_id).where(_WAITING)
+    query = waiting.order_by(recipients.c.message_id).offset(rows_ - 1).limit(1)
+    after = wanted.beyond
+    while True:
+        with read() as conn:
+            end = conn.execute(query.where(recipients.c.message_id > after)).scalar()
+        yield replace(wanted, beyond=after, upto=end or "")
+        if end is None:
+            return
+        after = end
+
+
 def in_hand(conn: Connection) -> int:
     """Return how many recipients processes have claimed: the active queue of all of them."""
     query = select(func.count()).select_from(recipients)
     return conn.execute(query.where(text("claim IS NOT NULL"))).scalar_one()
-
-
-def summary(conn: Connection, now_ms: int) -> Summary:
-    """Return what waits, by domain and state."""
-    waiting = conditions(Filter(), now_ms)
-    number = func.count()
-    by_domain = (
-        select(
-            recipients.c.domain,
-            recipients.c.state,
-            number,
-            func.min(messages.c.created_ms),
-            func.min(recipients.c.next_attempt_ms),
-        )
-        .select_from(messages.join(recipients))
-        .where(*waiting)
-        .group_by(recipients.c.domain, recipients.c.state)
-        .order_by(number.desc(), recipients.c.domain, recipients.c.state)
-    )
-    ids = select(recipients.c.message_id).where(*waiting).distinct().subquery()
-    total = select(func.count(), func.coalesce(func.sum(messages.c.size), 0))
-    messages_left, octets = conn.execute(
-        total.select_from(ids.join(messages, messages.c.id == ids.c.message_id))
-    ).one()
-    domains = tuple(
-        DomainSummary(domain, State(state), count, oldest, due)
-        for domain, state, count, oldest, due in conn.execute(by_domain)
-    )
-    return Summary(messages_left, int(octets), domains)
 
 
 def chunks(conn: Connection, message_id: str) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from email.policy import default
 
 import pytest
 
-from mta.spool import leases
+from mta.spool import leases, listing
 from mta.spool.schema import State
 
 VERBS = ("hold", "release", "retry", "bounce", "remove")
@@ -211,3 +211,14 @@ def test_resurrect_what_is_gone(local):
     assert (result.stdout, result.exit_code) == ("resurrected 0 recipients\n", 1)
     assert "the content is no longer kept" in result.stderr
     assert "resurrect" not in local.run("why", one).stdout
+
+
+def test_long_queue_in_parts(local, monkeypatch):
+    """A verb goes through the queue part by part, and comes to all of it, whatever the parts."""
+    monkeypatch.setattr(listing.slices, "__defaults__", (3,))
+    ids = [local.accept(*(f"u{n}@example.com" for n in range(2))) for _ in range(5)]
+    assert local.run("queue", "hold", "--all", "--yes").output == "held 10 recipients\n"
+    assert local.run("queue", "release", "--all", "--yes").output == "released 10 recipients\n"
+    wanted = ("--to", "u1@example.com", "--yes")
+    assert local.run("queue", "remove", *wanted).output == "removed 5 recipients\n"
+    assert local.states(*ids) == ["queued", "removed"] * 5

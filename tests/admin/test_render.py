@@ -80,3 +80,15 @@ def test_visible():
 def test_ranges(kind, text, expected):
     """A range is read with both ends included."""
     assert kind.convert(text, None, None) == expected
+
+
+def test_progress_is_for_terminals(monkeypatch, capsys):
+    """A long work shows its bar on a terminal, and nothing where standard error is a file."""
+    for terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda terminal=terminal: terminal)
+        with render.progress("hold", 5000) as advance:
+            advance(2500)
+            advance(2500)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert ("5000/5000" in err) is terminal

@@ -57,6 +57,7 @@ def test_running(relay):
         "messages": 4,
         "recipients": 4,
         "octets": 160,
+        "estimated": False,
         "oldest_ms": relay.now - 3_600_000,
         "queued": 3,
         "held": 1,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mta.spool import listing, operate, outcomes
+from mta.spool import listing, operate, outcomes, summary
 from mta.spool.engine import reading
 from mta.spool.listing import Filter, LastReply
 from mta.spool.schema import State
@@ -104,16 +104,16 @@ def test_pages(table, mail):
 
 def test_summary(table, mail, queue):
     """The summary counts what waits by domain and state, the longest first."""
-    summary = table.read(listing.summary, mail.now)
-    assert [(d.domain, d.state, d.recipients) for d in summary.domains] == [
+    found = table.read(summary.summary, mail.now)
+    assert [(d.domain, d.state, d.recipients) for d in found.domains] == [
         ("example.com", State.QUEUED, 2),
         ("example.net", State.HELD, 1),
         ("example.net", State.QUEUED, 1),
         ("sub.example.com", State.QUEUED, 1),
     ]
-    assert (summary.messages, summary.octets, summary.recipients) == (4, 5_000_030, 5)
-    assert summary.oldest_ms == mail.now - 3_600_000
-    assert summary.count(State.HELD) == 1
+    assert (found.messages, found.octets, found.recipients) == (4, 5_000_030, 5)
+    assert found.oldest_ms == mail.now - 3_600_000
+    assert found.count(State.HELD) == 1
 
 
 def test_in_hand(table, mail):
