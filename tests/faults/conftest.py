@@ -56,7 +56,8 @@ class Bed:
 
     def __init__(self, directory: Path, name_server: MoodyDns, extra: str, **load: object) -> None:
         self.name_server = name_server
-        self.receiver = Receiver()
+        self.refusal: str | None = None  # of every recipient, by the receiving host
+        self.receiver = Receiver(lambda recipient: self.refusal)
         self.port = free_port()
         self.relay = Relay(
             directory,

@@ -18,12 +18,17 @@ class Witness:
         pause_s: float = 0.0,
         timeout_s: float = 90.0,
         prefix: str = "n",
+        anew: bool = False,
     ) -> None:
-        """Each client waits ``pause_s`` between two messages of some ``size`` octets."""
+        """Each client waits ``pause_s`` between two messages of some ``size`` octets.
+
+        ``anew``: each message comes over a connection of its own.
+        """
         self._port = port
         self._domains = domains
         self._pause_s = pause_s
         self._prefix = prefix
+        self._anew = anew
         self._timeout_s = timeout_s
         self._lines = f"{'x' * 70}\r\n" * (size // 72)
         self._stop = threading.Event()
@@ -63,6 +68,8 @@ class Witness:
                 with smtplib.SMTP("127.0.0.1", self._port, timeout=self._timeout_s) as client:
                     while not self._stop.wait(self._pause_s):
                         self._send(client)
+                        if self._anew:
+                            break
             except smtplib.SMTPServerDisconnected:
                 self._broken()
             except smtplib.SMTPRecipientsRefused as refused:
