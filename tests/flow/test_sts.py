@@ -16,6 +16,8 @@ from stub_dns import StubDns
 
 pytestmark = pytest.mark.flow
 
+pytestmark = pytest.mark.xdist_group("port 443")  # of the same two addresses
+
 WEB, BROKEN_WEB = "127.0.3.1", "127.0.3.2"
 # Domain: mode, hosts of the policy, names in the certificate of its mail exchanger (None: it
 # offers no STARTTLS), verdict, what is required, what is reached
