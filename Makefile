@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench million kill faults soak fuzz wheel clean
+.PHONY: help demo test lint bench million kill faults fuzz wheel clean
 
 help:
 	@echo "make demo   the whole program at work on loopback, half a minute, for a person to watch"
@@ -14,7 +14,6 @@ help:
 	@echo "make million  a queue of a million: start, commands, fresh mail (MILLION='--recipients 100000')"
 	@echo "make kill   a long run of the SIGKILL test (KILLS=100)"
 	@echo "make faults disk full, clock jumps, power cut, ...: nothing answered 250 is lost (root, gcc, strace)"
-	@echo "make soak   steady load for MINUTES=30; fails if memory or descriptors grow"
 	@echo "make fuzz   coverage-guided fuzzing of what reads octets from strangers (FUZZ='--seconds 600')"
 	@echo "make wheel  build the wheel into dist/"
 
@@ -47,10 +46,6 @@ kill: $(READY)
 
 faults: $(READY)
 	FAULTS=1 $(BIN)/python -m pytest tests/faults $(PYTEST)
-
-MINUTES ?= 30
-soak: $(READY)
-	$(BIN)/python tests/faults/soak.py --minutes $(MINUTES)
 
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[fuzz]'

@@ -29,9 +29,7 @@ def test_name_server(bed: Bed, mood: str) -> None:
 
 def test_receiving_host_does_every_wrong(bed: Bed) -> None:
     """Each misbehaviour at least twice, under load, while another site's mail goes on."""
-    one = bed(
-        "\n[queue]\ndown_after = 1000\n", domains=("there.test", "bad.test"), pause_s=0.05
-    )
+    one = bed("\n[queue]\ndown_after = 1000\n", domains=("there.test", "bad.test"), pause_s=0.05)
     peer = BadPeer("127.0.0.2", one.receiver.port)
     one.start()
     try:

@@ -45,7 +45,12 @@ def least(pid: int) -> int:
     return next(number for number in range(len(numbers) + 1) if number not in numbers)
 
 
-@pytest.mark.parametrize("jump_s", [7200, -7200])
+BACK = pytest.mark.xfail(
+    strict=True, reason="what is deferred waits until the clock has caught up: docs/reliability.rst"
+)
+
+
+@pytest.mark.parametrize("jump_s", [7200, pytest.param(-7200, marks=BACK)])
 def test_clock_jumps(bed: Bed, preload: Callable[[str], str], jump_s: int) -> None:
     """The wall clock jumps under load, while mail waits for its next attempt."""
     one = bed(clients=1, pause_s=0.2)

@@ -58,5 +58,7 @@ class MoodyDns(StubDns):
         other.set_rcode(dns.rcode.NXDOMAIN)
         circle = dns.message.make_response(query)
         circle.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", "round." + str(name)))
-        circle.answer.append(dns.rrset.from_text("round." + str(name), 60, "IN", "CNAME", str(name)))
+        circle.answer.append(
+            dns.rrset.from_text("round." + str(name), 60, "IN", "CNAME", str(name))
+        )
         return [self._dice.randbytes(40), forged.to_wire(), other.to_wire(), circle.to_wire()[:-7]]
