@@ -75,8 +75,11 @@ class Relay:
     def command(self) -> list[str]:
         return [str(BIN / "twistd"), "-n", "--pidfile=", "mta", "--config", str(self.config)]
 
-    def start(self, timeout_s: float = 30.0) -> None:
-        """Start the service and wait until it says that it is ready."""
+    def start(self, timeout_s: float = 30.0, given: socket.socket | None = None) -> None:
+        """Start the service and wait until it says that it is ready.
+
+        ``given`` is handed over as systemd hands over a socket called "load".
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             path = self.directory / "notify"
             path.unlink(missing_ok=True)
@@ -84,8 +87,11 @@ class Relay:
             ready.settimeout(timeout_s)
             log = (self.directory / "service.log").open("ab")
             self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, cwd=self.directory,
+                self.command() if given is None else [*_ACTIVATED, *self.command()],
+                stdout=log, stderr=log, cwd=self.directory,
                 env={**os.environ, "NOTIFY_SOCKET": str(path)},
+                close_fds=given is None,
+                preexec_fn=None if given is None else lambda: _as_third(given),
             )  # fmt: skip
             log.close()
             while b"READY=1" not in ready.recv(4096):
@@ -140,6 +146,13 @@ class Relay:
             client.send_message(message, sender, list(recipients))
 
 
+def _as_third(given: socket.socket) -> None:
+    """Make a socket the first descriptor behind the standard ones."""
+    os.dup2(given.fileno(), 3)
+    if given.fileno() != 3:
+        os.set_inheritable(given.fileno(), False)
+
+
 class _Named(smtplib.SMTP_SSL):
     """Verify the certificate against the relay's own name, whatever address is dialled."""
 
@@ -162,6 +175,9 @@ def installed(program: str) -> bool:
     return shutil.which(program) is not None
 
 
+_ACTIVATED = (
+    "sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=load exec "$@"', "sh",
+)  # fmt: skip
 _TEST_BED = """
 [dns]
 servers = ["127.0.0.1:{dns_port}"]
