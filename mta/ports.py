@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet import unix
+from twisted.internet import tcp, unix
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -64,20 +64,44 @@ def adopted(
             ports.append(adopt(reactor, descriptor, factory(listener)))
 
 
+class _Fair:
+    """Accepts one connection in a turn of the reactor, so that others get some of a crowd.
+
+    Twisted accepts as many as there are; then a worker that happens to be first has them all.
+    """
+
+    @property
+    def numberAccepts(self) -> int:
+        """How many to accept in a turn."""
+        return 1
+
+    @numberAccepts.setter
+    def numberAccepts(self, number: int) -> None:
+        """Twisted would have it grow."""
+
+
+class _TcpPort(_Fair, tcp.Port):
+    pass
+
+
+class _UnixPort(_Fair, unix.Port):
+    pass
+
+
 def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> IListeningPort:
     """Listen on a socket that is bound and listens already."""
     os.set_blocking(descriptor, False)
+    os.set_inheritable(descriptor, False)
     shared = socket.socket(fileno=descriptor)
     port: Any
     if shared.family == socket.AF_UNIX:
-        # Twisted's own way of adopting changes the mode of the file, and unlinks it at the end;
-        # of a name in the abstract namespace it believes that there is no file.
-        port = unix.Port("\0inherited", factory, BACKLOG, reactor=reactor)  # type: ignore[arg-type]
-        vars(port).update(_preexistingSocket=shared, _shouldShutdown=False)
-        port.startListening()
+        # Twisted would change the mode of the file, and unlink it at the end; of a name in the
+        # abstract namespace it believes that there is no file.
+        port = _UnixPort("\0inherited", factory, BACKLOG, reactor=reactor)  # type: ignore[arg-type]
     else:
-        port = reactor.adoptStreamPort(descriptor, shared.family, factory)  # takes a copy
-        shared.close()
+        port = _TcpPort(0, factory, BACKLOG, shared.getsockname()[0], reactor)
+    vars(port).update(_preexistingSocket=shared, _shouldShutdown=False)
+    port.startListening()
     return port  # type: ignore[no-any-return]
 
 

@@ -86,12 +86,11 @@ class Relay:
             ready.bind(str(path))
             ready.settimeout(timeout_s)
             log = (self.directory / "service.log").open("ab")
+            descriptors = () if given is None else (given.fileno(),)
             self.process = subprocess.Popen(
-                self.command() if given is None else [*_ACTIVATED, *self.command()],
-                stdout=log, stderr=log, cwd=self.directory,
+                [*(part for one in descriptors for part in _activated(one)), *self.command()],
+                stdout=log, stderr=log, cwd=self.directory, pass_fds=descriptors,
                 env={**os.environ, "NOTIFY_SOCKET": str(path)},
-                close_fds=given is None,
-                preexec_fn=None if given is None else lambda: _as_third(given),
             )  # fmt: skip
             log.close()
             while b"READY=1" not in ready.recv(4096):
@@ -146,11 +145,14 @@ class Relay:
             client.send_message(message, sender, list(recipients))
 
 
-def _as_third(given: socket.socket) -> None:
-    """Make a socket the first descriptor behind the standard ones."""
-    os.dup2(given.fileno(), 3)
-    if given.fileno() != 3:
-        os.set_inheritable(given.fileno(), False)
+def _activated(descriptor: int) -> list[str]:
+    """Return what runs a command with a socket as systemd gives it: the third descriptor."""
+    code = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3);"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='load');"
+        "os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    return [sys.executable, "-c", code, str(descriptor)]
 
 
 class _Named(smtplib.SMTP_SSL):
@@ -175,9 +177,6 @@ def installed(program: str) -> bool:
     return shutil.which(program) is not None
 
 
-_ACTIVATED = (
-    "sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=load exec "$@"', "sh",
-)  # fmt: skip
 _TEST_BED = """
 [dns]
 servers = ["127.0.0.1:{dns_port}"]
