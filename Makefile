@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench million kill fuzz wheel clean
+.PHONY: help demo test lint bench million kill faults fuzz wheel clean
 
 help:
 	@echo "make demo   the whole program at work on loopback, half a minute, for a person to watch"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench  messages a second and CPU a message, beside a private Postfix if there is one"
 	@echo "make million  a queue of a million: start, commands, fresh mail (MILLION='--recipients 100000')"
 	@echo "make kill   a long run of the SIGKILL test (KILLS=100)"
+	@echo "make faults disk full, clock jumps, power cut, ...: nothing answered 250 is lost (root, gcc, strace)"
 	@echo "make fuzz   coverage-guided fuzzing of what reads octets from strangers (FUZZ='--seconds 600')"
 	@echo "make wheel  build the wheel into dist/"
 
@@ -42,6 +43,9 @@ million: $(READY)
 KILLS ?= 100
 kill: $(READY)
 	KILLS=$(KILLS) $(BIN)/python -m pytest tests/flow/test_kill.py --timeout 3600 -s
+
+faults: $(READY)
+	FAULTS=1 $(BIN)/python -m pytest tests/faults $(PYTEST)
 
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[fuzz]'

@@ -75,7 +75,7 @@ def bounce(
         queue_settings(settings, addresses(settings)), _signature(settings), reason
     )
     step = partial(_step, reporting=reporting)
-    verb = Verb("bounce", "bounced", WAITING, step, "")
+    verb = Verb("bounce", "bounced", WAITING, step, "", makes_mail=True)
     return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))
 
 

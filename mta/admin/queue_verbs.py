@@ -25,6 +25,8 @@ Step: TypeAlias = Callable[[Any, Filter, int, str, int], int]
 
 
 _MOST_PAUSE_S = 0.25
+_AHEAD_MS = 5_000  # the clocks of several hosts need not agree better
+_HERE = 1  # ms: the age of what has arrived already
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Verb:
     step: Step
     explanation: str
     others: str = ""  # why it may have been fewer than were counted
+    makes_mail: bool = False
 
     def narrowed(self, wanted: Filter) -> Filter | None:
         """Return ``wanted`` for the states that the verb applies to; None if it excludes them.
@@ -45,7 +48,7 @@ class Verb:
         reports that 'bounce' makes are not to be bounced.
         """
         if not wanted.ids:
-            wanted = replace(wanted, min_age_ms=max(wanted.min_age_ms or 1, 1))
+            wanted = replace(wanted, min_age_ms=max(wanted.min_age_ms or _HERE, _HERE))
         if wanted.state is not None:
             return wanted if wanted.state in self.states else None
         if len(self.states) == 1:
@@ -129,6 +132,7 @@ def carry_out(invocation: Invocation, verb: Verb, chosen: Chosen, sure: Consent)
     number = 0
     if wanted is not None:
         with invocation.reading() as conn:
+            wanted = _with_the_future(conn, verb, wanted, now_ms)
             number = listing.count(conn, wanted, now_ms)
     if wanted is None or not number:
         note(f"nothing to {verb.name}")
@@ -144,6 +148,17 @@ def carry_out(invocation: Invocation, verb: Verb, chosen: Chosen, sure: Consent)
     if verb.others and done < number:
         note(verb.others)
     return Exit.DONE if done else Exit.NOTHING
+
+
+def _with_the_future(conn: Any, verb: Verb, wanted: Filter, now_ms: int) -> Filter:
+    """Return ``wanted`` with mail that arrived in the future: before the clock was set back.
+
+    Not for a verb that makes mail, which could not be told from it.
+    """
+    last = None if verb.makes_mail or wanted.min_age_ms != _HERE else listing.last(conn)
+    if last is None or last[1] <= now_ms + _AHEAD_MS:
+        return wanted
+    return replace(wanted, min_age_ms=None, upto=last[0])
 
 
 def _agreed(invocation: Invocation, verb: Verb, number: int) -> bool:

@@ -110,8 +110,8 @@ def slices(
     """Yield ``wanted`` for one part of what waits after the other, in the order of arrival.
 
     Each is of ``rows_`` recipients, to the end of their last message, and is found when it is
-    its turn; the last one has no end.  So a verb looks through no more than that in one
-    transaction, however little of it it means.
+    its turn; the last one ends as ``wanted`` does.  So a verb looks through no more than that in
+    one transaction, however little of it it means.
     """
     waiting = select(recipients.c.message_id).where(_WAITING)
     query = waiting.order_by(recipients.c.message_id).offset(rows_ - 1).limit(1)
@@ -119,10 +119,19 @@ def slices(
     while True:
         with read() as conn:
             end = conn.execute(query.where(recipients.c.message_id > after)).scalar()
-        yield replace(wanted, beyond=after, upto=end or "")
-        if end is None:
+        if end is None or (wanted.upto and end >= wanted.upto):
+            yield replace(wanted, beyond=after)
             return
+        yield replace(wanted, beyond=after, upto=end)
         after = end
+
+
+def last(conn: Connection) -> tuple[QueueId, int] | None:
+    """Return the youngest message that waits, by its id, and when it arrived."""
+    newest = select(messages.c.id, messages.c.created_ms).join_from(recipients, messages)
+    newest = newest.where(_WAITING).order_by(recipients.c.message_id.desc()).limit(1)
+    found = conn.execute(newest).first()
+    return None if found is None else (QueueId(found.id), found.created_ms)
 
 
 def in_hand(conn: Connection) -> int:

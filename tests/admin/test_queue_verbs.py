@@ -40,6 +40,17 @@ def test_retry(relay):
     assert relay.run("queue", "retry", one, "--yes").exit_code == 1  # it is due already
 
 
+def test_mail_from_the_future(relay):
+    """When the clock was set back, what had arrived before is meant by filters all the same."""
+    one = relay.accept(claim=True)
+    relay.settle(one, State.QUEUED)
+    before = relay.now - 7_200_000
+    result = relay.run("queue", "retry", "--all", "--yes", now_ms=before)
+    assert result.output == "made due 1 recipient\n"
+    (row,) = relay.json("queue", "list")
+    assert row["next_attempt_ms"] == before
+
+
 def test_remove(relay):
     """What is removed is gone without a report, and its content with it."""
     one = relay.accept("anna@example.com", "bo@example.net")

@@ -1,6 +1,7 @@
 """MTA-STS in the running service: real policy hosts, real certificates, attacks."""
 
 import json
+import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +17,9 @@ from stub_dns import StubDns
 
 pytestmark = pytest.mark.flow
 
-pytestmark = pytest.mark.xdist_group("port 443")  # of the same two addresses
-
-WEB, BROKEN_WEB = "127.0.3.1", "127.0.3.2"
+# Policies are served at port 443: each process that runs tests has addresses of its own for it
+_NET = f"127.0.{30 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
+WEB, BROKEN_WEB = f"{_NET}.1", f"{_NET}.2"
 # Domain: mode, hosts of the policy, names in the certificate of its mail exchanger (None: it
 # offers no STARTTLS), verdict, what is required, what is reached
 CASES = {

@@ -41,6 +41,7 @@ class Relay:
         self.config = directory / "mta.toml"
         self.smtps_port, self.submission_port = free_ports(2)
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}  # what the service gets besides ours
         self._init()
         text = self.config.read_text()
         for old, new in keys.items():
@@ -90,7 +91,7 @@ class Relay:
             self.process = subprocess.Popen(
                 [*(part for one in descriptors for part in _activated(one)), *self.command()],
                 stdout=log, stderr=log, cwd=self.directory, pass_fds=descriptors,
-                env={**os.environ, "NOTIFY_SOCKET": str(path)},
+                env={**os.environ, **self.environment, "NOTIFY_SOCKET": str(path)},
             )  # fmt: skip
             log.close()
             while b"READY=1" not in ready.recv(4096):
