@@ -16,8 +16,10 @@ from typing import Any, NoReturn
 
 from twisted.python import log
 
-EX_UNAVAILABLE = 69  # sysexits.h
+# sysexits.h
+EX_UNAVAILABLE = 69
 EX_CANTCREAT = 73
+EX_CONFIG = 78  # the configuration is wrong, a restart will not help
 
 
 class StartFailed(Exception):
@@ -54,6 +56,12 @@ class Launch:
                 os.write(pipe, b"1 see above")
         self._remove_pid_file()
         raise SystemExit(status)
+
+    def leave(self, status: int) -> NoReturn:
+        """End the process when its reactor has ended, where twistd would take it for a success."""
+        self._remove_pid_file()
+        sys.stdout.flush()
+        os._exit(status)
 
     def _say(self, lines: list[str]) -> None:
         text = "".join(f"{line}\n" for line in lines)

@@ -16,6 +16,7 @@ from mta.config import build as values
 from mta.config import build_tls
 from mta.config.build_addresses import addresses as addresses_of
 from mta.config.build_incoming import blocklists, dnsbl_test_s, verify_settings
+from mta.config.build_log import sinks
 from mta.config.build_milters import milters as milters_of
 from mta.config.build_policy import policy as policy_of
 from mta.config.build_tls_report import tls_report
@@ -28,12 +29,11 @@ from mta.dns.validation import Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
-from mta.launch import EX_CANTCREAT, EX_UNAVAILABLE, StartFailed
+from mta.launch import EX_UNAVAILABLE, StartFailed
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
-from mta.log.targets import record_sinks, text_sinks
 from mta.mail.events import Note
-from mta.ports import bind, bound, place
+from mta.ports import MONITOR, Inherited, adopt, adopted, bind, bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
@@ -80,15 +80,23 @@ class Parts:
     listener: Listener | None = None
     ports: list[IListeningPort] = field(default_factory=list)
     monitors: IListeningPort | None = None
+    inherited: Inherited | None = None  # of a worker: what its supervisor has bound
 
     def listen(self) -> None:
-        """Bind every listener; raise ``StartFailed`` for the first that cannot be."""
-        bound(self.reactor, values.listeners(self.settings), self.inbound.factory, self.ports)
-        where = self.settings.metrics.listen
+        """Bind every listener, or take up what was inherited; ``StartFailed`` if that fails."""
+        listeners, where = values.listeners(self.settings), self.settings.metrics.listen
+        given = self.inherited
+        if given is None:
+            bound(self.reactor, listeners, self.inbound.factory, self.ports)
+        else:
+            adopted(self.reactor, listeners, self.inbound.factory, given.listeners, self.ports)
         if self.metrics is not None and where is not None:
             from mta.metrics.web import site  # noqa: PLC0415 - only who wants it pays for it
 
-            self.monitors = bind(self.reactor, "metrics", where, site(self.metrics))
+            if given is None:
+                self.monitors = bind(self.reactor, MONITOR, where, site(self.metrics))
+            elif given.monitor is not None:
+                self.monitors = adopt(self.reactor, given.monitor, site(self.metrics))
 
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
@@ -132,20 +140,7 @@ class Parts:
         done.addErrback(lambda failure: self.log(Note("warning", part, str(failure.value))))
 
     def _open_log(self) -> None:
-        self.log.use(*self._sinks(self.settings))
-
-    def _sinks(self, settings: Settings) -> tuple[list[tuple[Sink, Stamp]], list[Sink]]:
-        """Open what the settings want the log written to; ``StartFailed`` if it cannot be."""
-        wanted = settings.log
-        text: list[tuple[Sink, Stamp]] = []
-        try:
-            text = text_sinks(wanted.text, foreground=self.foreground)
-            return text, record_sinks(wanted.json_lines, foreground=self.foreground)
-        except OSError as error:
-            for sink, _ in text:
-                sink.close()
-            problem = f"log {error.filename}: {error.strerror}"
-            raise StartFailed(problem, EX_CANTCREAT) from error
+        self.log.use(*sinks(self.settings, foreground=self.foreground))
 
     def use(self, settings: Settings) -> None:
         """Put new settings into force, all or none.
@@ -162,14 +157,16 @@ class Parts:
         tls = build_tls.client_tls(settings)
         rules = values.signing_rules(settings)
         tokens = values.tokens(settings, self.reactor)
-        sinks = self._sinks(settings) if settings.log != self.settings.log else None
+        log_to = None
+        if settings.log != self.settings.log:
+            log_to = sinks(settings, foreground=self.foreground)
         try:
             self._renew_certificates(settings)
         except (CertificateUnusable, StartFailed):
-            _close(sinks)
+            _close(log_to)
             raise
-        if sinks is not None:
-            self.log.use(*sinks)
+        if log_to is not None:
+            self.log.use(*log_to)
         self.accounts.use(tokens, same_keys=settings.oauth == self.settings.oauth)
         self.settings = settings
         self.inbound.use(inbound)
@@ -202,7 +199,15 @@ class Parts:
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know although it works."""
         expiring = self.certificates.warnings if self.certificates is not None else ()
-        return (*expiring, *values.unsigned(self.settings))
+        return (*expiring, *values.unsigned(self.settings), *self._unbound())
+
+    def _unbound(self) -> list[str]:
+        """Name the listeners that are new since the supervisor has bound its sockets."""
+        there = None if self.inherited is None else self.inherited.listeners
+        new = (
+            [] if there is None else [o.name for o in self.settings.listener if o.name not in there]
+        )
+        return [f"listener {name} is new: restart to use it" for name in new]
 
     async def stop(self) -> None:
         """Stop in order; every step is bounded."""
@@ -230,7 +235,7 @@ class Parts:
         self.log.close()
 
 
-def _close(sinks: tuple[list[tuple[Sink, Stamp]], list[Sink]] | None) -> None:
-    if sinks is not None:
-        for sink in (*(sink for sink, _ in sinks[0]), *sinks[1]):
+def _close(log_to: tuple[list[tuple[Sink, Stamp]], list[Sink]] | None) -> None:
+    if log_to is not None:
+        for sink in (*(sink for sink, _ in log_to[0]), *log_to[1]):
             sink.close()

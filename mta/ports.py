@@ -1,8 +1,16 @@
-"""The ports of the listeners: bound once, at the start."""
+"""The ports of the listeners: bound once, at the start, or inherited from who has bound them.
 
-from collections.abc import Callable, Iterable
+An inherited socket is shared with other processes: it is closed here, never shut down, and a
+socket in the file system keeps its name and its mode.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet import tcp, unix
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -11,6 +19,7 @@ from twisted.python.failure import Failure
 from mta.inbound.settings import ListenerSettings
 from mta.launch import EX_UNAVAILABLE, StartFailed
 
+MONITOR = "metrics"  # what its port is called in errors
 BACKLOG = 1024  # the kernel's own bound, net.core.somaxconn, applies too
 
 
@@ -22,8 +31,78 @@ def bound(
 ) -> None:
     """Bind every listener and add it to ``ports``; ``StartFailed`` for the first that cannot be."""
     for listener in listeners:
-        name = f"listener {listener.name}"
+        name = listener_name(listener.name)
         ports.append(bind(reactor, name, listener.endpoint, factory(listener)))
+
+
+def listener_name(name: str) -> str:
+    """Return what a listener is called in errors."""
+    return f"listener {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """Descriptors of listening sockets."""
+
+    listeners: Mapping[str, int]  # by the name of the listener
+    monitor: int | None
+
+
+def adopted(
+    reactor: Any,
+    listeners: Iterable[ListenerSettings],
+    factory: Callable[[ListenerSettings], IProtocolFactory],
+    descriptors: Mapping[str, int],
+    ports: list[IListeningPort],
+) -> None:
+    """Take up the socket of every listener that has one, and add it to ``ports``.
+
+    One without has come into the configuration since the sockets were bound.
+    """
+    for listener in listeners:
+        if (descriptor := descriptors.get(listener.name)) is not None:
+            ports.append(adopt(reactor, descriptor, factory(listener)))
+
+
+class _Fair:
+    """Accepts one connection in a turn of the reactor, so that others get some of a crowd.
+
+    Twisted accepts as many as there are; then a worker that happens to be first has them all.
+    """
+
+    @property
+    def numberAccepts(self) -> int:
+        """How many to accept in a turn."""
+        return 1
+
+    @numberAccepts.setter
+    def numberAccepts(self, number: int) -> None:
+        """Twisted would have it grow."""
+
+
+class _TcpPort(_Fair, tcp.Port):
+    pass
+
+
+class _UnixPort(_Fair, unix.Port):
+    pass
+
+
+def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> IListeningPort:
+    """Listen on a socket that is bound and listens already."""
+    os.set_blocking(descriptor, False)
+    os.set_inheritable(descriptor, False)
+    shared = socket.socket(fileno=descriptor)
+    port: Any
+    if shared.family == socket.AF_UNIX:
+        # Twisted would change the mode of the file, and unlink it at the end; of a name in the
+        # abstract namespace it believes that there is no file.
+        port = _UnixPort("\0inherited", factory, BACKLOG, reactor=reactor)  # type: ignore[arg-type]
+    else:
+        port = _TcpPort(0, factory, BACKLOG, shared.getsockname()[0], reactor)
+    vars(port).update(_preexistingSocket=shared, _shouldShutdown=False)
+    port.startListening()
+    return port  # type: ignore[no-any-return]
 
 
 def bind(reactor: Any, name: str, endpoint: str, factory: IProtocolFactory) -> IListeningPort:

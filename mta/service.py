@@ -1,9 +1,10 @@
 """The composition root: builds every part from the settings, joins them, starts and stops.
 
-``parts`` builds; this module is what ``twistd`` sees.  Order of start: settings,
-certificates and ports are read and bound before privileges are dropped; the spool is
-checked after, as the user who will write it; then readiness is announced.  Whatever is
-wrong ends the start with one line and a status that says what kind of fault it is (``launch``).
+``parts`` builds; this module is what ``twistd`` sees: one process that does everything, or, where
+several workers are wanted, their supervisor (``mta.supervisor``), each of them such a process.
+Order of start: settings, certificates and ports are read and bound before privileges are dropped;
+the spool is checked after, as the user who will write it; then readiness is announced.  Whatever
+is wrong ends the start with one line and a status that says what kind of fault it is (``launch``).
 
 SIGHUP reads configuration and certificates anew, and either all of it comes into force
 or none.  Knowingly not done on SIGHUP: other ports, another spool, other name servers and a
@@ -13,6 +14,7 @@ few more need a restart (``mta.config.restart``), and the log says so.
 import gc
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
@@ -28,15 +30,14 @@ from mta.config.load import load
 from mta.config.problems import ConfigError
 from mta.config.restart import needs_restart
 from mta.config.settings import Settings
+from mta.config.workers import worker_nodes
 from mta.dkim.store import KeyUnusable
-from mta.launch import Launch, StartFailed
+from mta.launch import EX_CONFIG, Launch, StartFailed
 from mta.mail.events import Note
 from mta.parts import Parts
 from mta.process import prepare
 from mta.readiness import notify, reloading
 from mta.tls.certificates import CertificateUnusable
-
-EX_CONFIG = 78  # sysexits.h: the configuration is wrong, a restart will not help
 
 
 class Options(usage.Options):
@@ -48,22 +49,38 @@ class Options(usage.Options):
     synopsis = "--config FILE"
 
 
-def makeService(options: Options) -> "Relay":
+def makeService(options: Options) -> Service:
     """Read the configuration and return the service; called by ``twistd``."""
     from twisted.internet import reactor  # noqa: PLC0415 - twistd has chosen it by now
 
-    prepare(reactor)
-    vars(udp)["log"] = _SilentLog()
     path = Path(str(options["config"])).absolute()
     launch = Launch(options.parent)
+
+    def read() -> Settings:
+        return load(path, os.environ)
+
+    settings, parts = built(reactor, read, launch, foreground=launch.foreground)
+    if worker_nodes(settings):
+        # The parts were built to see that they can be; the workers build their own
+        from mta.supervisor.supervisor import Supervisor  # noqa: PLC0415 - only who wants it
+
+        return Supervisor(reactor, path, settings, launch)
+    return Relay(reactor, read, settings, parts, launch)
+
+
+def built(
+    reactor: Any, read: Callable[[], Settings], launch: Launch, *, foreground: bool
+) -> tuple[Settings, Parts]:
+    """Make the process ready, read the settings, and build every part; or end the start."""
+    prepare(reactor)
+    vars(udp)["log"] = _SilentLog()
     try:
-        settings = load(path, os.environ)
-        parts = build(reactor, settings, foreground=launch.foreground)
+        settings = read()
+        return settings, build(reactor, settings, foreground=foreground)
     except (ConfigError, CertificateUnusable, KeyUnusable) as error:
         launch.refuse(str(error), EX_CONFIG)
     except StartFailed as error:
         launch.refuse(str(error), error.status)
-    return Relay(reactor, path, settings, parts, launch)
 
 
 class _SilentLog:
@@ -84,12 +101,22 @@ class Relay(Service):
     """The running relay."""
 
     def __init__(
-        self, reactor: Any, path: Path, settings: Settings, parts: Parts, launch: Launch
+        self,
+        reactor: Any,
+        read: Callable[[], Settings],
+        settings: Settings,
+        parts: Parts,
+        launch: Launch,
+        tell: Callable[[str], object] = notify,
     ) -> None:
-        """Run ``parts``, which were built from ``settings``, read from ``path``."""
+        """Run ``parts``, built from ``settings``; ``read`` reads them anew.
+
+        ``tell`` is told the states of sd_notify(3).
+        """
         self.setName("mta")
         self._reactor = reactor
-        self._path = path
+        self._read = read
+        self._tell = tell
         self._started_with = settings  # what needs a restart is still as it was then
         self._parts = parts
         self._launch = launch
@@ -110,7 +137,7 @@ class Relay(Service):
         self._warn()
         ports = ", ".join(self._parts.places())
         emit(Note("info", "service", f"mta {__version__} started, listening on {ports}"))
-        self._reactor.callWhenRunning(notify, f"READY=1\nSTATUS=listening on {ports}")
+        self._reactor.callWhenRunning(self._tell, f"READY=1\nSTATUS=listening on {ports}")
 
     def _warn(self) -> None:
         for warning in self._parts.warnings():
@@ -127,10 +154,10 @@ class Relay(Service):
 
     def reload(self) -> None:
         """Read configuration and certificates anew; the old ones stay if anything is wrong."""
-        notify(reloading())
+        self._tell(reloading())
         emit = self._parts.log
         try:
-            settings = load(self._path, os.environ)
+            settings = self._read()
             self._parts.use(settings)
         except (ConfigError, CertificateUnusable, KeyUnusable, StartFailed) as error:
             for line in str(error).splitlines():
@@ -140,13 +167,13 @@ class Relay(Service):
                 emit(Note("warning", "service", f"{name} has changed: restart to use it"))
             self._warn()
             emit(Note("info", "service", "configuration and certificates reloaded"))
-        notify("READY=1")
+        self._tell("READY=1")
 
     def stopService(self) -> Deferred[None]:
         """Stop everything in its order; fires when the process may end."""
         if not self.running:
             return succeed(None)
         super().stopService()
-        notify("STOPPING=1")
+        self._tell("STOPPING=1")
         self._parts.log(Note("info", "service", "stopping"))
         return Deferred.fromCoroutine(self._parts.stop())

@@ -10,7 +10,7 @@ from datetime import tzinfo
 from typing import Any
 
 from mta.admin.render import moment, span
-from mta.admin.status import alive
+from mta.admin.status import alive, works
 from mta.mail.site import Site
 from mta.spool import alarms, leases, restraints, site_states, suppressions
 
@@ -52,8 +52,9 @@ def obstacles(
     found = list(_suppressed(conn, addresses, login))
     marks = {("all", ""), ("login", login)}.union(*(one.marks for one in aimed))
     found += _restrained(conn, marks, now_ms, zone)
-    running = {node.name for node in leases.everyone(conn) if alive(node, now_ms)}
-    if not running:
+    nodes = leases.everyone(conn)
+    running = {node.name for node in nodes if alive(node, now_ms)}
+    if not any(works(node, now_ms) for node in nodes):
         found.append(Obstacle("no service", "no service is running that uses this spool"))
     for alarm in alarms.everybodys(conn):
         if alarm.node in running:

@@ -62,6 +62,7 @@ class _Facts:
 
     nodes: list[Node]
     there: frozenset[str]  # names of the processes that are alive
+    running: bool  # whether any of them works on mail
     queue: summary.Summary
     due: int
     active: int
@@ -71,11 +72,6 @@ class _Facts:
     unanswered: dict[State, int]
     enabled: int  # accounts
     disabled: int
-
-    @property
-    def running(self) -> bool:
-        """Whether any process is alive."""
-        return bool(self.there)
 
 
 def _facts(conn: Any, now_ms: int) -> _Facts:
@@ -87,6 +83,7 @@ def _facts(conn: Any, now_ms: int) -> _Facts:
     return _Facts(
         nodes,
         there,
+        any(works(node, now_ms) for node in nodes),
         summary.summary(conn, now_ms),
         summary.due(conn, now_ms),
         listing.in_hand(conn),
@@ -126,7 +123,8 @@ def _as_record(facts: _Facts, now_ms: int) -> dict[str, Any]:
 
 def _show(facts: _Facts, now_ms: int, invocation: Invocation) -> None:
     if facts.nodes:
-        table(_COLUMNS, [_cells(node, invocation) for node in facts.nodes])
+        there = [_cells(node, invocation) for node in facts.nodes]
+        table(_COLUMNS, sorted([*there, *_down(facts, now_ms)]))
     if not facts.running:
         say("no service is running")
     for alarm in facts.alarms:
@@ -144,6 +142,11 @@ def _show(facts: _Facts, now_ms: int, invocation: Invocation) -> None:
 def alive(node: Node, now_ms: int) -> bool:
     """Tell whether a process is there, as far as can be seen from here."""
     return node.lease_until_ms > now_ms and not _known_dead(node)
+
+
+def works(node: Node, now_ms: int) -> bool:
+    """Tell whether a process is there that works on mail: a supervisor does not."""
+    return not node.supervises and alive(node, now_ms)
 
 
 def _known_dead(node: Node) -> bool:
@@ -165,7 +168,7 @@ def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
     left = node.lease_until_ms - now_ms
     return (
         visible(node.name),
-        "running" if alive(node, now_ms) else "dead" if _known_dead(node) else "silent",
+        _state(node, now_ms),
         visible(node.about.get("pid", "-")),
         visible(node.about.get("host", "-")),
         moment(node.started_ms, invocation.zone),
@@ -173,10 +176,29 @@ def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
     )
 
 
+def _state(node: Node, now_ms: int) -> str:
+    if alive(node, now_ms):
+        return "supervising" if node.supervises else "running"
+    return "dead" if _known_dead(node) else "silent"
+
+
+def _down(facts: _Facts, now_ms: int) -> list[tuple[str, ...]]:
+    """Return the workers that their supervisor misses, as rows."""
+    named = {node.name for node in facts.nodes}
+    return [
+        (visible(worker), "down", "-", visible(node.about.get("host", "-")), "-", "-")
+        for node in facts.nodes
+        if alive(node, now_ms)
+        for worker in node.down
+        if worker not in named
+    ]
+
+
 def _record(node: Node, now_ms: int) -> dict[str, Any]:
     return {
         "name": node.name,
         "alive": alive(node, now_ms),
+        "state": _state(node, now_ms),
         "started_ms": node.started_ms,
         "lease_until_ms": node.lease_until_ms,
         "about": dict(node.about),

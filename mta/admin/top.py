@@ -76,7 +76,11 @@ def _look(invocation: Invocation, rows: int) -> Look:
     with invocation.writing() as conn:
         watching.watch(conn, now_ms + _WATCHED_MS)
     with invocation.reading() as conn:
-        alive = [one.name for one in leases.everyone(conn) if one.lease_until_ms > now_ms]
+        alive = [
+            one.name
+            for one in leases.everyone(conn)
+            if one.lease_until_ms > now_ms and not one.supervises
+        ]
         reports = watching.reports(conn, now_ms)
         number, oldest = watching.stuck_in_all(conn)
         stuck = watching.stuck(conn, rows)

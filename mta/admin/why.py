@@ -23,7 +23,7 @@ from mta.admin.reasons import (
     unblocking,
 )
 from mta.admin.render import address, json_line, note, octets, say, span, visible
-from mta.admin.status import alive
+from mta.admin.status import works
 from mta.admin.why_domain import domain_record, tell_domain
 from mta.admin.why_site import MOST, site_records, tell_site
 from mta.mail.address import ascii_domain
@@ -53,7 +53,7 @@ def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
     """
     what = what.strip()
     with invocation.reading() as conn:
-        running = [one.name for one in leases.everyone(conn) if alive(one, invocation.now_ms())]
+        running = [one.name for one in leases.everyone(conn) if works(one, invocation.now_ms())]
         waiting = {one.name: one.text for one in alarms.everybodys(conn) if one.node in running}
         route_of = _route_of(invocation) if waiting else None
         around = Surroundings(invocation.now_ms(), invocation.zone, running, waiting, route_of)

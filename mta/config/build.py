@@ -306,7 +306,7 @@ def unsigned(settings: Settings) -> tuple[str, ...]:
 
 def node_name(settings: Settings) -> str:
     """Return the name of this process among those that share the spool."""
-    return settings.queue.node or settings.host_name
+    return settings._node or settings.queue.node or settings.host_name
 
 
 def dns_servers(settings: Settings, resolv_conf: Path = RESOLV_CONF) -> tuple[tuple[str, int], ...]:

@@ -17,7 +17,7 @@ class Metrics(Section):
     listen: Endpoint | None = Field(
         None,
         description="Where, written as a listener's endpoint.  None: nothing is counted, nothing"
-        " listens.  Each process needs one of its own.",
+        " listens.  Each process needs one of its own; workers have ports in a row from here.",
         examples=["127.0.0.1:9125"],
     )
     sample_every: Duration = setting(

@@ -21,4 +21,5 @@ _FIXED: dict[str, Callable[[Settings], object]] = {
     "tls.minimum": lambda settings: settings.tls.minimum,
     "queue.node": node_name,
     "metrics": lambda settings: settings.metrics,
+    "workers": lambda settings: settings.workers,
 }

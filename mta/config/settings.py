@@ -26,7 +26,9 @@ from mta.config.tls_sections import MtaSts, Tls, TlsPolicy
 from mta.config.values import (
     FullName,
     NetworkValue,
+    Workers,
 )
+from mta.config.workers import unshared
 
 DEFAULT_LISTENERS = (
     {"name": "submissions", "endpoint": "465", "tls": "implicit", "auth": "required"},
@@ -53,6 +55,12 @@ class Settings(Section):
         description='What replies of other servers mean, and what follows: the rules "shipped" with'
         " the program, or a file of [[rule]] tables, which are asked before them"
         " (docs/causes.rst).",
+    )
+    workers: Workers = Field(
+        1,
+        description="How many processes do the work.  With more than one, each is a whole relay on"
+        " the same ports and the same spool, under a supervisor (docs/scaling.rst);"
+        ' "auto": as many as this process may use cores.',
     )
     listener: tuple[Listener, ...] = Field(
         default_factory=lambda: DEFAULT_LISTENERS,  # type: ignore[arg-type]
@@ -94,6 +102,7 @@ class Settings(Section):
     metrics: Metrics = table()
 
     _file: Path = PrivateAttr(Path("mta.toml"))
+    _node: str = PrivateAttr("")  # what this process is called, if it is one of several workers
 
     @property
     def file(self) -> Path:
@@ -119,6 +128,8 @@ class Settings(Section):
         yield from self._listeners_of_rules()
         yield from self._nobody()
         yield from self._clients()
+        if self.workers != 1:
+            yield from unshared([one.endpoint for one in self.listener], self.metrics.listen)
         if self.queue.attempt_limit < self.timeouts.outbound.total:
             yield Conflict(
                 ("queue", "attempt_limit"),

@@ -8,7 +8,7 @@ secrets is in ``file_values``.
 import ipaddress
 import re
 from datetime import timedelta
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import (
     BeforeValidator,
@@ -25,6 +25,7 @@ from mta.smtp.mechanisms import MECHANISMS
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MOST_WORKERS = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}\Z")  # RFC 5322 §2.2
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
@@ -182,6 +183,15 @@ def name(value: object) -> str:
     return text
 
 
+def workers(value: object) -> int | str:
+    """Return a number of processes, or "auto"."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS:
+        return value
+    raise ValueError(f'must be a number from 1 to {MOST_WORKERS}, or "auto"')
+
+
 def signed_field(value: object) -> str:
     """Return the name of a header field that a signature may cover (RFC 6376 §5.4.1)."""
     text = text_of(value, "X-Campaign")
@@ -258,6 +268,7 @@ Host = Annotated[str, BeforeValidator(host)]
 Domain = Annotated[str, BeforeValidator(domain)]
 SignedField = Annotated[str, BeforeValidator(signed_field)]
 Name = Annotated[str, BeforeValidator(name)]
+Workers = Annotated[int | Literal["auto"], PlainValidator(workers), IS_TEXT]
 Mechanism = Annotated[str, BeforeValidator(mechanism)]
 Address = Annotated[str, BeforeValidator(address)]
 DomainPattern = Annotated[

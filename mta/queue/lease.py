@@ -8,8 +8,9 @@ take each other's mail over and over; the note says so, and nothing here prevent
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from secrets import token_hex
+from types import MappingProxyType
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -30,12 +31,14 @@ class Lease:
         node: str,
         now_ms: Callable[[], int],
         emit: Emit,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """``node`` is a name that no other running process has."""
+        """``node`` is a name that no other running process has; ``more`` is said of it."""
         self._clock = clock
         self._database = database
         self._now_ms = now_ms
         self._emit = emit
+        self._more = more
         self._until_s = 0.0
         self.node = node
         self.token = ""
@@ -52,6 +55,7 @@ class Lease:
             "version": mta.__version__,
             "pid": str(os.getpid()),
             "host": socket.gethostname(),
+            **self._more,
         }
         back: int = await self._database.write(
             leases.register_node, self.node, token, self._now_ms(), int(lease_s * 1000), about

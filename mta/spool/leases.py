@@ -28,6 +28,8 @@ from mta.spool.engine import repeated
 from mta.spool.listening import tell
 from mta.spool.schema import messages, nodes, recipients, wakeups
 
+ROLE, SUPERVISOR, DOWN = "role", "supervisor", "down"  # what a supervisor says about itself
+
 Key = tuple[QueueId, int, int]
 """Message, recipient number and attempts: what names one claim of a token."""
 
@@ -60,6 +62,16 @@ class Node:
     started_ms: int
     lease_until_ms: int
     about: Mapping[str, str]
+
+    @property
+    def supervises(self) -> bool:
+        """Whether this is a supervisor: it has no mail in hand, its workers do."""
+        return self.about.get(ROLE) == SUPERVISOR
+
+    @property
+    def down(self) -> Sequence[str]:
+        """The workers of a supervisor that are not there."""
+        return self.about.get(DOWN, "").split()
 
 
 # The predicate is a text with constants: a planner cannot tell that a partial index serves
@@ -185,6 +197,29 @@ def release_all(conn: Connection, token: str, now_ms: int) -> int:
     count = _take_back(conn, token, now_ms)
     conn.execute(nodes.delete().where(nodes.c.token == token))
     return count
+
+
+def bury(conn: Connection, name: str, pid: int, host: str, now_ms: int) -> int:
+    """Give back all that the run of ``name`` in a process that is dead had; return how much.
+
+    A run that has followed it, under the same name in another process, is left alone.
+    """
+    row = conn.execute(select(nodes.c.token, nodes.c.about).where(nodes.c.name == name)).first()
+    about = {} if row is None else json.loads(row.about)
+    if row is None or about.get("pid") != str(pid) or about.get("host") != host:
+        return 0
+    count = release_all(conn, row.token, now_ms)
+    if count:
+        tell(conn)
+    return count
+
+
+def say(conn: Connection, token: str, key: str, words: str) -> None:
+    """Change what the run ``token`` says about itself, if it is still there."""
+    found = conn.execute(select(nodes.c.about).where(nodes.c.token == token)).scalar()
+    if found is not None:
+        about = json.dumps(json.loads(found) | {key: words}, sort_keys=True)
+        conn.execute(nodes.update().where(nodes.c.token == token).values(about=about))
 
 
 def reap(conn: Connection, now_ms: int) -> int:

@@ -104,6 +104,23 @@ def test_alarms(relay):
     ]
 
 
+def test_a_supervisor_alone_is_no_service(local):
+    """It is shown, with the workers that it misses; but nobody works on mail."""
+    here = {"pid": str(os.getpid()), "host": socket.gethostname()}
+    local.register(**here, role="supervisor", workers="2", down="node1/1 node1/2")
+    lines = [line.split()[:3] for line in local.run("status").stdout.splitlines()]
+    assert lines[1:4] == [
+        ["node1", "supervising", str(os.getpid())],
+        ["node1/1", "down", "-"],
+        ["node1/2", "down", "-"],
+    ]
+    assert lines[4] == ["no", "service", "is"]
+    found = told(local)
+    assert found["running"] is False
+    assert found["nodes"][0]["state"] == "supervising"
+    assert "no service is running" in local.run("explain", "ann@example.com").output
+
+
 def test_refusals(relay):
     """What was refused, by kind, this hour and in the last 24; older hours don't count."""
     many = Refusal("smtps", "RCPT", "550 5.7.1", "not trusted").counter

@@ -76,16 +76,21 @@ class Relay:
     def command(self) -> list[str]:
         return [str(BIN / "twistd"), "-n", "--pidfile=", "mta", "--config", str(self.config)]
 
-    def start(self, timeout_s: float = 30.0) -> None:
-        """Start the service and wait until it says that it is ready."""
+    def start(self, timeout_s: float = 30.0, given: socket.socket | None = None) -> None:
+        """Start the service and wait until it says that it is ready.
+
+        ``given`` is handed over as systemd hands over a socket called "load".
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             path = self.directory / "notify"
             path.unlink(missing_ok=True)
             ready.bind(str(path))
             ready.settimeout(timeout_s)
             log = (self.directory / "service.log").open("ab")
+            descriptors = () if given is None else (given.fileno(),)
             self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, cwd=self.directory,
+                [*(part for one in descriptors for part in _activated(one)), *self.command()],
+                stdout=log, stderr=log, cwd=self.directory, pass_fds=descriptors,
                 env={**os.environ, **self.environment, "NOTIFY_SOCKET": str(path)},
             )  # fmt: skip
             log.close()
@@ -139,6 +144,16 @@ class Relay:
         message.set_content("Hello.\n")
         with self.client() as client:
             client.send_message(message, sender, list(recipients))
+
+
+def _activated(descriptor: int) -> list[str]:
+    """Return what runs a command with a socket as systemd gives it: the third descriptor."""
+    code = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3);"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='load');"
+        "os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    return [sys.executable, "-c", code, str(descriptor)]
 
 
 class _Named(smtplib.SMTP_SSL):

@@ -1,0 +1,1 @@
+"""Several worker processes behind the same ports: started, watched, started again."""
