@@ -80,18 +80,6 @@ class Dialogue:
         )
         self._passage = reception.gate.arrive(listener.name, client.host, outside=not self._trusted)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
-        self._answers: dict[type, Callable[[Any], Answer]] = {
-            Mail: self._mail,
-            Rcpt: self._recipient,
-            Data: self._data,
-            Content: self._content,
-            EndOfChunk: self._end_of_chunk,
-            EndOfData: self._end_of_data,
-            Forget: self._forget,
-            Rejected: self._rejected,
-            XClient: self._xclient,
-            **self._authentication.answers(),
-        }
 
     @property
     def login(self) -> str:
@@ -114,7 +102,8 @@ class Dialogue:
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
-        return self._answers[type(event)](event)
+        known = _ANSWERS.get(type(event))
+        return self._authentication.answer(event) if known is None else known(self, event)
 
     def origin(self, *, utf8: bool = False) -> Origin:
         """Return what is known of the client; ``utf8``: it sends a message with SMTPUTF8."""
@@ -387,3 +376,17 @@ class Dialogue:
             events.Refused(self.origin(), command, text, reason, sender, recipient)
         )
         return answer
+
+
+# Made once: a dictionary for each client costs as much as a command
+_ANSWERS: dict[type, Callable[[Dialogue, Any], Answer]] = {
+    Mail: Dialogue._mail,
+    Rcpt: Dialogue._recipient,
+    Data: Dialogue._data,
+    Content: Dialogue._content,
+    EndOfChunk: Dialogue._end_of_chunk,
+    EndOfData: Dialogue._end_of_data,
+    Forget: Dialogue._forget,
+    Rejected: Dialogue._rejected,
+    XClient: Dialogue._xclient,
+}

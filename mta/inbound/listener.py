@@ -55,12 +55,13 @@ class SessionFactory(Factory):
         self._turned_away: set[Session] = set()
         self._ended: Callable[[], None] = lambda: None
         self._reception = reception
+        self._usual: tuple[InboundSettings, ListenerSettings, ServerSettings] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Session:
         """Make a session, or one that says no."""
         client = client_of(addr)
         listener, reception = self.listener, self._reception
-        core = _core_settings(reception, listener, client)
+        core = self._core(client)
         session = Session(reception, listener, core, client, self._introduce, self._forget)
         session.refusal, reason = self._refusal(client), "connection limit"
         if session.refusal is None and (unwelcome := session.unwelcome) is not None:
@@ -71,6 +72,16 @@ class SessionFactory(Factory):
         else:
             self._turn_away(session, reason)
         return session
+
+    def _core(self, client: Client) -> ServerSettings:
+        """Return what the core is to know: the same for all clients, until settings change."""
+        settings, listener = self._reception.settings, self.listener
+        if listener.xclient:
+            return _core_settings(self._reception, listener, client)
+        if self._usual is None or self._usual[0] is not settings or self._usual[1] is not listener:
+            made = _core_settings(self._reception, listener, client)
+            self._usual = settings, listener, made
+        return self._usual[2]
 
     @property
     def _limits(self) -> SessionLimits:
