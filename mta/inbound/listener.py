@@ -152,6 +152,7 @@ class Inbound:
         gate: Gate | None = None,
         lists: Lists | None = None,
         verifier: Verifier | None = None,
+        room: Callable[[int], bool] | None = None,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
@@ -167,6 +168,7 @@ class Inbound:
             gate or Open(),
             lists,
             verifier,
+            room=room,
         )
         self._factories: list[SessionFactory] = []
         self._doors: list[Door] = []

@@ -1,6 +1,7 @@
 """The real service as a process of its own: started by twistd, watched over sd_notify."""
 
 import os
+import random
 import shutil
 import signal
 import smtplib
@@ -14,12 +15,21 @@ from email.message import EmailMessage
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+_DICE = random.SystemRandom()
 LOGIN, PASSWORD = "app7", "correct horse"
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different TCP ports that nobody listened on a moment ago."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Return different TCP ports that nobody listened on a moment ago.
+
+    They lie below those that the kernel gives to connections: no client gets one meanwhile.
+    """
+    probes: list[socket.socket] = []
+    while len(probes) < count:
+        try:
+            probes.append(socket.create_server(("127.0.0.1", _DICE.randrange(12_000, 32_000))))
+        except OSError:
+            continue
     ports = [int(probe.getsockname()[1]) for probe in probes]
     for probe in probes:
         probe.close()
