@@ -1,4 +1,4 @@
-"""Budgets of smarthosts, wherever an operator looks: what is used, what is left, when there is more."""
+"""Budgets of smarthosts, wherever an operator looks: used, left, and when there is more."""
 
 import json
 
