@@ -4,8 +4,9 @@ Knows no transport.  For an event of the core it gives back the reply, or, where
 be asked first (accounts, spool), a coroutine that gives it.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -80,18 +81,6 @@ class Dialogue:
         )
         self._passage = reception.gate.arrive(listener.name, client.host, outside=not self._trusted)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
-        self._answers: dict[type, Callable[[Any], Answer]] = {
-            Mail: self._mail,
-            Rcpt: self._recipient,
-            Data: self._data,
-            Content: self._content,
-            EndOfChunk: self._end_of_chunk,
-            EndOfData: self._end_of_data,
-            Forget: self._forget,
-            Rejected: self._rejected,
-            XClient: self._xclient,
-            **self._authentication.answers(),
-        }
 
     @property
     def login(self) -> str:
@@ -114,7 +103,10 @@ class Dialogue:
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
-        return self._answers[type(event)](event)
+        by_dialogue = _ANSWERS.get(type(event))
+        if by_dialogue is not None:
+            return by_dialogue(self, event)
+        return self._authentication.answer(event)
 
     def origin(self, *, utf8: bool = False) -> Origin:
         """Return what is known of the client; ``utf8``: it sends a message with SMTPUTF8."""
@@ -390,3 +382,19 @@ class Dialogue:
             events.Refused(self.origin(), command, text, reason, sender, recipient)
         )
         return answer
+
+
+# Made once: a table of its own would be a third of an idle connection's memory.
+_ANSWERS: Mapping[type, Callable[[Dialogue, Any], Answer]] = MappingProxyType(
+    {
+        Mail: Dialogue._mail,
+        Rcpt: Dialogue._recipient,
+        Data: Dialogue._data,
+        Content: Dialogue._content,
+        EndOfChunk: Dialogue._end_of_chunk,
+        EndOfData: Dialogue._end_of_data,
+        Forget: Dialogue._forget,
+        Rejected: Dialogue._rejected,
+        XClient: Dialogue._xclient,
+    }
+)

@@ -15,24 +15,28 @@ from email.message import EmailMessage
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
-_DICE = random.SystemRandom()
 LOGIN, PASSWORD = "app7", "correct horse"
+_PORTS = range(15_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different TCP ports that nobody listened on a moment ago.
+    """Return different TCP ports that nobody used a moment ago.
 
-    They lie below those that the kernel gives to connections: no client gets one meanwhile.
+    They are below those that the system gives to connections that are dialled: with many of
+    these about, such a port is soon taken, and stays so for a minute.
     """
     probes: list[socket.socket] = []
-    while len(probes) < count:
+    for port in random.sample(_PORTS, 200):
         try:
-            probes.append(socket.create_server(("127.0.0.1", _DICE.randrange(12_000, 32_000))))
+            probes.append(socket.create_server(("", port), reuse_port=False))
         except OSError:
             continue
+        if len(probes) == count:
+            break
     ports = [int(probe.getsockname()[1]) for probe in probes]
     for probe in probes:
         probe.close()
+    assert len(ports) == count, "no ports are free"
     return ports
 
 
