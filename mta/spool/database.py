@@ -16,8 +16,7 @@ What it knowingly does not do: keep the order of writes that wait at the same mo
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from threading import Condition, Thread
 from time import monotonic, sleep
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
@@ -36,6 +35,7 @@ from mta.mail.events import Emit
 from mta.spool.availability import Availability
 from mta.spool.engine import create_engine, parse, reading, repeated, sqlite_path
 from mta.spool.errors import SpoolFull, SpoolUnavailable, classify
+from mta.spool.line import Line
 from mta.spool.room import BRINGING, room_of
 from mta.spool.unanswered import ANSWER_S, Unanswered, silence
 
@@ -77,7 +77,7 @@ class Database:
         """``min_free``: octets of the disk that new mail is not to have (``mta.spool.room``)."""
         self._reactor = reactor
         self._engine = create_engine(url, connections=1)
-        self._line = _Line(self._engine.execution_options(writing=True))
+        self._line = Line(self._engine.execution_options(writing=True))
         self._reading = create_engine(url, connections=readers)
         self._file = _SpoolFile.of(url)
         self._readers = ThreadPool(minthreads=0, maxthreads=readers, name="spool reader")
@@ -306,36 +306,12 @@ class Database:
         return _failed(run.batch, error)
 
 
-class _Line:
-    """The writer's connection: kept while all goes well, for to take it anew costs 0.1 ms."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._kept: Connection | None = None
-
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Give the connection; after a failure the next one is another."""
-        self._kept = conn = self._kept or self._engine.connect()
-        try:
-            yield conn
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Give it back."""
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.close()
-
-
 class _Run:
     """One batch in one transaction, as often as it must be tried."""
 
     def __init__(
         self,
-        line: _Line,
+        line: Line,
         batch: Sequence[_Write],
         file: "_SpoolFile | None",
         repeated: bool,
