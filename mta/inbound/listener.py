@@ -60,7 +60,7 @@ class SessionFactory(Factory):
         """Make a session, or one that says no."""
         client = client_of(addr)
         listener, reception = self.listener, self._reception
-        core = _core_settings(reception, listener, client)
+        core = core_settings(reception, listener, client)
         session = Session(reception, listener, core, client, self._introduce, self._forget)
         session.refusal, reason = self._refusal(client), "connection limit"
         if session.refusal is None and (unwelcome := session.unwelcome) is not None:
@@ -262,7 +262,7 @@ class Inbound:
             ended.callback(None)
 
 
-def _core_settings(
+def core_settings(
     reception: Reception, listener: ListenerSettings, client: Client
 ) -> ServerSettings:
     limits, requests = reception.settings.limits, reception.settings.requests
