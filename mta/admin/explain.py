@@ -61,7 +61,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
 def explain(
     invocation: Invocation, /, address: str, sender: str | None, *, as_json: bool, **how: Any
 ) -> Exit:
-    """Say what submission would answer to mail for ADDRESS, where it would go now, how, and why: a
+    """Say where mail for ADDRESS would go now, how, and why: what submission answers, and then a
     delivery that stops before MAIL.
 
     Exit status 0 if nothing stands in the way (as far as it went), 1 not now (held, suspended,
