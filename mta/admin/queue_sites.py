@@ -27,8 +27,9 @@ def sites(invocation: Invocation, as_json: bool) -> Exit:
     """Show the sites that mail in memory waits for, those that are held up first.
 
     RUNNING is deliveries under way, of so many that the site may have now.  A site is all domains
-    with the same mail exchangers, or what [[shaping]] has made one.  What the processes say
-    is some seconds old.  Exit status 1 if there is nothing to show.
+    with the same mail exchangers, or what [[shaping]] has made one; "from" an address of ours
+    where it is shaped, or throttled, for that one.  What the processes say is some seconds old.
+    Exit status 1 if there is nothing to show.
     """
     now_ms = invocation.now_ms()
     with invocation.reading() as conn:
@@ -56,6 +57,7 @@ def _records(found: list[NodeSites]) -> Iterator[dict[str, object]]:
                 "until_ms": one.until_ms,
                 "reason": one.reason,
                 "shaping": list(one.shaping),
+                "source": one.source,
             }
 
 
@@ -69,10 +71,15 @@ def _draw(found: list[NodeSites], now_ms: int) -> None:
             table(_COLUMNS, [_cells(one, now_ms) for one in node.sites])
 
 
+def from_source(site: str, source: str) -> str:
+    """Name a site, and the address of ours that it is meant from, if it is so."""
+    return f"{site} from {source}" if source else site
+
+
 def _cells(one: SiteState, now_ms: int) -> tuple[str, ...]:
     held = one.until_ms is not None and one.until_ms > now_ms
     return (
-        visible(one.name),
+        visible(from_source(one.name, one.source)),
         f"{one.running}/{one.window}",
         str(one.waiting),
         f"{one.per_minute:g}",

@@ -32,6 +32,7 @@ from mta.mail.envelope import Envelope, Job, MemoryBody, Recipient
 from mta.mail.events import Note
 from mta.mail.outcome import Verdict
 from mta.mail.queue_id import new_queue_id
+from mta.mail.shape import Shape
 from mta.mail.site import Site
 from mta.policy.addresses import Addresses
 from mta.policy.matching import Subject
@@ -76,6 +77,15 @@ class Said:
     trouble: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FromSources:
+    """What holds for a site where mail goes out from some addresses of ours."""
+
+    sources: tuple[str, ...]  # "": whichever the system takes
+    site: Site
+    shape: Shape
+
+
 @dataclass(slots=True)
 class Walked:
     """A road, and what is known of it before it is walked."""
@@ -84,6 +94,13 @@ class Walked:
     destination: str
     site: Site
     passed_over: list[tuple[Route, str]]
+    # What is said about addresses of ours that it may go out from, one of each family
+    from_sources: tuple[FromSources, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """What shapes the site; where there are several source addresses, what is for them all."""
+        return self.from_sources[0].shape if len(self.from_sources) == 1 else self.site.shape
 
 
 @dataclass(slots=True)
@@ -243,7 +260,20 @@ class Rehearsing:
         try:
             await rehearsal.rehearse(job)
         finally:
-            self.found.walked += [Walked(r, key, site, passed_over) for r in rehearsal.roads]
+            self.found.walked += [
+                Walked(r, key, site, passed_over, self._from(finder, key, r.route))
+                for r in rehearsal.roads
+            ]
+
+    def _from(self, finder: SiteFinder, key: str, route: Route) -> tuple[FromSources, ...]:
+        """Return what is said about each of the addresses that mail may go out from, if it is."""
+        if not self._delivery.shaping.by_source:
+            return ()
+        outgoing = route.outgoing or self._delivery.outgoing
+        return tuple(
+            FromSources(some, finder.sourced(key, some), finder.shape(key, some))
+            for some in outgoing.all_sources
+        )
 
     def _envelope(self) -> Envelope:
         made = self._now_ms

@@ -82,6 +82,7 @@ class Watch:
             {
                 "key": here.site.key,
                 "name": here.site.name,
+                "source": here.site.source,
                 "in_memory": here.load,
                 "running": here.running,
                 "window": here.window,

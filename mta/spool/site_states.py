@@ -30,6 +30,7 @@ class SiteState:
     until_ms: int | None = None  # nothing is begun before; None: nothing holds it
     reason: str = ""  # why, or the site's last fault
     shaping: tuple[str, ...] = ()  # names of the entries that shape it
+    source: str = ""  # which addresses of ours it is for, in words; "": for all that share it
 
 
 @dataclass(frozen=True, slots=True)
