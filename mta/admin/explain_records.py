@@ -115,6 +115,7 @@ def _walked(walked: Walked) -> dict[str, Any]:
                 },
             }
             for one in walked.from_sources
+            if len(walked.from_sources) > 1 or one.sources != ("",)
         ],
         "ehlo": road.outgoing.ehlo or settings.host_name,
         "sources": [*road.outgoing.ipv4, *road.outgoing.ipv6],

@@ -13,6 +13,7 @@ from mta.delivery.transcript import told
 from mta.mail.outcome import Verdict
 from mta.mail.security import DaneState, Level, Requirement, Skip
 from mta.mail.shape import Shape
+from mta.mail.site import words_of
 from mta.security.facts import Sts, StsMode
 from mta.tls.peer_certificate import PeerCertificate
 
@@ -107,9 +108,8 @@ def _shaping(walked: Walked) -> Iterator[str]:
             yield _item("shaping", words)
         return
     for one in walked.from_sources:
-        whence = ", ".join(address or "the system's address" for address in one.sources)
         words = "; ".join(shape_words(one.shape)) or "none"
-        yield _item("shaping", f"from {whence}: {words}")
+        yield _item("shaping", f"from {words_of(one.sources)}: {words}")
 
 
 def _further(road: Road) -> Iterator[str]:

@@ -22,7 +22,7 @@ def explained(invocation: Invocation, question: Question) -> tuple[Explanation, 
     found = rehearsing.found
     wanted = [one.address for one in recipients] or [question.address]
     aimed = [
-        Aimed(walked.site, walked.road.route.name, one.domain)
+        Aimed(walked.site, walked.road.route.name, one.domain, walked.from_sources)
         for walked in found.walked
         for one in walked.road.recipients
     ]

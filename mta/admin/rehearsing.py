@@ -94,7 +94,7 @@ class Walked:
     destination: str
     site: Site
     passed_over: list[tuple[Route, str]]
-    # What is said about addresses of ours that it may go out from, one of each family
+    # What holds for the addresses of ours that it may go out from, one of each family
     from_sources: tuple[FromSources, ...] = ()
 
     @property
@@ -261,18 +261,20 @@ class Rehearsing:
             await rehearsal.rehearse(job)
         finally:
             self.found.walked += [
-                Walked(r, key, site, passed_over, self._from(finder, key, r.route))
+                Walked(r, key, site, passed_over, self._from(finder, key, (site, r.route)))
                 for r in rehearsal.roads
             ]
 
-    def _from(self, finder: SiteFinder, key: str, route: Route) -> tuple[FromSources, ...]:
-        """Return what is said about each of the addresses that mail may go out from, if it is."""
+    def _from(
+        self, finder: SiteFinder, key: str, there: tuple[Site, Route]
+    ) -> tuple[FromSources, ...]:
+        """Return what holds for each of the addresses that mail may go out from."""
+        site, route = there
+        every = (route.outgoing or self._delivery.outgoing).all_sources
         if not self._delivery.shaping.by_source:
-            return ()
-        outgoing = route.outgoing or self._delivery.outgoing
+            return tuple(FromSources(some, site, site.shape) for some in every)
         return tuple(
-            FromSources(some, finder.sourced(key, some), finder.shape(key, some))
-            for some in outgoing.all_sources
+            FromSources(some, finder.sourced(key, some), finder.shape(key, some)) for some in every
         )
 
     def _envelope(self) -> Envelope:

@@ -1,4 +1,4 @@
-"""``mta top``: the queue at work, live: sites, rates, windows, and what is stuck.
+"""``mta top``: the queue at work, live: sites, rates, windows, budgets, and what is stuck.
 
 Running processes report only while somebody looks (``mta.queue.watch``).  Where none runs, what
 waits in the spool is shown all the same.  A look that takes long is made less often.
@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from mta.admin import shown_budgets
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.queue_sites import from_source
+from mta.admin.queue_sites import from_sources
 from mta.admin.render import Column, json_line, on_terminal, say, span, table, visible
 from mta.mail.queue_id import time_of
 from mta.spool import leases, listing, watching
@@ -86,6 +87,7 @@ def _look(invocation: Invocation, rows: int) -> Look:
         number, oldest = watching.stuck_in_all(conn)
         stuck = watching.stuck(conn, rows)
         active = listing.in_hand(conn)
+        budgets = shown_budgets.records(invocation, conn)
     fresh = {name: one for name, one in reports.items() if one["at_ms"] > now_ms - _FRESH_MS}
     return {
         "at_ms": now_ms,
@@ -99,6 +101,7 @@ def _look(invocation: Invocation, rows: int) -> Look:
             for one in stuck
         ],
         "reports": fresh,
+        "budgets": list(budgets),
     }
 
 
@@ -122,6 +125,9 @@ def _show(look: Look, rows: int, as_json: bool) -> None:
         say()
         busiest = sorted(sites, key=lambda one: (-sum(one[2]["counts"]), -one[2]["in_memory"]))
         table(_SITES, [_cells(*one) for one in busiest[:rows]])
+    if look["budgets"]:
+        say()
+        shown_budgets.draw(look["budgets"][:rows], now_ms)
     if look["domains"]:
         say()
         table(
@@ -141,7 +147,7 @@ def _cells(node: str, report: Mapping[str, Any], site: Mapping[str, Any]) -> tup
     down = f"down for {span(site['down_s'] * 1000)}" if site["down_s"] else ""
     why = f": {visible(site['why'])}" if site["why"] else ""
     return (
-        visible(from_source(site["name"], site.get("source", ""))),
+        visible(from_sources(site["name"], site.get("sources", ()))),
         visible(node),
         str(site["in_memory"]),
         str(site["running"]),

@@ -42,10 +42,10 @@ class Site:
         """The key of the site itself, whatever address of ours it is reached from."""
         return self.key.removesuffix(_from(self.sources)) if self.sources else self.key
 
-    @property
-    def source(self) -> str:
-        """Our addresses in words; "" where they make no difference."""
-        return ", ".join(one or "the system's address" for one in self.sources)
+
+def words_of(sources: Iterable[str]) -> str:
+    """Return addresses of ours for people."""
+    return ", ".join(one or "the system's address" for one in sources)
 
 
 def site_of(hosts: Iterable[tuple[int, str]]) -> Site:

@@ -87,7 +87,7 @@ class Publishing:
             None if until_s is None else self._now_ms() + int((until_s - now_s) * 1000),
             reason,
             here.site.shape.names,
-            here.site.source,
+            here.site.sources,
         )
 
 

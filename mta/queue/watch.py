@@ -82,7 +82,7 @@ class Watch:
             {
                 "key": here.site.key,
                 "name": here.site.name,
-                "source": here.site.source,
+                "sources": list(here.site.sources),
                 "in_memory": here.load,
                 "running": here.running,
                 "window": here.window,

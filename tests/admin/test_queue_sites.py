@@ -46,16 +46,16 @@ def test_records_for_programs(relay):
         "until_ms": None,
         "reason": "",
         "shaping": ["google"],
-        "source": "",
+        "sources": [],
     }
 
 
 def test_a_site_from_one_address(relay):
     """Where it splits, the address of ours stands beside the site's name."""
-    publish(relay, replace(BUSY, key="site:google from 192.0.2.5", source="192.0.2.5"))
+    publish(relay, replace(BUSY, key="site:google from 192.0.2.5", sources=("192.0.2.5",)))
     assert "google from 192.0.2.5" in relay.run("queue", "sites").stdout
     (record,) = relay.json("queue", "sites")
-    assert (record["name"], record["source"]) == ("google", "192.0.2.5")
+    assert (record["name"], record["sources"]) == ("google", ["192.0.2.5"])
 
 
 def test_nothing_to_show(relay):

@@ -55,7 +55,7 @@ def test_with_a_service(relay):
 def test_a_site_from_one_address(relay):
     """Where it splits, the address of ours stands beside the site's name."""
     relay.register()
-    report(relay, sites=[SITE | {"source": "192.0.2.5"}])
+    report(relay, sites=[SITE | {"sources": ["192.0.2.5"]}])
     assert "mx.example.com from 192.0.2.5" in relay.run("top", "--once").stdout
 
 

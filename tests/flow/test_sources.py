@@ -123,7 +123,7 @@ def test_shaping_by_source_holds_for_that_address_alone(receiver: Telling, relay
 
     def line() -> list[dict[str, Any]]:
         found = listed(relay, "queue", "sites")
-        return [one for one in found if one["source"] == LIMITED and one["until_ms"]]
+        return [one for one in found if one.get("sources") == [LIMITED] and one["until_ms"]]
 
     eventually(line)
     (shaped,) = line()
@@ -134,4 +134,4 @@ def test_shaping_by_source_holds_for_that_address_alone(receiver: Telling, relay
     assert f"mx.there.test from {LIMITED}" in relay.mta("queue", "sites").stdout
     assert f"mx.there.test from {LIMITED}" in relay.mta("top", "--once").stdout
     told = relay.mta("explain", "u@there.test", check=False).stdout
-    assert f"shaping from {LIMITED}: warm-up; messages/h 2" in " ".join(told.split())
+    assert f"shaping: from {LIMITED}: warm-up; messages/h 2" in " ".join(told.split())

@@ -180,7 +180,7 @@ def test_each_address_has_its_limits_for_itself():
     """Two addresses of a network that is spoken about are two queues of one site."""
     shaping = Shaping((rule("warm", messages_per_hour=50, sources=["192.0.2.0/24"]),))
     first, second = (shaping.site(SITE, "", (f"192.0.2.{n}",)) for n in (5, 6))
-    assert (first.key, first.base, first.source) == (f"{SITE.key} from {V4}", SITE.key, V4)
+    assert (first.key, first.base, first.sources) == (f"{SITE.key} from {V4}", SITE.key, (V4,))
     assert first.name == second.name == SITE.name
     assert first.key != second.key
     assert first.shape.rates == second.shape.rates == ((50, 3600.0),)
@@ -211,7 +211,7 @@ def test_two_addresses_that_are_both_spoken_about_are_one_pair():
     """The stricter of both holds, for mail may go out from either."""
     shaping = Shaping((rule("four", 3, sources=[V4]), rule("six", 2, sources=[V6])))
     found = shaping.site(SITE, "", (V4, V6))
-    assert (found.source, found.shape.connections) == (f"{V4}, {V6}", 2)
+    assert (found.sources, found.shape.connections) == ((V4, V6), 2)
     assert found.base == SITE.key
 
 
