@@ -1,5 +1,6 @@
 """Mail from two of our addresses to one site: what is shared, and what each has for itself."""
 
+from dataclasses import dataclass
 from ipaddress import ip_network
 
 import pytest
@@ -14,6 +15,8 @@ from mta.mail.queue_id import new_queue_id
 from mta.mail.shape import Shape
 from mta.mail.site import Site
 from mta.queue.entry import entries
+from mta.queue.limits import Limits
+from mta.queue.sites import Sites
 from mta.shaping.rules import Rule, Shaping
 from mta.spool import restraints, site_states, watching
 from mta.spool.engine import reading, writing
@@ -128,6 +131,41 @@ def test_where_nothing_is_said_of_any_address_nobody_is_asked(stage, configured)
     send(stage, scheduler, "a@example.org", 3)
     assert len(stage.take()) == 3
     assert asked == []
+
+
+@dataclass(eq=False)
+class Item:
+    """What waits for the site, from one of our addresses or from any."""
+
+    sources: tuple[str, ...] = ()
+    weight = 1
+    urgency = 0
+    owner = ""
+    destination = "mx:there.example"
+
+    @property
+    def site(self):
+        return SITE.reached_from(self.sources) if self.sources else SITE
+
+
+def test_a_full_queue_of_one_address_does_not_keep_the_others_mail_from_being_read():
+    """Attack: a backlog of a slow address.  Its domain is not named to the spool as unwanted."""
+    sites = Sites(Limits(share=4))
+    for _ in range(4):
+        assert sites.admit(Item(), 0.0, "there.example") is None
+    assert sites.admit(Item(), 0.0, "there.example") is not None
+    assert sites.saturated() == ["there.example"]  # as long as there is one queue
+    for _ in range(4):
+        assert sites.admit(Item((FIRST,)), 0.0, "there.example") is None
+    assert (sites.saturated(), sites.relieved) == ([], True)
+    for sources in ((FIRST,), ()):
+        put_off = sites.admit(Item(sources), 1.0, "there.example")
+        assert put_off.wait_s >= 1
+    assert sites.saturated() == []
+    sites.withdraw(lambda item: bool(item.sources))
+    sites.tidy(5000.0)
+    sites.admit(Item(), 5000.0, "there.example")
+    assert sites.saturated() == ["there.example"]
 
 
 def test_recipients_by_two_routes_are_two_deliveries():
