@@ -121,7 +121,9 @@ class Scheduler:
         self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
         self._housekeeping = Housekeeping(clock, database, settings, wall.aged_ms, emit)
         self._polling = Periodic(clock, emit, "polling", self._claims.pause_s, self._poll)
-        self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
+        self._renewing = Periodic(
+            clock, emit, "renewing the lease", lambda: self._lease_s() / 3, self._renew
+        )
         self._tidying = Periodic(clock, emit, "tidying", lambda: _TIDY_S, self._tidy)
         self._running: dict[Entry, Deferred[list[Outcome]]] = {}
         self._cancelled: dict[Entry, str] = {}
@@ -326,9 +328,6 @@ class Scheduler:
 
     def _lease_s(self) -> float:
         return self._settings.lease_s
-
-    def _third(self) -> float:
-        return self._settings.lease_s / 3
 
     async def _renew(self) -> None:
         if self._lease.token and not await self._lease.renew(self._settings.lease_s):

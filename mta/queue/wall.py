@@ -102,14 +102,14 @@ class Wall:
             self._doubt_ms += jump_ms
             self._doubted_until_s = self._clock.seconds() + DOUBT_S
             text = (
-                f"the clock has jumped forward by {jump_ms // 1000} s: for {DOUBT_S / 60:.0f}"
+                f"the clock has jumped forward by {round(jump_ms / 1000)} s: for {DOUBT_S / 60:.0f}"
                 " minutes nothing grows old by that"
             )
             self._emit(Note("warning", "queue", text))
         elif jump_ms < -_BACK_S * 1000:
             self._doubt_ms = max(0, self._doubt_ms + jump_ms)
             self._set_back_ms = (self._set_back_ms or 0) - jump_ms
-            text = f"the clock was set back by {-jump_ms // 1000} s"
+            text = f"the clock was set back by {round(-jump_ms / 1000)} s"
             self._emit(Note("warning", "queue", text))
 
     async def _look(self) -> None:
