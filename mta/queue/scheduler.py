@@ -16,7 +16,6 @@ Deferreds for each attempt.
 """
 
 import random as random_module
-import time
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -44,7 +43,7 @@ from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle, told_why, with_causes
 from mta.queue.sites import PutOff
 from mta.queue.wake import Wake
-from mta.queue.wall import Wall
+from mta.queue.wall import Wall, wall_ms
 from mta.queue.watch import Watch
 from mta.spool import leases
 from mta.spool.database import Database
@@ -57,10 +56,6 @@ _LAST_WRITES_S = 10.0
 _STOP_STEP_S = 0.05
 
 Attempt = Callable[[Job], "Deferred[list[Outcome]]"]
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Scheduler:
@@ -78,7 +73,7 @@ class Scheduler:
         node: str,
         emit: Emit,
         *,
-        now_ms: Callable[[], int] = _wall_ms,
+        now_ms: Callable[[], int] = wall_ms,
         random: Callable[[], float] = random_module.random,
         signer: Signer | None = None,
         names: SiteNames | None = None,
