@@ -83,7 +83,7 @@ def _facts(conn: Any, now_ms: int) -> _Facts:
         nodes,
         there,
         any(works(node, now_ms) for node in nodes),
-        summary.summary(conn, now_ms),
+        summary.summary(conn),
         summary.due(conn, now_ms),
         listing.in_hand(conn),
         [one for one in alarms.everybodys(conn) if one.node in there],

@@ -69,7 +69,7 @@ class _Quiet(Site):
 
     noisy = False
     requestFactory = _Bodiless
-    protocol = _OneAnswer
+    protocol = _OneAnswer  # type: ignore[assignment]  # a channel is one, too
 
     def log(self, request: Any) -> None:
         """Drop it."""
