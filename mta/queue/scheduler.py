@@ -340,8 +340,8 @@ class Scheduler:
         self._lease.token = ""  # polling registers us anew
         dropped = self._active.drop()
         text = (
-            f"the lease of node {self._lease.node} was taken away (is another process running "
-            f"under that name?); {dropped} deliveries dropped, {len(self._running)} cancelled"
+            f"the lease of node {self._lease.node} had run out (did this process hang?) and was "
+            f"taken away; {dropped} deliveries dropped, {len(self._running)} cancelled"
         )
         self._emit(Note("error", "queue", text))
         self._cancel(list(self._running), "the lease was lost")
