@@ -12,7 +12,7 @@ Does not know who the others are: two verbs at the same time slow each other dow
 _SHORT_S = 0.012
 _LONG_S = 0.030
 _LEAST, _MOST = 20, 5_000  # recipients looked through in one step
-_CROWDED = 4
+_CROWDED = 8
 _MOST_REST_S = 1.0
 _WAITED_S = 0.001  # to be let in: SQLite asks again after a millisecond at the earliest
 _ALONE = 20  # steps without waiting, until nobody else is thought to be there
