@@ -22,7 +22,7 @@ from mta.inbound.reception import Reception
 from mta.inbound.screen import GO_AHEAD, Ends, Screen, go_ahead, hello, screened
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.stranger import Stranger, stranger_of
-from mta.inbound.transaction import Transaction
+from mta.inbound.transaction import NO_ROOM, Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
 from mta.smtp.commands import Mail, Rcpt
@@ -132,8 +132,11 @@ class Dialogue:
 
     def _mail(self, mail: Mail) -> Reply | Later:
         refusal = relaying.may_begin(self._listener, login=self.login, secure=self._core.secure)
+        reason, room = "not authenticated", self._reception.room
+        if refusal is None and room is not None and not room(mail.size or 0):
+            refusal, reason = NO_ROOM, "no room in the spool"
         if refusal is not None:
-            return self._refuse("MAIL", refusal, "not authenticated", mail.sender)
+            return self._refuse("MAIL", refusal, reason, mail.sender)
         asked = requests.grant(
             mail.wanted,
             self._settings.requests,

@@ -208,6 +208,14 @@ class Ledger:
         else:
             self.give_back(entry, at_ms)
 
+    def quietly_ms(self, entry: Entry, wait_s: float) -> int | None:
+        """Tell when ``entry`` is due if it is put off for so long; None: its sender is to hear."""
+        now_ms = self._now_ms()
+        if any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
+            return None
+        at_ms = min(now_ms + int(wait_s * 1000), entry.job.envelope.expires_ms)
+        return at_ms if at_ms > now_ms else None
+
     def hold_back(self, entry: Entry, block: Block) -> None:
         """Return ``entry`` undialled until ``block`` ends.
 

@@ -135,6 +135,10 @@ class Scheduler:
         room.take(recipients, octets)
         return Held(self._lease.token, self._registered_ms(), recipients, octets)
 
+    def put_off_ms(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> int | None:
+        """Tell when a new message is due that is not to come in, because its site is dead."""
+        return self._active.put_off_ms(envelope, recipients)
+
     def accepted(
         self,
         envelope: Envelope,

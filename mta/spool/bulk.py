@@ -14,6 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from mta.spool.driver import run
+
 MOST_ROWS = 64  # in one statement: all sizes of all tables, prepared, take 13 MB
 
 
@@ -30,7 +32,7 @@ def insert(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]], firs
     parameter = mark(conn)
     for part in _parts(rows):
         sql = _insert(table, parameter, len(part), first)
-        conn.exec_driver_sql(sql, tuple(chain.from_iterable(part)))
+        run(conn, sql, tuple(chain.from_iterable(part)))
 
 
 def update(conn: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...]]) -> int:
@@ -42,7 +44,7 @@ def update(conn: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...
     for part in _parts(rows):
         rows_text = values(mark(conn), len(part[0]), len(part))
         sql = f"{head} (VALUES {rows_text}) {tail}"
-        changed += conn.exec_driver_sql(sql, tuple(chain.from_iterable(part))).rowcount
+        changed += run(conn, sql, tuple(chain.from_iterable(part))).rowcount
     return changed
 
 

@@ -104,6 +104,10 @@ class Queue:
         self.room = True
         self.reserved = 0
         self.handed = []
+        self.dead_until_ms = None
+
+    def put_off_ms(self, envelope, recipients):
+        return self.dead_until_ms
 
     def reserve(self, recipients, octets, owner):
         self.owner = owner
@@ -276,6 +280,7 @@ class World:
     def __init__(self, spool=None):
         self.clock = Clock()
         self.clock.advance(1_764_028_800.0)  # 2025-11-25 00:00:00 UTC
+        self.room = 1 << 40  # octets that the spool says it has left
         self.wall_ms = 0  # added to what the clock says
         self.spool = MemorySpool() if spool is None else spool
         self.queue = Queue()
@@ -317,6 +322,7 @@ class World:
             gate=self.gate,
             lists=self.lists,
             verifier=self.verifier,
+            room=lambda size: size <= self.room,
         )
 
     def ours(self, addresses=ADDRESSES):

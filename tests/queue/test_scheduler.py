@@ -3,9 +3,11 @@
 import pytest
 from sqlalchemy import update
 
-from mta.mail.envelope import MessageKind
+from mta.mail.address import domain_of
+from mta.mail.envelope import Asked, DeliverBy, Envelope, MessageKind, Recipient
 from mta.mail.events import Attempted, Finished, Note, Reported
 from mta.mail.outcome import Blame, Outcome, Verdict
+from mta.mail.queue_id import new_queue_id
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
 from mta.spool import leases
@@ -231,6 +233,44 @@ def test_a_dead_destination_is_left_alone_and_a_probe_revives_it(stage):
     stage.one().delivers()
     stage.advance(0)
     assert len(stage.take()) == 2
+
+
+def _new(stage, *to, **fields):
+    """Return the envelope and the recipients of a message that is about to be accepted."""
+    now_ms = stage.now_ms()
+    envelope = Envelope(
+        new_queue_id(now_ms), "a@example.org", 10, now_ms, now_ms + 432_000_000, **fields
+    )
+    return envelope, tuple(Recipient(n, a, domain_of(a), 1) for n, a in enumerate(to))
+
+
+def test_new_mail_for_a_dead_site_need_not_come_in(stage):
+    """It is due in the spool when the site is probed: the moment at which it would be put off to.
+
+    Not where a recipient is elsewhere, where the sender wants a deadline kept, or is to be told of
+    the delay at once; nor for a site that is well.
+    """
+    scheduler = stage.scheduler()
+    for _ in range(5):
+        stage.accept(scheduler, "b@dead.example")
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example")) is None  # nothing is known yet
+    for attempt in stage.take():
+        attempt.site_fails()
+    stage.advance(10)
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example")) == stage.now_ms() + 50_000
+    put_off = stage.accept(scheduler, "c@dead.example")
+    assert stage.states(put_off)[0] == ("queued", 0, 50.0)
+    assert scheduler.put_off_ms(*_new(stage, "c@fine.example")) is None
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example", "c@fine.example")) is None
+    by = Asked(deliver_by=DeliverBy(stage.now_ms() + 30_000, "R", trace=False))
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example", asked=by)) is None
+    scheduler.use(QueueSettings("relay.example.org", delay_warning_s=0))  # and probes it at once
+    stage.accept(scheduler, "b@dead.example")
+    stage.advance(0)
+    stage.one().site_fails()
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example")) is None
+    stage.accept(scheduler, "c@dead.example", sender="")
+    assert [one.to for one in stage.take()] == [["a@example.org"]]  # told; and it is dead
 
 
 def test_what_a_site_says_about_recipients_does_not_kill_it(stage):
