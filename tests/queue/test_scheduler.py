@@ -1,5 +1,8 @@
 """The walk of a message through the queue: taken over, attempted, settled."""
 
+import os
+import socket
+
 import pytest
 from sqlalchemy import update
 
@@ -40,6 +43,24 @@ def test_mail_in_the_spool_is_claimed_at_start(any_stage):
     assert sorted([first.to, second.to]) == [["b@example.net"], ["c@example.com"]]
     assert first.job.body.memory is None
     assert [row[:2] for row in any_stage.states(message_id)] == [("queued", 1)] * 2
+
+
+def test_attack_a_second_process_of_one_name(any_stage):
+    """Its mail is not taken from a process that is there: it would be delivered twice."""
+    about = {"pid": str(os.getppid()), "host": socket.gethostname()}
+    any_stage.database.write(
+        leases.register_node, "one", "other", any_stage.now_ms(), 180_000, about
+    )
+    message_id = any_stage.accept(None, "b@example.net")
+    any_stage.run(update(recipients).values(claim="other"))
+    any_stage.scheduler()
+    assert any_stage.nodes() == ["one", "one~2"]
+    assert any_stage.take() == []
+    assert any_stage.states(message_id)[0][:2] == ("queued", 0)
+    (note,) = any_stage.seen(Note)
+    assert f"node one is in use by process {os.getppid()} on {socket.gethostname()}" in note.text
+    any_stage.advance(400)
+    assert any_stage.one().to == ["b@example.net"]
 
 
 def test_recipients_at_one_destination_go_together(stage):
