@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 import mta
 from mta.mail.events import Emit, Note
 from mta.spool import leases
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
@@ -42,6 +43,7 @@ class Lease:
         self._until_s = 0.0
         self.node = node
         self.token = ""
+        self.spool_clock: SpoolClock | None = None  # asked before each write of a time; None: ours
 
     @property
     def alive(self) -> bool:
@@ -50,6 +52,8 @@ class Lease:
 
     async def register(self, lease_s: float) -> int:
         """Begin under a new token; return how many recipients of an earlier run came back."""
+        if self.spool_clock is not None:
+            await self.spool_clock.ask(self._database)
         asked_s, token = self._clock.seconds(), token_hex(16)
         about = {
             "version": mta.__version__,
@@ -69,6 +73,8 @@ class Lease:
 
     async def renew(self, lease_s: float) -> bool:
         """Prolong the lease; False: it was taken away, and all that was under it with it."""
+        if self.spool_clock is not None:
+            await self.spool_clock.ask(self._database)
         asked_s = self._clock.seconds()
         kept: bool = await self._database.write(
             leases.renew, self.token, self._now_ms(), int(lease_s * 1000)
