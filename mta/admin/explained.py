@@ -7,6 +7,7 @@ from mta.admin.obstacles import Aimed, Obstacle, obstacles
 from mta.admin.rehearsing import Explanation, Question, Rehearsing
 from mta.admin.sts_reading import Looking
 from mta.config.build_addresses import addresses
+from mta.delivery.road import Road
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 
 
@@ -22,7 +23,7 @@ def explained(invocation: Invocation, question: Question) -> tuple[Explanation, 
     found = rehearsing.found
     wanted = [one.address for one in recipients] or [question.address]
     aimed = [
-        Aimed(walked.site, walked.road.route.name, one.domain)
+        Aimed(walked.site, walked.road.route.name, one.domain, _sources(walked.road))
         for walked in found.walked
         for one in walked.road.recipients
     ]
@@ -32,3 +33,7 @@ def explained(invocation: Invocation, question: Question) -> tuple[Explanation, 
             return found, obstacles(conn, wanted, question.login, aimed, when)
     except (Failure, SpoolUnavailable, SpoolUnusable) as error:
         return found, [Obstacle("spool", f"the spool cannot be asked: {error}")]
+
+
+def _sources(road: Road) -> tuple[str, ...]:
+    return (*road.outgoing.ipv4, *road.outgoing.ipv6)

@@ -11,6 +11,7 @@ from typing import Any
 
 from mta.admin.render import moment, span
 from mta.admin.status import alive, works
+from mta.mail.restraint import Marks
 from mta.mail.site import Site
 from mta.spool import alarms, leases, restraints, site_states, suppressions
 
@@ -33,11 +34,12 @@ class Aimed:
     route: str
     domain: str  # of the recipient
 
-    @property
-    def marks(self) -> set[tuple[str, str]]:
-        """What restraints call it by."""
-        site = {("site", self.site.key), ("site", self.site.name)}
-        return site | {("route", self.route), ("domain", self.domain)}
+    sources: tuple[str, ...] = ()  # addresses of ours, of which a message has one of each family
+
+    def marks(self, login: str) -> Marks:
+        """Return what restraints know mail of ``login`` by."""
+        site = self.site
+        return Marks(login, self.route, self.domain, site.key, site.name, self.sources)
 
 
 def obstacles(
@@ -50,8 +52,8 @@ def obstacles(
     """Return what is known for mail of ``login`` to ``addresses``, ``aimed`` so; ``when``: now."""
     now_ms, zone = when
     found = list(_suppressed(conn, addresses, login))
-    marks = {("all", ""), ("login", login)}.union(*(one.marks for one in aimed))
-    found += _restrained(conn, marks, now_ms, zone)
+    mails = [one.marks(login) for one in aimed] or [Marks(login)]
+    found += _restrained(conn, mails, now_ms, zone)
     nodes = leases.everyone(conn)
     running = {node.name for node in nodes if alive(node, now_ms)}
     if not any(works(node, now_ms) for node in nodes):
@@ -73,16 +75,19 @@ def _suppressed(conn: Any, addresses: Sequence[str], login: str) -> Iterator[Obs
 
 
 def _restrained(
-    conn: Any, marks: set[tuple[str, str]], now_ms: int, zone: tzinfo | None
+    conn: Any, mails: Sequence[Marks], now_ms: int, zone: tzinfo | None
 ) -> Iterator[Obstacle]:
     for one in restraints.holding(conn, now_ms):
-        if (one.scope, one.site_key or one.name) not in marks:
+        concerned = [mail for mail in mails if one.concerns(mail)]
+        if not concerned:
             continue
         until = "it is ended" if one.until_ms is None else moment(one.until_ms, zone)
         suspended = one.verb == "suspend"
         kind = "suspended" if suspended else "slow"
         text = f"{one.words} (by {one.who}, {kind} until {until})"
-        yield Obstacle(kind, text, blocks=suspended)
+        # Of several source addresses another one may be this message's
+        certain = not one.source or any(len(mail.sources) == 1 for mail in concerned)
+        yield Obstacle(kind, text, blocks=suspended and certain)
 
 
 def _left_alone(conn: Any, keys: set[str], now_ms: int, zone: tzinfo | None) -> Iterator[Obstacle]:

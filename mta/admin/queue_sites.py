@@ -1,9 +1,14 @@
-"""``mta queue sites``: how the sites are that mail waits for, as the running processes say."""
+"""``mta queue sites``: how the sites are that mail waits for, as the running processes say.
+
+With the budgets of smarthosts, as all processes have counted them.
+"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
+from mta.admin import shown_budgets
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import Column, json_line, note, say, span, table, visible
@@ -21,42 +26,54 @@ _COLUMNS = (
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each site.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line for each site and budget."
+)
 @pass_invocation
 def sites(invocation: Invocation, as_json: bool) -> Exit:
     """Show the sites that mail in memory waits for, those that are held up first.
 
     RUNNING is deliveries under way, of so many that the site may have now.  A site is all domains
     with the same mail exchangers, or what [[shaping]] has made one.  What the processes say
-    is some seconds old.  Exit status 1 if there is nothing to show.
+    is some seconds old.  Below are the budgets of smarthosts: what they may be sent in a second
+    and in any 24 hours, what of that is used and left, and when there is more.  Exit status 1 if
+    there is nothing to show.
     """
     now_ms = invocation.now_ms()
     with invocation.reading() as conn:
         found = site_states.everywhere(conn, now_ms)
+        budgets = shown_budgets.records(invocation, conn)
     if as_json:
-        for record in _records(found):
+        for record in (*_records(found), *({"budget": one} for one in budgets)):
             json_line(record)
     else:
         _draw(found, now_ms)
-    return Exit.DONE if any(one.sites for one in found) else Exit.NOTHING
+        if budgets:
+            say()
+            shown_budgets.draw(budgets, now_ms)
+    return Exit.DONE if budgets or any(one.sites for one in found) else Exit.NOTHING
 
 
-def _records(found: list[NodeSites]) -> Iterator[dict[str, object]]:
+def _records(found: list[NodeSites]) -> Iterator[dict[str, Any]]:
     for node in found:
         for one in node.sites:
-            yield {
-                "node": node.node,
-                "at_ms": node.at_ms,
-                "key": one.key,
-                "name": one.name,
-                "window": one.window,
-                "running": one.running,
-                "waiting": one.waiting,
-                "per_minute": one.per_minute,
-                "until_ms": one.until_ms,
-                "reason": one.reason,
-                "shaping": list(one.shaping),
-            }
+            yield site_record(node.node, one) | {"at_ms": node.at_ms}
+
+
+def site_record(node: str, one: SiteState) -> dict[str, Any]:
+    """Make the answer for programs about one site of one process."""
+    return {
+        "node": node,
+        "key": one.key,
+        "name": one.name,
+        "window": one.window,
+        "running": one.running,
+        "waiting": one.waiting,
+        "per_minute": one.per_minute,
+        "until_ms": one.until_ms,
+        "reason": one.reason,
+        "shaping": list(one.shaping),
+    }
 
 
 def _draw(found: list[NodeSites], now_ms: int) -> None:

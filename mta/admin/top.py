@@ -1,4 +1,4 @@
-"""``mta top``: the queue at work, live: sites, rates, windows, and what is stuck.
+"""``mta top``: the queue at work, live: sites, rates, windows, budgets, and what is stuck.
 
 Running processes report only while somebody looks (``mta.queue.watch``).  Where none runs, what
 waits in the spool is shown all the same.  A look that takes long is made less often.
@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from mta.admin import shown_budgets
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import Column, json_line, on_terminal, say, span, table, visible
@@ -85,6 +86,7 @@ def _look(invocation: Invocation, rows: int) -> Look:
         number, oldest = watching.stuck_in_all(conn)
         stuck = watching.stuck(conn, rows)
         active = listing.in_hand(conn)
+        budgets = shown_budgets.records(invocation, conn)
     fresh = {name: one for name, one in reports.items() if one["at_ms"] > now_ms - _FRESH_MS}
     return {
         "at_ms": now_ms,
@@ -98,6 +100,7 @@ def _look(invocation: Invocation, rows: int) -> Look:
             for one in stuck
         ],
         "reports": fresh,
+        "budgets": list(budgets),
     }
 
 
@@ -121,6 +124,9 @@ def _show(look: Look, rows: int, as_json: bool) -> None:
         say()
         busiest = sorted(sites, key=lambda one: (-sum(one[2]["counts"]), -one[2]["in_memory"]))
         table(_SITES, [_cells(*one) for one in busiest[:rows]])
+    if look["budgets"]:
+        say()
+        shown_budgets.draw(look["budgets"][:rows], now_ms)
     if look["domains"]:
         say()
         table(

@@ -5,30 +5,24 @@ would unblock it.  There is always an answer: of what is not known here it is sa
 could have been forgotten, and where else to look.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
 from mta.admin import records
+from mta.admin.earlier import earlier
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.reasons import (
-    Reason,
-    Surroundings,
-    last_attempt,
-    names,
-    reason,
-    reply,
-    unblocking,
-)
+from mta.admin.reason import Reason, last_attempt, names, reply
+from mta.admin.reasons import reason, unblocking
 from mta.admin.render import address, json_line, note, octets, say, span, visible
-from mta.admin.status import works
+from mta.admin.surroundings import Surroundings, surroundings
 from mta.admin.why_domain import domain_record, tell_domain
-from mta.admin.why_site import MOST, site_records, tell_site
+from mta.admin.why_site import about_site, site_records, tell_site
 from mta.mail.address import ascii_domain
 from mta.mail.queue_id import QueueId, is_queue_id, time_of
-from mta.spool import alarms, history, leases, standing
+from mta.spool import history, standing
 from mta.spool.history import Trace, TracedRecipient
 from mta.spool.schema import State
 
@@ -53,12 +47,10 @@ def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
     """
     what = what.strip()
     with invocation.reading() as conn:
-        running = [one.name for one in leases.everyone(conn) if works(one, invocation.now_ms())]
-        waiting = {one.name: one.text for one in alarms.everybodys(conn) if one.node in running}
-        route_of = _route_of(invocation) if waiting else None
-        around = Surroundings(invocation.now_ms(), invocation.zone, running, waiting, route_of)
+        around = surroundings(invocation, conn)
         found = [history.trace(conn, id_) for id_ in _ids(conn, what, limit)]
         traces = [one for one in found if one is not None]
+        around.look_up(traces)
         known = bool(traces)
         if as_json:
             for one in traces:
@@ -66,25 +58,27 @@ def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
         elif traces:
             _tell_all(traces, around, what)
         if _is_domain(what):
-            return _about_domain(conn, _domain(what), around, as_json)
+            return _about_domain(conn, what, around, as_json)
     if not known:
         _unknown(invocation, what)
     return Exit.DONE if known else Exit.NOTHING
 
 
-def _about_domain(conn: Any, domain: str, around: Surroundings, as_json: bool) -> Exit:
-    """Answer for a domain, and for the site of that name if mail waits there."""
-    at_site = standing.at_site(conn, domain, MOST)
+def _about_domain(conn: Any, what: str, around: Surroundings, as_json: bool) -> Exit:
+    """Answer for a domain, and for the site of that name."""
+    domain = _domain(what)
+    site = about_site(conn, what if ":" in what else domain, around)
     if as_json:
-        record = domain_record(conn, domain) | {"site": site_records(at_site)}
-        record["known"] = known = bool(record["known"] or at_site)
+        record = domain_record(conn, domain, around) | site_records(site, around)
+        record["known"] = known = bool(record["known"] or site.known)
         json_line(record)
         return Exit.DONE if known else Exit.NOTHING
-    if at_site:
-        tell_site(domain, at_site, around)
-        say()
-    known = tell_domain(conn, domain, around)
-    return Exit.DONE if known or at_site else Exit.NOTHING
+    if site.known:
+        tell_site(site, around)
+        if ":" in what:  # no domain has such a name
+            return Exit.DONE
+    known = tell_domain(conn, domain, around, is_site=site.known)
+    return Exit.DONE if known or site.known else Exit.NOTHING
 
 
 def _ids(conn: Any, what: str, limit: int) -> list[QueueId]:
@@ -97,14 +91,6 @@ def _ids(conn: Any, what: str, limit: int) -> list[QueueId]:
         return found
     both = {*standing.to_address(conn, what, limit), *standing.from_address(conn, what, limit)}
     return sorted(both, reverse=True)[:limit]
-
-
-def _route_of(invocation: Invocation) -> Callable[[str, str, str], str]:
-    """Return what names the route of mail."""
-    from mta.config.build_smarthosts import route_names  # noqa: PLC0415 - slow to import
-
-    routes = route_names(invocation.settings)
-    return lambda sender, domain, chosen: routes.choose(sender, domain, chosen).name
 
 
 def _is_domain(what: str) -> bool:
@@ -139,7 +125,7 @@ def _groups(trace: Trace, around: Surroundings, only: str = "") -> list[Group]:
         found = reason(trace, one, around)
         last = last_attempt(trace, one.recipient.number)
         said = "" if last is None else reply(last.outcome)
-        key = (found.state, found.block, found.text, found.next_attempt_ms, said)
+        key = (found.state, found.block, found.text, found.besides, found.next_attempt_ms, said)
         groups.setdefault(key, (found, []))[1].append(one)
     return sorted(groups.values(), key=lambda group: (group[0].block == "", group[0].state))
 
@@ -171,6 +157,8 @@ def _answer(
     tried = f", {attempts} attempt{'' if attempts == 1 else 's'}"
     yield f"  {names(trace, [one.recipient.number for one in those])}: {found.state}{tried}"
     yield f"    why:     {found.text}"
+    for text in found.besides:
+        yield f"    also:    {text}"
     if first.recipient.route:
         yield f"    route:   {visible(first.recipient.route)}, chosen by an operator"
     last = last_attempt(trace, first.recipient.number)
@@ -182,8 +170,9 @@ def _answer(
         yield f"    last:    {reply(last.outcome)}, {ago} ago{cause}"
         if last.outcome.maybe_delivered:
             yield "             it may have been delivered: the line was lost after the final dot"
-    if first.state is State.QUEUED and found.next_attempt_ms is not None:
-        yield f"    next:    {around.at(found.next_attempt_ms)}"
+        yield from earlier(trace, last, around)
+    if first.state is State.QUEUED and (found.when or found.next_attempt_ms is not None):
+        yield f"    next:    {found.when or around.at(found.next_attempt_ms or 0)}"
         yield f"    expires: {around.at(trace.envelope.expires_ms)}"
     commands = unblocking(trace, those, around)
     for command in commands[:_COMMANDS]:
@@ -208,7 +197,13 @@ def _record(trace: Trace, around: Surroundings) -> dict[str, Any]:
                 "reason": found.text,
                 "next_attempt_ms": found.next_attempt_ms,
                 "unblock": list(found.unblock),
+                "besides": list(found.besides),
                 "last": None if last is None else records.attempt(last),
+                "attempts_made": [
+                    records.attempt(it)
+                    for it in trace.attempts
+                    if it.outcome.recipient == one.recipient.number
+                ],
             }
         )
     envelope = trace.envelope

@@ -4,23 +4,32 @@ from shlex import quote
 from typing import Any
 
 from mta.admin.causes import cause
-from mta.admin.reasons import Surroundings
+from mta.admin.reason import Reason
+from mta.admin.reasons import reason
 from mta.admin.render import Column, note, say, span, table, visible
+from mta.admin.surroundings import Surroundings
 from mta.mail.queue_id import time_of
-from mta.spool import standing
-from mta.spool.schema import State
+from mta.spool import history, standing
+from mta.spool.schema import WAITING, State
 from mta.spool.standing import Finished, Standing
 
 _CAUSES = 10
+_OF_ALL = ("no service", "restraint", "suspended", "budget")  # what is not one message's
 _COLUMNS = (Column("RECIPIENTS", "right"), Column("STATE", style="bold"), Column("LAST REPLY"))
 
 
-def tell_domain(conn: Any, domain: str, around: Surroundings) -> bool:
-    """Write the answer about ``domain``; False if nothing is known of it."""
+def tell_domain(conn: Any, domain: str, around: Surroundings, *, is_site: bool) -> bool:
+    """Write the answer about ``domain``; False if nothing is known of it.
+
+    ``is_site``: that is no wonder, for it is the name of a site, of which all has been said.
+    """
     found = standing.of_domain(conn, domain)
     waiting = found.stuck + found.fresh
     if not waiting:
-        return _tell_finished(standing.finished_of_domain(conn, domain), domain, around)
+        finished = standing.finished_of_domain(conn, domain)
+        if is_site and not finished.states:
+            return False
+        return _tell_finished(finished, domain, around)
     since = ""
     if found.oldest is not None:
         since = f", the oldest for {span(around.now_ms - time_of(found.oldest))}"
@@ -28,20 +37,43 @@ def tell_domain(conn: Any, domain: str, around: Surroundings) -> bool:
         f"{visible(domain)}: {_recipients(waiting)} wait{'' if waiting > 1 else 's'}{since};"
         f" {found.stuck} after an attempt or held, {found.fresh} new, {found.in_hand} in hand"
     )
-    if not around.running:
-        say("no service is running that uses this spool: systemctl start mta")
+    why = of_oldest(conn, found, around)
+    if why is not None and why.block in _OF_ALL:
+        say(f"why:           {why.text}")
+    for text in () if why is None else why.besides:
+        say(f"also:          {text}")
     _causes(found)
     held = sum(one.recipients for one in found.causes if one.state is State.HELD)
     if found.next_attempt_ms is not None:
-        due = found.next_attempt_ms <= around.now_ms
-        when = "as soon as it is its turn" if due else around.at(found.next_attempt_ms)
-        say(f"next attempt: {when}")
+        say(f"next attempt:  {_next(found.next_attempt_ms, why, around)}")
+    for command in () if why is None else why.unblock:
+        if not command.startswith("mta queue"):
+            say(f"do:            {command}")
     say(f"what they are:  mta queue list --domain {quote(visible(domain))}")
     if found.stuck > held:
         say(f"to try it now:  mta queue retry --domain {quote(visible(domain))}")
     if held:
         say(f"to release it:  mta queue release --domain {quote(visible(domain))}")
     return True
+
+
+def of_oldest(conn: Any, found: Standing, around: Surroundings) -> Reason | None:
+    """Return why the oldest recipient that waits does; what blocks a domain blocks it, too."""
+    trace = None if found.oldest is None else history.trace(conn, found.oldest)
+    if trace is None:
+        return None
+    around.look_up([trace])
+    those = (one for one in trace.recipients if one.recipient.domain == found.domain)
+    waiting = next((one for one in those if one.state in WAITING), None)
+    return None if waiting is None else reason(trace, waiting, around)
+
+
+def _next(next_ms: int, why: Reason | None, around: Surroundings) -> str:
+    if why is not None and why.block in _OF_ALL and why.when:
+        return why.when
+    if why is not None and why.block in _OF_ALL and why.next_attempt_ms is not None:
+        next_ms = max(next_ms, why.next_attempt_ms)
+    return "as soon as it is its turn" if next_ms <= around.now_ms else around.at(next_ms)
 
 
 def _causes(found: Standing) -> None:
@@ -84,9 +116,10 @@ def _recipients(number: int) -> str:
     return f"{number} recipient{'' if number == 1 else 's'}"
 
 
-def domain_record(conn: Any, domain: str) -> dict[str, Any]:
+def domain_record(conn: Any, domain: str, around: Surroundings) -> dict[str, Any]:
     """Make the answer for programs."""
     found = standing.of_domain(conn, domain)
+    why = of_oldest(conn, found, around)
     finished = standing.finished_of_domain(conn, domain)
     return {
         "domain": domain,
@@ -98,6 +131,15 @@ def domain_record(conn: Any, domain: str) -> dict[str, Any]:
         "oldest": found.oldest,
         "oldest_ms": None if found.oldest is None else time_of(found.oldest),
         "next_attempt_ms": found.next_attempt_ms,
+        "why_oldest": None
+        if why is None
+        else {
+            "blocked_by": why.block,
+            "reason": why.text,
+            "besides": list(why.besides),
+            "next_attempt_ms": why.next_attempt_ms,
+            "unblock": list(why.unblock),
+        },
         "causes": [
             {"state": state, "cause": words, "recipients": number}
             for (state, words), number in _merged(found).items()

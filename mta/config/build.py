@@ -206,11 +206,20 @@ def routes(settings: Settings) -> Routes:
     problems = list(unreadable(settings))
     if problems:
         raise ConfigError(problems)
+    return _routes(settings, secrets=True)
+
+
+def visible_routes(settings: Settings) -> Routes:
+    """Return the routes for who only looks at where mail goes: no secret is read."""
+    return _routes(settings, secrets=False)
+
+
+def _routes(settings: Settings, *, secrets: bool) -> Routes:
     return Routes(
         tuple(
             Route(
                 one.name,
-                _target(one),
+                _target(one, secrets=secrets),
                 one.recipient_domains,
                 one.sender_domains,
                 Rewrites.of(one.rewrite_sender.items()) if one.rewrite_sender else None,
@@ -224,11 +233,11 @@ def routes(settings: Settings) -> Routes:
     )
 
 
-def _target(route: RouteSection) -> Target:
+def _target(route: RouteSection, *, secrets: bool) -> Target:
     if route.mx is not None:
         return Mx(route.mx.port, route.mx.tls, route.mx.waivable)
     if route.smarthost:
-        return smarthosts(route)
+        return smarthosts(route, secrets=secrets)
     if route.error is not None:
         return Refuse(route.error.code, route.error.enhanced, route.error.text)
     return mailboxes(route) or Discard()

@@ -8,36 +8,39 @@ from mta.config.route_sections import SmarthostTarget
 from mta.config.secret import Secret
 from mta.config.settings import Settings
 from mta.config.token_section import TokenTarget
-from mta.delivery.routes import Missing, Route, Routes, Smarthost, Smarthosts
+from mta.delivery.routes import Smarthost, Smarthosts
 from mta.delivery.token import OAuth
 from mta.mail.shape import Shape
 from mta.shaping.rules import Rule
 from mta.tls.certificates import CertificateFiles
 
 
-def smarthosts(route: RouteSection) -> Smarthost | Smarthosts:
-    """Return where ``route`` leads, with passwords; ``ValueError`` if one cannot be read."""
-    found = tuple(_smarthost(one, number) for number, one in enumerate(route.smarthost))
+def smarthosts(route: RouteSection, *, secrets: bool = True) -> Smarthost | Smarthosts:
+    """Return where ``route`` leads, with passwords; ``ValueError`` if one cannot be read.
+
+    Without ``secrets`` nothing is read, and there is no login.
+    """
+    found = tuple(_smarthost(one, n, secrets=secrets) for n, one in enumerate(route.smarthost))
     only, *more = found
     if more or only.per_second or only.per_day:
         return Smarthosts(route.name, found)
     return only
 
 
-def _smarthost(one: SmarthostTarget, number: int) -> Smarthost:
-    password = one.password.reveal() if one.password is not None else ""
+def _smarthost(one: SmarthostTarget, number: int, *, secrets: bool) -> Smarthost:
+    password = one.password.reveal() if secrets and one.password is not None else ""
     return Smarthost(
         one.host,
         one.effective_port,
         one.tls,
-        one.login,
+        one.login if secrets else "",
         password,
         identity(one),
         number if one.preference is None else one.preference,
         one.per_second or 0,
         one.per_day or 0,
         one.mechanisms,
-        None if one.oauth is None else _oauth(one.oauth),
+        _oauth(one.oauth) if secrets and one.oauth is not None else None,
     )
 
 
@@ -92,13 +95,3 @@ def paces(settings: Settings) -> Iterator[Rule]:
         if rates and all(rates):
             shape = Shape(messages_per_second=sum(rate or 0 for rate in rates))
             yield Rule(f"route {route.name}", shape, sites=(f"smarthost:{route.name}",))
-
-
-def route_names(settings: Settings) -> Routes:
-    """Return the routes for who only has to know which one mail takes: no secret is read."""
-    return Routes(
-        tuple(
-            Route(one.name, Missing(), one.recipient_domains, one.sender_domains)
-            for one in settings.route
-        )
-    )

@@ -40,9 +40,10 @@ followed by another transaction on the same connection.
 as said; so is a 552 to RCPT, which is a full mailbox here, and a 452, unless it says that there
 are too many (4.5.3).  If the line is lost after some of them, those have their answer.
 
-*Stream*, after the final dot: the peer may have the message or not (RFC 1047).  No other host is
-tried, and the outcome says so (``maybe_delivered``).  What follows is said by the route: it is
-deferred, and may arrive twice; it is held; or it counts as delivered.
+*Stream*, after the final dot: the peer may have the message or not (RFC 1047), whether the line was
+lost or we have cut off the attempt ourselves.  No other host is tried, and the outcome says so
+(``maybe_delivered``).  What follows is said by the route: it is deferred, and may arrive twice; it
+is held; or it counts as delivered.
 
 *Ours* (a chunk of the message is missing, an exception nobody foresaw): deferred.  Unknown
 is always temporary; only a reply or a fact of the DNS is ever permanent.
@@ -84,7 +85,9 @@ _SITE_STATUS = {
     Kind.TLS: "4.7.5",
     Kind.ATTACK: "4.7.5",
     Kind.TOKEN: "4.7.8",
+    Kind.CUT_OFF: "4.3.2",
 }
+_OURS = (Kind.SOURCE, Kind.CUT_OFF)  # nobody there is to blame
 
 
 class Attempt:
@@ -112,7 +115,10 @@ class Attempt:
         return self._final
 
     def cut_off(self) -> list[Outcome]:
-        """Close the attempt in the middle: what is final stands, everybody else is put off."""
+        """Close the attempt in the middle: what is final stands, everybody else is put off.
+
+        ``broken_off`` comes first, if a transaction was under way.
+        """
         for number in list(self.left):
             self.settle(Outcome(number, Verdict.DEFERRED, 0, "4.3.2", CUT_OFF, ""))
         return self._final
@@ -218,6 +224,12 @@ class Attempt:
         if takers:
             self._body_ended(takers, transaction, contact, trouble)
 
+    def broken_off(
+        self, batch: Sequence[Recipient], transaction: Transaction | None, contact: Contact
+    ) -> None:
+        """The attempt is cut off by us in the middle of a transaction: the site is not at fault."""
+        self.ended(batch, transaction, contact, Trouble(Kind.CUT_OFF, "", CUT_OFF))
+
     def _each_ended(
         self,
         takers: Sequence[Recipient],
@@ -264,7 +276,7 @@ class Attempt:
         reply = trouble.reply or Reply(0, _SITE_STATUS[trouble.kind], (str(trouble),))
         never = reply.code == 521 and trouble.command == Stage.GREETING.value
         verdict = Verdict.FAILED if never else Verdict.DEFERRED
-        blame = Blame.NONE if trouble.kind is Kind.SOURCE else Blame.SITE
+        blame = Blame.NONE if trouble.kind in _OURS else Blame.SITE
         for recipient in those:
             number = recipient.number
             self._remember(contact.outcome(number, verdict, reply, trouble.command, blame))
@@ -322,9 +334,10 @@ class Attempt:
         if policy == "delivered":
             verdict, enhanced = Verdict.DELIVERED, "2.0.0"
         text = f"{trouble}; lost after the final dot: {_UNKNOWN[policy]}"
+        blame = Blame.NONE if trouble.kind in _OURS else Blame.SITE
         for recipient in takers:
             outcome = contact.outcome(
-                recipient.number, verdict, Reply(0, enhanced, (text,)), _END, Blame.SITE
+                recipient.number, verdict, Reply(0, enhanced, (text,)), _END, blame
             )
             self.settle(replace(outcome, maybe_delivered=True, hold=policy == "hold"))
 

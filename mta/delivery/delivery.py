@@ -154,7 +154,7 @@ class Delivery:
         """Return the addresses of ours that a message goes out from; none: as the system likes."""
         route = self._settings.routes.choose(sender, domain, chosen)
         way = (route.outgoing or self._settings.outgoing).way(message_id)
-        return () if way is None else tuple(one for one in (way.ipv4, way.ipv6) if one)
+        return () if way is None else way.sources
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once.

@@ -27,6 +27,11 @@ class Way:
         """Return the address to dial ``address`` from."""
         return self.ipv6 if ":" in address else self.ipv4
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The source addresses that are said."""
+        return tuple(one for one in (self.ipv4, self.ipv6) if one)
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

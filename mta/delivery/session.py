@@ -13,6 +13,8 @@ domain, and needs no SMTPUTF8; so does a message whose header and addresses are 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from twisted.internet.defer import CancelledError
+
 from mta.delivery.attempt import Attempt, proves_dead
 from mta.delivery.connection import Connection
 from mta.delivery.contact import Contact, Unable
@@ -354,6 +356,10 @@ class Session:
             if not self._was_dead(trouble):
                 contact = self.contact(self._seconds() - began)
                 attempt.ended(batch, self._connection.client.transaction, contact, trouble)
+            raise
+        except CancelledError:
+            contact = self.contact(self._seconds() - began)
+            attempt.broken_off(batch, self._connection.client.transaction, contact)
             raise
         attempt.ended(batch, transaction, self.contact(self._seconds() - began))
 

@@ -18,6 +18,7 @@ that time.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Protocol
 
 from mta.delivery.opening import Site
@@ -29,6 +30,7 @@ from mta.dns.mx import MailHost
 
 DAY_MS = 86_400_000
 _PROBE_S = 60.0  # for the one message that probes; others leave the host alone meanwhile
+PREFIX = "smarthost:"  # begins the names of all counters of budgets
 _STEPS = 20  # of the search for the moment when a budget has room again
 
 
@@ -56,6 +58,23 @@ class Wait:
 
     until_ms: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one smarthost may be sent, in messages; 0: any number."""
+
+    host: str
+    port: int
+    per_second: int
+    per_day: int
+    used: int  # in the last 24 hours, where there is a budget by the day
+    free_ms: int  # when one more may be sent: the moment that is asked about, or later
+
+    @property
+    def left(self) -> int | None:
+        """How many more it may be sent now; None: it has no budget by the day."""
+        return max(0, self.per_day - self.used) if self.per_day else None
 
 
 class _Health:
@@ -132,6 +151,20 @@ class Failover:
             return None
         return Wait(min(until_ms), f"budget used up: {', '.join(used_up)}")
 
+    def budgets(self, target: Smarthosts) -> list[Budget]:
+        """Return what stands of the budget of each host that has one."""
+        now_ms, found = self._now_ms(), []
+        for one in target.hosts:
+            if not (one.per_second or one.per_day):
+                continue
+            used = 0.0
+            if one.per_day and self.counts is not None:
+                used = self.counts.used(_key(target.route, one), DAY_MS, now_ms)
+            free_ms = self._free_ms(target, one, now_ms)
+            budget = Budget(one.host, one.port, one.per_second, one.per_day, ceil(used), free_ms)
+            found.append(budget)
+        return found
+
     def _of(self, target: Smarthosts, one: Smarthost) -> _Health:
         key = _key(target.route, one)
         here = self._known.get(key)
@@ -181,7 +214,7 @@ class Failover:
 
 
 def _key(route: str, one: Smarthost) -> str:
-    return f"smarthost:{route}:{one.host}:{one.port}"
+    return f"{PREFIX}{route}:{one.host}:{one.port}"
 
 
 def budgeted(targets: Sequence[object]) -> dict[str, Smarthosts]:

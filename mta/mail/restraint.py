@@ -13,6 +13,18 @@ BY_RULE = "rule"
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """What restraints know a piece of mail by; "" is what is not known of it."""
+
+    login: str = ""
+    route: str = ""
+    domain: str = ""
+    site_key: str = ""
+    site: str = ""  # its name
+    sources: tuple[str, ...] = ()  # addresses of ours that it goes out from, where they are chosen
+
+
+@dataclass(frozen=True, slots=True)
 class Restraint:
     """One of them, as the spool has it; times are milliseconds of the wall clock."""
 
@@ -39,6 +51,20 @@ class Restraint:
     def holds(self, now_ms: int) -> bool:
         """Tell whether it is in force."""
         return self.ended_ms is None and (self.until_ms is None or now_ms < self.until_ms)
+
+    def concerns(self, mail: Marks) -> bool:
+        """Tell whether it is about ``mail``; of a site of which only the name is known, by that."""
+        if self.scope == "site":
+            return self._about_site(mail)
+        marks = (("login", mail.login), ("route", mail.route), ("domain", mail.domain))
+        return self.scope == "all" or (self.scope, self.name) in marks
+
+    def _about_site(self, mail: Marks) -> bool:
+        if self.source and self.source not in mail.sources:
+            return False
+        if self.site_key and mail.site_key:
+            return self.site_key == mail.site_key
+        return self.name != "" and self.name in (mail.site, mail.site_key)
 
     def level_at(self, now_ms: int) -> int:
         """Return how slow it makes: a level less after each step, until nothing is left of it."""

@@ -33,7 +33,10 @@ def deferred(
 def told_why(outcomes: Iterable[Outcome], why: str) -> list[Outcome]:
     """Say of what an attempt has left open why it was cut off."""
     return [
-        replace(one, text=why) if one.text == CUT_OFF and not one.code else one for one in outcomes
+        replace(one, text=one.text.replace(CUT_OFF, why, 1))
+        if one.text.startswith(CUT_OFF) and not one.code
+        else one
+        for one in outcomes
     ]
 
 

@@ -83,12 +83,17 @@ def changes(conn: Connection, node: str, since_ms: int, now_ms: int) -> Changes:
     )
 
 
-def load(conn: Connection, now_ms: int) -> list[Count]:
-    """Return all counters that matter at ``now_ms``: for a process that begins."""
+def load(conn: Connection, now_ms: int, prefix: str = "") -> list[Count]:
+    """Return all counters that matter at ``now_ms``: for a process that begins.
+
+    With ``prefix`` those whose names begin with it.
+    """
     columns = counters.c
     query = select(
         columns.name, columns.start_ms, columns.window_ms, columns.count, columns.keep_until_ms
     ).where(columns.start_ms + 2 * columns.window_ms > now_ms)
+    if prefix:
+        query = query.where(columns.name.startswith(prefix, autoescape=True))
     return [Count(*row) for row in conn.execute(query)]
 
 

@@ -200,7 +200,7 @@ def test_domain(relay):
         "RECIPIENTS  STATE   LAST REPLY",
         "         3  queued  451 4.7.1 Deferred, session …, try in … s",
         "         1  held    (no attempt has ended)",
-        "next attempt: 2027-01-15 08:05:00Z (in 5m)",
+        "next attempt:  2027-01-15 08:05:00Z (in 5m)",
         "what they are:  mta queue list --domain example.com",
         "to try it now:  mta queue retry --domain example.com",
         "to release it:  mta queue release --domain example.com",

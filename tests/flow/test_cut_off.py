@@ -1,6 +1,8 @@
 """A host falls silent in the middle: what was said is there after the service has stopped."""
 
+import json
 import re
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,9 +15,10 @@ pytestmark = pytest.mark.flow
 
 
 class Silent:
-    """Greets, answers EHLO, and says nothing more."""
+    """Greets, answers EHLO, and says nothing more; or only to the final dot."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, until_the_dot: bool = False) -> None:
+        self._until_the_dot = until_the_dot
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self.heard = b""
@@ -29,6 +32,8 @@ class Silent:
             while octets := connection.recv(4096):
                 if b"EHLO" not in self.heard:
                     connection.sendall(b"250-silent.test\r\n250 PIPELINING\r\n")
+                elif self._until_the_dot and b"\r\nDATA\r\n" in octets:
+                    connection.sendall(b"250 Ok\r\n250 Ok\r\n354 Go on\r\n")
                 self.heard += octets
 
     def close(self) -> None:
@@ -61,3 +66,38 @@ def test_stopped_in_the_middle(silent: Silent, relays: Callable[..., Relay]) -> 
     ]
     assert "> RCPT TO:<u@there.test>" in said
     assert said[-1] == "* the attempt was cut off"
+
+
+AFTER = [
+    ("retry", "queued", "the message may be delivered twice"),
+    ("hold", "held", "it may have been delivered, and is held"),
+    ("delivered", "delivered", "it counts as delivered"),
+]
+
+
+@pytest.mark.parametrize(("policy", "state", "words"), AFTER)
+def test_stopped_after_the_final_dot(
+    relays: Callable[..., Relay], policy: str, state: str, words: str
+) -> None:
+    """The route's policy holds, and what is not known is told, counted, and there after a kill."""
+    silent = Silent(until_the_dot=True)
+    try:
+        relay = relays(silent.port, extra=f'on_unknown = "{policy}"\n[retry]\nsteps = ["1h"]\n')
+        relay.start()
+        relay.send(["u@there.test"], "cut off")
+        eventually(lambda: silent.heard.endswith(b"\r\n.\r\n"))
+        assert relay.stop() == 0
+    finally:
+        silent.close()
+    in_doubt = f"the service is stopping; lost after the final dot: {words}"
+    story = relay.mta("trace", "u@there.test").stdout
+    assert in_doubt in story
+    assert "may have been delivered, or twice" in story
+    relay.start()
+    relay.stop(signal.SIGKILL)
+    answer = json.loads(relay.mta("why", "u@there.test", "--json", check=False).stdout)
+    told = str(answer)
+    assert in_doubt in told
+    assert f"'state': '{state}'" in told
+    assert "'maybe_delivered': True" in told
+    assert "after the final dot" in relay.mta("status", check=False).stdout

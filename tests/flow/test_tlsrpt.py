@@ -3,20 +3,16 @@
 import gzip
 import json
 import sqlite3
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import dkim
 import pytest
-from dane_cases import issue
 from receiver import Receiver
 from relay_process import Relay, eventually
 from stub_dns import StubDns
+from tls_collector import Collector, signed_by
 
 pytestmark = pytest.mark.flow
 
@@ -35,58 +31,20 @@ private_addresses = true
 
 
 @pytest.fixture
-def collector(tmp_path: Path) -> Iterator[Any]:
-    """An HTTPS server of the standard library; ``posted`` is what it got."""
-    posted: list[tuple[str, bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 20
-
-        def do_POST(self) -> None:
-            octets = self.rfile.read(int(self.headers["Content-Length"]))
-            posted.append((self.headers["Content-Type"], octets))
-            self.send_response(201)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    issued = issue("reports.test")
-    (tmp_path / "https.crt").write_bytes(issued.pem)
-    (tmp_path / "https.key").write_bytes(issued.key_pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "https.crt", tmp_path / "https.key")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.posted = posted  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def collector(tmp_path: Path) -> Iterator[Collector]:
+    server = Collector(tmp_path)
     yield server
-    server.shutdown()
-    server.server_close()
-
-
-def verified(relay: Relay, octets: bytes) -> bool:
-    """What dkimpy says of the first signature, with the record that we would publish."""
-    lines = relay.mta("dkim", "dns", "home.test").stdout.splitlines()
-    known = {
-        name: "".join(rest.split('"')[1::2]).encode()
-        for name, found, rest in (line.partition(". IN TXT ( ") for line in lines)
-        if found
-    }
-    octets = octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    message = dkim.DKIM(octets, tlsrpt=True)
-    return bool(message.verify(dnsfunc=lambda name, timeout=5: known[name.decode().rstrip(".")]))
+    server.close()
 
 
 def test_reports_arrive(
     receivers: Callable[..., Receiver],
     relays: Callable[..., Relay],
     name_server: StubDns,
-    collector: Any,
+    collector: Collector,
 ) -> None:
     """Mail to two domains; the day is over; one gets its report by mail, the other by HTTPS."""
-    url = f"https://reports.test:{collector.server_port}/v1"
+    url = f"https://reports.test:{collector.port}/v1"
     name_server.zone |= {
         ("reports.test", "A"): ["127.0.0.1"],
         ("other.test", "MX"): ["10 mx.there.test."],
@@ -110,7 +68,7 @@ def test_reports_arrive(
     receiver.wait(3)
     eventually(lambda: collector.posted)
     octets = next(one for _, to, one in receiver.envelopes if to == ("reports@there.test",))
-    assert verified(relay, octets)
+    assert signed_by(relay, "home.test", octets)
     message = next(one for one in receiver.messages() if one["TLS-Report-Domain"])
     assert message["TLS-Required"] == "No"
     report = json.loads(gzip.decompress(list(message.iter_parts())[1].get_content()))
@@ -122,7 +80,7 @@ def test_reports_arrive(
     assert failure["result-type"] == "starttls-not-supported"
     assert failure["receiving-mx-hostname"] == "mx.there.test"
     assert (failure["sending-mta-ip"], failure["receiving-ip"]) == ("127.0.0.1", "127.0.0.1")
-    kind, body = collector.posted[0]
+    _, kind, body = collector.posted[0]
     assert kind == "application/tlsrpt+gzip"
     posted = json.loads(gzip.decompress(body))
     assert posted["policies"][0]["policy"]["policy-domain"] == "other.test"

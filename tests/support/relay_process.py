@@ -1,6 +1,7 @@
 """The real service as a process of its own: started by twistd, watched over sd_notify."""
 
 import os
+import random
 import shutil
 import signal
 import smtplib
@@ -15,14 +16,27 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 LOGIN, PASSWORD = "app7", "correct horse"
+_PORTS = range(15_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different TCP ports that nobody listened on a moment ago."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Return different TCP ports that nobody used a moment ago.
+
+    They are below those that the system gives to connections that are dialled: with many of
+    these about, such a port is soon taken, and stays so for a minute.
+    """
+    probes: list[socket.socket] = []
+    for port in random.sample(_PORTS, 200):
+        try:
+            probes.append(socket.create_server(("", port), reuse_port=False))
+        except OSError:
+            continue
+        if len(probes) == count:
+            break
     ports = [int(probe.getsockname()[1]) for probe in probes]
     for probe in probes:
         probe.close()
+    assert len(ports) == count, "no ports are free"
     return ports
 
 
