@@ -85,9 +85,9 @@ class SessionFactory(Factory):
         """Return what the core is told: all clients share it, but for those that are proxies."""
         listener, reception, made = self.listener, self._reception, self._core
         if listener.xclient:
-            return _core_settings(reception, listener, client)
+            return core_settings(reception, listener, client)
         if made is None or made[0] is not reception.settings or made[1] is not listener:
-            core = _core_settings(reception, listener, client)
+            core = core_settings(reception, listener, client)
             self._core = made = (reception.settings, listener, core)
         return made[2]
 
@@ -275,9 +275,10 @@ class Inbound:
             ended.callback(None)
 
 
-def _core_settings(
+def core_settings(
     reception: Reception, listener: ListenerSettings, client: Client
 ) -> ServerSettings:
+    """Return what the protocol's core is told of ``listener`` and ``client``."""
     limits, requests = reception.settings.limits, reception.settings.requests
     # RFC 4865 §4.2 (2): never but where mail is submitted
     submission = listener.submission or listener.auth is AuthMode.REQUIRED
