@@ -41,6 +41,11 @@ class Isolation:
         self._emit = emit
         self.state = Outside()
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether nobody answers."""
+        return self.state.cut_off
+
     def start(self) -> None:
         """What this process's last run said is found out anew."""
         self._alarm("")

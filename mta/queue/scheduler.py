@@ -45,9 +45,10 @@ from mta.queue.settling import deferred, due_at_once, must_return, settle, told_
 from mta.queue.sites import PutOff
 from mta.queue.under_way import UnderWay
 from mta.queue.wake import Wake
+from mta.queue.wall import Wall, wall_ms
 from mta.queue.watch import Watch
 from mta.spool import leases
-from mta.spool.clock import SpoolClock, wall_ms
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Reservation
@@ -97,7 +98,8 @@ class Scheduler:
         self._lease = Lease(clock, database, node, now_ms, emit)
         self._lease.spool_clock = spool_clock
         self._recorder = Recorder(clock, emit, self._soon)
-        self._ledger = Ledger(database, self._recorder, settings, node, now_ms, emit, self._written)
+        self._wall = wall = Wall(clock, now_ms, database, emit, self._lease_s, self.kick)
+        self._ledger = Ledger(database, self._recorder, settings, node, wall, emit, self._written)
         self._ledger.signer = signer
         self._active = ActiveSet(
             clock,
@@ -119,9 +121,11 @@ class Scheduler:
         self.restraints = Restraints(clock, now_ms, database, self._active, emit)
         self._operators = Operators(database, emit)
         self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
-        self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
+        self._housekeeping = Housekeeping(clock, database, settings, wall.aged_ms, emit)
         self._polling = Periodic(clock, emit, "polling", self._claims.pause_s, self._poll)
-        self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
+        self._renewing = Periodic(
+            clock, emit, "renewing the lease", lambda: self._lease_s() / 3, self._renew
+        )
         self._tidying = Periodic(clock, emit, "tidying", lambda: _TIDY_S, self._tidy)
         self._under_way = UnderWay()
         self._turn_set = False
@@ -131,12 +135,14 @@ class Scheduler:
     def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
         """Keep room for a message that is about to be accepted, or say that there is none."""
         room = self._active.room
-        if not self._ready() or self._isolation.state.cut_off:
-            return None
-        if not room.fits(recipients, octets, owner):
+        if not self._ready() or self._isolation.cut_off or not room.fits(recipients, octets, owner):
             return None
         room.take(recipients, octets)
         return Held(self._lease.token, self._registered_ms(), recipients, octets)
+
+    def put_off_ms(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> int | None:
+        """Tell when a new message is due that is not to come in, because its site is dead."""
+        return self._active.put_off_ms(envelope, recipients)
 
     def accepted(
         self,
@@ -202,7 +208,7 @@ class Scheduler:
             self._emit(Note("error", "queue", text))
         except Exception:
             self._fault(Failure(), "registering with the spool")
-        for duty in (self._polling, self._renewing, self._tidying):
+        for duty in (self._polling, self._renewing, self._tidying, self._wall):
             duty.start()
         self._housekeeping.start()
         self._isolation.start()
@@ -255,7 +261,8 @@ class Scheduler:
     def _begin(self, entry: Entry) -> None:
         """Deliver ``entry``: its turn has come."""
         entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
-        if must_return(entry.job.envelope, entry.began_ms):
+        envelope = entry.job.envelope
+        if envelope.asked.deliver_by and must_return(envelope, self._wall.aged_ms()):
             self._active.ended(entry, Health.UNKNOWN)
             self._ledger.expire(entry)
             return
@@ -300,10 +307,10 @@ class Scheduler:
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
-        now_ms = self._now_ms()
-        settled = settle(entry, outcomes, self._settings, now_ms, self._random)
+        settled = settle(entry, outcomes, self._settings, self._wall.aged_ms(), self._random)
+        settled = self._wall.told(settled)
         if why is not None and self._stopping:
-            settled = due_at_once(settled, now_ms)
+            settled = due_at_once(settled, self._now_ms())
         self._ledger.settle(entry, settled)
         self._soon()
 
@@ -326,13 +333,13 @@ class Scheduler:
             await self._watch.write()
         self._soon()
 
-    def _third(self) -> float:
-        return self._settings.lease_s / 3
+    def _lease_s(self) -> float:
+        return self._settings.lease_s
 
     async def _renew(self) -> None:
         if self._lease.token and not await self._lease.renew(self._settings.lease_s):
             self._forget()
-        if await self._database.write(leases.reap, self._now_ms()):
+        if await self._database.write(leases.reap, self._wall.aged_ms()):
             self._claims.due = True
         self._soon()
 
@@ -341,8 +348,8 @@ class Scheduler:
         self._lease.token = ""  # polling registers us anew
         dropped = self._active.drop()
         text = (
-            f"the lease of node {self._lease.node} was taken away (is another process running "
-            f"under that name?); {dropped} deliveries dropped, {len(self._under_way)} cancelled"
+            f"the lease of node {self._lease.node} had run out (did this process hang?) and was "
+            f"taken away; {dropped} deliveries dropped, {len(self._under_way)} cancelled"
         )
         self._emit(Note("error", "queue", text))
         self._under_way.cancel(self._under_way, "the lease was lost")
@@ -366,7 +373,7 @@ class Scheduler:
         self._stopping = self._active.closed = True
         self._housekeeping.stop()
         self._publishing.stop()
-        for duty in (self._polling, self._tidying):
+        for duty in (self._polling, self._tidying, self._wall):
             duty.stop()
         self._active.give_back(lambda _entry: True)
         self._soon()
