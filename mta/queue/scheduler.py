@@ -380,6 +380,7 @@ class Scheduler:
         await self._until(lambda: not self._under_way and not self._claims.under_way, grace_s)
         self._under_way.cancel(self._under_way, "the service is stopping")
         await self._until(lambda: not self._under_way, _AFTER_CANCEL_S)
+        self.restraints.stop()
         await self._until(self._all_written, _LAST_WRITES_S)
         lost = self._recorder.stop()
         if lost:
