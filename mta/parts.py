@@ -39,6 +39,7 @@ from mta.ports import MONITOR, Inherited, adopt, adopted, bind, bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
@@ -79,8 +80,9 @@ class Parts:
     sts: Renewal
     tls_reports: TlsReports
     metrics: "Watched | None"
-    listener: Listener | None = None
-    descriptors: Descriptors | None = None
+    listener: Listener | None
+    clock: SpoolClock
+    descriptors: Descriptors
     ports: list[IListeningPort] = field(default_factory=list)
     monitors: IListeningPort | None = None
     inherited: Inherited | None = None  # of a worker: what its supervisor has bound
@@ -96,8 +98,7 @@ class Parts:
             adopted(
                 self.reactor, listeners, self.inbound.factory, sockets, self.ports, self._opened
             )
-        if self.descriptors is not None:
-            self.descriptors.install()
+        self.descriptors.install()
         if self.metrics is not None and where is not None:
             from mta.metrics.web import site  # noqa: PLC0415 - only who wants it pays for it
 
@@ -108,13 +109,14 @@ class Parts:
 
     def _opened(self, listener: ListenerSettings, port: Any) -> None:
         """Have clients told when no descriptor is left for them, where they would understand."""
-        if self.descriptors is not None and listener.tls is not TlsMode.IMPLICIT:
+        if listener.tls is not TlsMode.IMPLICIT:
             self.descriptors.speak(port.fileno())
 
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
         try:
             prepare(self.settings.spool.url)
+            self.clock.load()
             self.gate.shared.load(self.settings.spool.url)
         except (SpoolUnusable, SpoolUnavailable) as error:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
@@ -134,6 +136,7 @@ class Parts:
         self.lists.start()
         self.budgets.start()
         self._ask_before_dialling()
+        self._tell_sources()
         self.scheduler.start()
         self.tls_reports.start()
         if self.listener is not None:
@@ -143,10 +146,14 @@ class Parts:
         """Let the queue keep what has to wait for a budget."""
         self.scheduler.wait_for(self.budgets.waits if self.delivery.has_budgets else None)
 
+    def _tell_sources(self) -> None:
+        """Let the queue know the addresses that mail goes out from, if any is configured."""
+        of = self.delivery.sources_of if self.delivery.has_sources else None
+        self.scheduler.restraints.use_sources(of, shaped=self.delivery.shaping.by_source)
+
     def _tell_settings(self) -> None:
         """Write down what is in force: "mta config diff" compares with it."""
-        now_ms = round(self.reactor.seconds() * 1000)
-        self._write("service", in_force.put, as_text(self.settings), now_ms)
+        self._write("service", in_force.put, as_text(self.settings), self.clock.now_ms())
 
     def _write(self, part: str, fn: Callable[..., None], *arguments: object) -> None:
         """Write something about this process; that it fails is only said."""
@@ -190,6 +197,7 @@ class Parts:
         self.tls_reports.use(tls_report(settings), tls)
         self.delivery.count(self.tls_reports.count)
         self.names.use(delivery.shaping)
+        self._tell_sources()
         self.scheduler.use(queue)
         self._ask_before_dialling()
         self.signer.rules = rules
@@ -228,8 +236,7 @@ class Parts:
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         await self.inbound.shutdown(SESSION_GRACE_S)
-        if self.descriptors is not None:
-            self.descriptors.stop()
+        self.descriptors.stop()
         if self.listener is not None:
             self.listener.stop()
         await self.scheduler.stop(DELIVERY_GRACE_S)
