@@ -76,9 +76,9 @@ class Database:
     ) -> None:
         """``min_free``: octets of the disk that new mail is not to have (``mta.spool.room``)."""
         self._reactor = reactor
-        self._engine = create_engine(url, connections=1)
+        self._engine = create_engine(url, connections=1, brisk=True)
         self._line = Line(self._engine.execution_options(writing=True))
-        self._reading = create_engine(url, connections=readers)
+        self._reading = create_engine(url, connections=readers, brisk=True)
         self._file = _SpoolFile.of(url)
         self._readers = ThreadPool(minthreads=0, maxthreads=readers, name="spool reader")
         # A thread that a frozen database holds must not hold the end of the process.
