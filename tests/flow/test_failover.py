@@ -95,9 +95,8 @@ def test_the_standby_takes_over_under_load(
     while (missing := wanted - set(_arrived(receiver))) and time.monotonic() < deadline:
         time.sleep(0.5)
     arrived = [one for one in _arrived(receiver) if one in wanted]
-    print(
-        f"\n{len(wanted)} accepted, {len(missing)} missing, {len(arrived) - len(set(arrived))} twice"
-    )
+    twice = len(arrived) - len(set(arrived))
+    print(f"\n{len(wanted)} accepted, {len(missing)} missing, {twice} twice")
     print(f"{sum(load.temporary for load in loads)} heard 4xx; the standby was promoted")
     print(
         f"  after {promoted - lost:.1f} s, 100 more were accepted by each {back_s:.1f} s after that"
