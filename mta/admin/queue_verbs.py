@@ -6,7 +6,7 @@ changed too; what that attempt brings is settled by the spool's rules.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -16,12 +16,14 @@ from mta.admin.exits import Exit
 from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import note, progress, say
-from mta.spool import listing, operate, resurrection
+from mta.spool import listing, operate
 from mta.spool.filters import Filter
 from mta.spool.schema import WAITING, State
 
 Step: TypeAlias = Callable[[Any, Filter, int, str, int], int]
 """A function of ``mta.spool.operate``: connection, filter, now in ms, who, at most so many."""
+Parts: TypeAlias = Callable[[Any, Filter], Iterator[Filter]]
+"""Divides what a filter means; ``listing.slices``."""
 
 
 _MOST_PAUSE_S = 0.25
@@ -40,6 +42,7 @@ class Verb:
     explanation: str
     others: str = ""  # why it may have been fewer than were counted
     makes_mail: bool = False
+    parts: Parts = listing.slices  # what is looked through in one transaction, where no id says it
 
     def narrowed(self, wanted: Filter) -> Filter | None:
         """Return ``wanted`` for the states that the verb applies to; None if it excludes them.
@@ -92,17 +95,6 @@ REMOVE = Verb(
     WAITING,
     operate.remove,
     "Drop recipients.  Nobody is told; see 'bounce'.",
-)
-
-RESURRECT = Verb(
-    "resurrect",
-    "resurrected",
-    (State.BOUNCED, State.EXPIRED),
-    resurrection.resurrect,
-    "Queue bounced and expired recipients again, while their content is kept"
-    " (spool.returned_retention).  Name them by --state, id or other filters; they get a new"
-    " lifetime.  Reports that were sent stay sent.",
-    "of the others the content is no longer kept",
 )
 
 
@@ -176,8 +168,7 @@ def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int, n
     After each we leave the spool alone for as long as it took.
     """
     total = 0
-    waiting = set(verb.states) <= set(WAITING) and not wanted.ids
-    parts = listing.slices(invocation.reading, wanted) if waiting else iter((wanted,))
+    parts = iter((wanted,)) if wanted.ids else verb.parts(invocation.reading, wanted)
     with progress(verb.name, number) as advance:
         for part in parts:
             step = 1

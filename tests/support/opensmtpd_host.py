@@ -4,12 +4,13 @@ Run as ``python opensmtpd_host.py FILES PORT DIRECTORY`` in mount and PID namesp
 package cannot be installed beside another mail server, and its paths are built in.  What arrives is
 put into ``DIRECTORY/mail`` as a Maildir.  Never returns.
 
-With TLS if ``key.pem``, ``chain.pem`` and ``own_key.so`` are in ``DIRECTORY``.  Version 6.8 cannot do
-it by itself with OpenSSL 3: the process that has the sessions has no private keys; its RSA and EC
-methods ask the one that has them, and know by a mark on a key which one is meant.  OpenSSL 3 signs
-with a copy of the key that has no such mark; so the methods sign by themselves, with a key that is
-public (``smtpd -v``: "pony: rsae_priv_enc", "missing private key"; strace: nothing goes to the other
-process).  RSA or EC, TLS 1.2 or 1.3, it is the same.  ``own_key.c`` gives the sessions their key.
+With TLS if ``key.pem``, ``chain.pem`` and ``own_key.so`` are in ``DIRECTORY``. By itself version
+6.8 cannot do it with OpenSSL 3: the process that has the sessions has no private keys; its RSA
+and EC methods ask the one that has them, and know by a mark on a key which one is meant. OpenSSL
+3 signs with a copy of the key that has no such mark; so the methods sign by themselves, with a
+key that is public (``smtpd -v``: "pony: rsae_priv_enc", "missing private key"; strace: nothing
+goes to the other process). RSA or EC, TLS 1.2 or 1.3, it is the same. ``own_key.c`` gives the
+sessions their key.
 """
 
 import os
