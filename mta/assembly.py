@@ -6,6 +6,7 @@ Every part is made here and nowhere else, and gets what it needs as arguments.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mta.auth.credentials import Accounts
@@ -78,8 +79,9 @@ class _Outward:
 def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     """Build every part; opens no file but certificates and secrets, starts no thread."""
     log = MailLog(reactor)
-    database = Database(settings.spool.url, reactor, emit=log)
+    database = Database(settings.spool.url, reactor, emit=log, min_free=settings.spool.min_free)
     common = _Common(reactor, settings, log, database, addresses_of(settings))
+    database.when_short = partial(_tell_of_room, common)
     accounts = Accounts(database, reactor)
     accounts.use(values.tokens(settings, reactor))
     certificates = _certificates(settings)
@@ -109,6 +111,7 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         gate=gate,
         lists=lists,
         verifier=verifier,
+        room=database.room.has,
     )
     inbound.filter(milters_of(settings, reactor))
     return Parts(
@@ -202,6 +205,15 @@ def _validation(common: _Common, resolver: Resolver) -> Validation | None:
 
     every_s = settings.dns.test_every.total_seconds()
     return Validation(common.reactor, resolver, build_tls.probes(settings), every_s, tell)
+
+
+def _tell_of_room(common: _Common, why: str) -> None:
+    """Raise the alarm that new mail is refused for want of room, or with "" take it back."""
+    text = f"new mail is refused (452) for want of room: {why}" if why else ""
+    common.log(Note("error" if why else "info", "spool", text or "new mail has room again"))
+    now_ms = time.time_ns() // 1_000_000
+    said = common.database.write(alarms.put, common.node, alarms.ROOM, text, now_ms)
+    said.addErrback(lambda failure: common.log(Note("warning", "spool", str(failure.value))))
 
 
 def _shared(gate: Gate) -> Callable[[str], None]:

@@ -108,6 +108,7 @@ class Parts:
         self._open_log()
         self.database.start()
         self._tell_settings()
+        self._write("service", alarms.begin)
         self.gate.shared.start()
         self.accounts.start()
         self.signer.start()

@@ -23,6 +23,8 @@ def record(found: Explanation, obstacles: Sequence[Obstacle], status: int) -> di
         "address": found.question.address,
         "sender": found.sender,
         "login": found.question.login,
+        "listener": found.by.listener.name,
+        "client": found.by.client,
         "connected": found.question.connect,
         "result": RESULTS[status],
         "timed_out": found.timed_out,
@@ -30,11 +32,17 @@ def record(found: Explanation, obstacles: Sequence[Obstacle], status: int) -> di
         "refused": None
         if refused is None
         else {
+            "stage": refused.stage,
             "code": refused.code,
             "enhanced": refused.enhanced,
             "text": refused.text,
             "reason": refused.reason,
         },
+        "held": found.held,
+        "filters": [
+            {"name": one.name, "endpoint": one.endpoint, "when_away": one.when_away.value}
+            for one in found.filters
+        ],
         "left_out": found.left_out,
         "signing": {
             "keys": [

@@ -13,10 +13,16 @@ from mta.delivery.transcript import told
 from mta.mail.outcome import Verdict
 from mta.mail.security import DaneState, Level, Requirement, Skip
 from mta.mail.shape import Shape
+from mta.milter.settings import WhenAway
 from mta.security.facts import Sts, StsMode
 from mta.tls.peer_certificate import PeerCertificate
 
 _NAMES = 4  # of a certificate
+_AWAY = {
+    WhenAway.TEMPFAIL: "refused for now",
+    WhenAway.ACCEPT: "let through",
+    WhenAway.HOLD: "held",
+}
 _WORDS = {Verdict.DELIVERED: "goes", Verdict.DEFERRED: "waits", Verdict.FAILED: "fails"}
 
 
@@ -28,29 +34,46 @@ def lines(
     zone: tzinfo | None,
 ) -> Iterator[str]:
     """Yield the answer, line by line."""
-    login = f", login {visible(found.question.login)}" if found.question.login else ""
-    yield f"mail from {address(found.sender)} to {address(found.question.address)}{login}"
+    yield _headline(found)
     if found.refused is not None:
         no = found.refused
-        reply = f"{no.code} {no.enhanced} {no.text}"
-        yield _item("refused", f"{visible(reply)} ({visible(no.reason)})")
+        yield _item("refused", f"at {no.stage}: {visible(no.reply)} ({visible(no.reason)})")
+    elif found.said_to_client:
+        said = dict(found.said_to_client)
+        yield _item("accepted", f"at RCPT: {visible(said.get('RCPT', ''))}")
     for remark in found.remarks:
         yield _item("accepted", visible(remark))
     if found.left_out:
         yield _item("left out", f"{found.left_out} more addresses, which are not looked at here")
     if found.refused is None:
         yield _item("signed", ", ".join(_keys(found)) or f"no: {visible(found.unsigned)}")
+    for filter_ in found.filters if found.refused is None else ():
+        away = f"{_AWAY[filter_.when_away]} while it cannot be reached"
+        yield _item("filter", visible(f"{filter_.name} at {filter_.endpoint}: mail is {away}"))
+    if found.held:
+        release = "until 'mta queue release'"
+        yield _item("held", f"{visible(found.held)}: kept {release}")
     for walked in found.walked:
         yield from _walked(walked, found, now_ms)
     if found.servers:
         yield _item("DNS", f"{', '.join(found.servers)}, {_resolver(found)}")
     for one in obstacles:
         yield _item(one.kind, visible(one.text))
-    for note in found.notes:
+    for note in (found.by.note, *found.notes) if found.by.note else found.notes:
         yield _item("note", visible(note))
     if found.timed_out:
         yield _item("time", f"not finished within {found.question.timeout_s:g} s (--timeout)")
     yield _item("result", RESULTS[status])
+
+
+def _headline(found: Explanation) -> str:
+    """Say what the question is, and who brings the message."""
+    question, by = found.question, found.by
+    words = f"mail from {address(question.sender)} to {address(question.address)}"
+    words += f", login {visible(question.login)}" if question.login else ""
+    words += f", {question.size} octets" if question.size else ""
+    client = f"from {by.client}" if by.client else "from outside"
+    return f"{words}; at listener {visible(by.listener.name)}, {client}"
 
 
 def _item(name: str, text: str, depth: int = 1) -> str:

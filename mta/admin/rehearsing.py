@@ -1,20 +1,22 @@
 """What would become of one message: acceptance, signature and delivery, asked of their own code.
 
-``mta.inbound.addressing`` says what an address comes to, ``mta.dkim`` which keys sign, and
-``mta.delivery.rehearsal`` walks the road.  Nothing is decided here.
+``mta.inbound.rehearsal`` says what submission answers, by the policy at work (``mta.gate``),
+``mta.dkim`` which keys sign, and ``mta.delivery.rehearsal`` walks the road.  Nothing is decided
+here.
 
-Knows the configuration as it is written now, DNS as it answers now, and the MTA-STS policies in the
-spool: nothing else is taken from the caches of a running service.
+Knows the configuration as it is written now, DNS as it answers now, and of the spool what clients
+have used up, suppressed addresses and MTA-STS policies: nothing is taken from the caches of a
+running service.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
 
+from mta.admin.accepting import Accepting, Bringer
 from mta.admin.asking import resolver
 from mta.config import Settings, build, build_tls
-from mta.config.build_policy import policy
 from mta.delivery.rehearsal import Rehearsal
 from mta.delivery.road import Road
 from mta.delivery.routes import Route
@@ -26,17 +28,15 @@ from mta.dns.dane import DaneLookup
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
 from mta.dns.validation import State, Validation
-from mta.inbound.addressing import Client, Refusal, aim, is_srs
+from mta.inbound.rehearsal import Asked, Submitted
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import Envelope, Job, MemoryBody, Recipient
 from mta.mail.events import Note
 from mta.mail.outcome import Verdict
 from mta.mail.queue_id import new_queue_id
 from mta.mail.site import Site
+from mta.milter.settings import MilterSettings
 from mta.policy.addresses import Addresses
-from mta.policy.matching import Subject
-from mta.policy.senders import judge_sender
-from mta.smtp.commands import Rcpt
 from mta.sts.fetch import PolicyFetch
 from mta.sts.policies import Policies, Spool
 
@@ -52,16 +52,30 @@ class Question:
     login: str = ""  # "": it comes from outside, or from a trusted network
     connect: bool = False
     timeout_s: float = 30.0
+    listener: str = ""  # its name; "": one that fits
+    client: str = ""  # IP address; "": one that fits
+    size: int = 0  # octets
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """It would not be accepted at all."""
 
+    stage: str  # "connection", or the command that is refused
     code: int
-    enhanced: str
-    text: str
-    reason: str
+    reply: str  # what the client is told
+    reason: str  # what it is not told
+
+    @property
+    def enhanced(self) -> str:
+        """The enhanced status code; "" if there is none."""
+        words = self.reply.split(maxsplit=2)
+        return words[1] if len(words) > 1 and words[1].count(".") == 2 else ""
+
+    @property
+    def text(self) -> str:
+        """The reply without its codes."""
+        return self.reply.removeprefix(str(self.code)).lstrip().removeprefix(self.enhanced).lstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +106,12 @@ class Explanation:
 
     question: Question
     sender: str  # as it is accepted
+    by: Bringer
+    said_to_client: list[tuple[str, str]] = field(default_factory=list)  # command, reply
     remarks: list[str] = field(default_factory=list)  # what acceptance makes of the addresses
     refused: Refused | None = None
+    held: str = ""  # why it is accepted and kept
+    filters: list[MilterSettings] = field(default_factory=list)  # that see it
     left_out: int = 0  # more addresses behind an alias
     keys: tuple[Key, ...] = ()  # that would sign
     unsigned: str = ""  # why none does
@@ -112,7 +130,7 @@ class Explanation:
         verdicts = {one.verdict for walked in self.walked for one in walked.road.outcomes}
         if Verdict.FAILED in verdicts:
             return Verdict.FAILED
-        done = not self.timed_out and verdicts <= {Verdict.DELIVERED}
+        done = not (self.timed_out or self.held) and verdicts <= {Verdict.DELIVERED}
         return Verdict.DELIVERED if done else Verdict.DEFERRED
 
 
@@ -156,28 +174,22 @@ class Rehearsing:
         now_ms: int,
         spool: Spool,
     ) -> None:
-        """``tables`` are those of ``mta.config.build_addresses``; ``spool`` has the policies of
-        MTA-STS."""
+        """``tables`` are those of ``mta.config.build_addresses``; ``spool`` is read and, if it is
+        written to, does nothing.  ``ValueError`` if there is no such listener."""
         self._spool = spool
         self._settings = settings
         self._tables = tables
         self._question = question
         self._now_ms = now_ms
-        self.found = Explanation(question, question.sender)
+        self._accepting = Accepting(settings, tables, spool)
+        by = self._accepting.bringer(
+            question.address, question.login, question.listener, question.client
+        )
+        self.found = Explanation(question, question.sender, by)
+        self._recipients: list[Recipient] = []
         self._delivery = build.delivery_settings(settings, tables)
 
-    def accept(self) -> list[Recipient]:
-        """Return the recipients that acceptance would make; none if it would refuse."""
-        self._sender()
-        recipients = self._recipients() if self.found.refused is None else []
-        for one in recipients:
-            judged = policy(self._settings).recipients.judge(one.address)
-            if judged is not None and judged.refuses:
-                self._refuse(Refusal(judged.reply, judged.reason))
-                return []
-        return recipients
-
-    def sign(self) -> None:
+    def _sign(self) -> None:
         """Find the keys for an author at the sender's domain."""
         found, login = self.found, self._question.login
         try:
@@ -194,16 +206,17 @@ class Rehearsing:
             found.keys = rules.keys(domain, self._now_ms / 1000)
             found.unsigned = "" if found.keys else f"there is no key for {domain or '<>'}"
 
-    async def walk(self, reactor: Any, recipients: list[Recipient]) -> None:
-        """Walk the roads of ``recipients``, bounded in time."""
-        walking = Deferred.fromCoroutine(self._walk(reactor, recipients))
+    async def go(self, reactor: Any) -> list[Recipient]:
+        """Find out all, bounded in time; return to whom it would go."""
+        walking = Deferred.fromCoroutine(self._go(reactor))
         walking.addTimeout(self._question.timeout_s, reactor)
         try:
             await walking
         except TimeoutError:
             self.found.timed_out = True
+        return self._recipients
 
-    async def _walk(self, reactor: Any, recipients: list[Recipient]) -> None:
+    async def _go(self, reactor: Any) -> None:
         settings, found = self._settings, self.found
         behind = resolver(reactor, settings, validating=settings.dns.validating)
         found.servers = tuple(f"{host}:{port}" for host, port in build.dns_servers(settings))
@@ -228,11 +241,26 @@ class Rehearsing:
         )
         finder = SiteFinder(exchangers, reactor.seconds, self._delivery.shaping)
         try:
-            for one in recipients[:MOST]:
+            self._recipients = await self._submit(reactor, exchangers)
+            for one in self._recipients[:MOST]:
                 await self._one(rehearsal, finder, one)
         finally:
             found.said = list(heard.said.values())
             await rehearsal.stop()
+
+    async def _submit(self, reactor: Any, exchangers: MailExchangers) -> list[Recipient]:
+        """Have it submitted, and see who signs it; return to whom it goes."""
+        question, found, accepting = self._question, self.found, self._accepting
+        by = found.by
+        message = Asked(question.sender, question.address, question.login, by.client, question.size)
+        routes = self._delivery.routes
+        submitted = await accepting.ask(reactor, exchangers, routes.destination, by, message)
+        found.said_to_client = submitted.said
+        found.filters = accepting.filters(by, question.login)
+        recipients = self._accepted(submitted)
+        if submitted.intake is not None:
+            self._sign()
+        return recipients
 
     async def _one(self, rehearsal: Rehearsal, finder: SiteFinder, recipient: Recipient) -> None:
         routes, sender = self._delivery.routes, self.found.sender
@@ -258,44 +286,19 @@ class Rehearsing:
         if isinstance(event, Note):
             self.found.notes.append(event.text)
 
-    def _sender(self) -> None:
-        """See what becomes of the sender, and whether it may be used."""
-        found, login = self.found, self._question.login
-        rule = policy(self._settings).senders.rule_for(Subject("", "", login)) if login else None
-        decision = judge_sender(rule, login, found.sender) if rule is not None else None
-        if decision is not None:
-            if decision.refuses:
-                self._refuse(Refusal(decision.reply, decision.reason))
-                return
-            found.remarks.append(decision.reason)
-            found.sender = decision.rewrite or found.sender
-        if self._tables is not None and found.sender:
-            told, by = self._tables.rewritten(found.sender, sender=True, submission=bool(login))
-            if by:
-                found.remarks.append(f"sender {found.sender} -> {told} by {', '.join(by)}")
-                found.sender = told
-
-    def _recipients(self) -> list[Recipient]:
-        question, found = self._question, self.found
-        address, tables = question.address, self._tables
-        plain = Recipient(0, address, domain_of(address), 1)
-        if tables is None:
-            return [plain]
-        client = Client(
-            outside=not question.login,
-            submission=bool(question.login),
-            null_sender=not found.sender or is_srs(tables, address),
-        )
-        aimed = aim(tables, address, Rcpt(address), client, self._now_ms)
-        if aimed is None:
-            return [plain]
-        if isinstance(aimed, Refusal):
-            self._refuse(aimed)
-            return []
-        found.remarks += [f"{one.verb}: {one.text}" for one in aimed.remarks]
-        found.left_out = max(0, len(aimed.goals) - MOST)
-        return list(aimed.goals)
-
-    def _refuse(self, refusal: Refusal) -> None:
-        reply = refusal.reply
-        self.found.refused = Refused(reply.code, reply.enhanced, reply.text, refusal.reason)
+    def _accepted(self, submitted: Submitted) -> list[Recipient]:
+        """Take over what submission would make of it; return to whom it would go."""
+        found, intake = self.found, submitted.intake
+        if intake is None:
+            reply = submitted.reply
+            found.refused = Refused(submitted.stage, submitted.code, reply, submitted.reason)
+            domain = domain_of(self._question.address)
+            ours = self._tables is not None and self._tables.local.ours(domain)
+            return [] if ours else [Recipient(0, self._question.address, domain, 1)]
+        found.sender, found.held = intake.envelope.sender, intake.held
+        found.remarks += [
+            f"{one.verb}: {one.text}" for one in intake.remarks if one.verb != "header"
+        ]
+        goals = [one for one in intake.remaining if not one.role.reported_only]
+        found.left_out = max(0, len(goals) - MOST)
+        return [replace(one, attempts=1) for one in goals]

@@ -17,10 +17,15 @@ def milters(settings: Settings, reactor: Any) -> Milters | None:
         return None
     return Milters(
         [
-            Filter(reactor, clientFromString(reactor, one.endpoint), _milter(one))
-            for one in settings.milter
+            Filter(reactor, clientFromString(reactor, one.endpoint), one)
+            for one in milter_settings(settings)
         ]
     )
+
+
+def milter_settings(settings: Settings) -> tuple[MilterSettings, ...]:
+    """Return what is said of the filters, in their order."""
+    return tuple(map(_milter, settings.milter))
 
 
 def _milter(one: Milter) -> MilterSettings:

@@ -14,6 +14,7 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
 _FIXED: dict[str, Callable[[Settings], object]] = {
     "host_name": lambda settings: settings.host_name,
     "spool.url": lambda settings: settings.spool.url,
+    "spool.min_free": lambda settings: settings.spool.min_free,
     "a listener": lambda settings: [
         (one.name, one.endpoint, one.tls == "implicit") for one in settings.listener
     ],

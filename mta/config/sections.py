@@ -77,6 +77,13 @@ class Spool(Section):
         " when it is so old.",
         _d("1d"),
     )
+    min_free: Size = setting(
+        "SQLite: with less room than this in its file system new mail is told 452, so that what is"
+        " here can still go out.  A quarter of it is held by a file beside the spool.  Of a file"
+        ' system of less than ten times as much, a tenth.  "0": mail is taken until the disk is'
+        " full.",
+        _s("64MiB"),
+    )
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is wrong with the password."""

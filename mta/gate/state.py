@@ -65,7 +65,7 @@ class Shared:
         try:
             with reading(engine) as conn:
                 now_ms = self._now_ms()
-                self._take(policy.first(conn, now_ms), now_ms)
+                self.know(policy.first(conn, now_ms), now_ms)
         finally:
             engine.dispose()
 
@@ -111,7 +111,7 @@ class Shared:
             self._fails(error)
             return
         self.counts.done(taken, news.changes.in_use)
-        self._take(news, now_ms)
+        self.know(news, now_ms)
         self._works()
 
     def _in_use(self, now_ms: int) -> list[tuple[str, int]]:
@@ -125,7 +125,8 @@ class Shared:
         self._said = mine | {name: 0 for name, number in changed if not number}
         return changed
 
-    def _take(self, news: News, now_ms: int) -> None:
+    def know(self, news: News, now_ms: int) -> None:
+        """Take over what the spool says."""
         self.counts.known(news.changes.counts)
         self.braked, self.excused = news.braked, news.excused
         self.suppressing = news.suppressing

@@ -3,7 +3,7 @@
 The client learns yes, no, or not now; why not is for the log alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -75,10 +75,9 @@ class Authentication:
         self._passage = passage
         self._refuse = refuse
 
-    def answers(self) -> dict[type, Callable[[Any], Any]]:
-        """Return what answers each event of the core's that is about authentication."""
-        attempts = dict.fromkeys((Claim, Bearer, External, Proved, Disproved), self._authenticate)
-        return {**attempts, KeysWanted: self._keys}
+    def answer(self, event: Any) -> Coroutine[Deferred[Any], Any, Reply | StoredKeys]:
+        """Answer an event of the core's that is about authentication."""
+        return self._keys(event) if isinstance(event, KeysWanted) else self._authenticate(event)
 
     async def vouched(self, login: str) -> str | Reply:
         """Return the canonical login of an account that a proxy has logged in, or a refusal."""

@@ -4,8 +4,9 @@ Knows no transport.  For an event of the core it gives back the reply, or, where
 be asked first (accounts, spool), a coroutine that gives it.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -21,7 +22,7 @@ from mta.inbound.reception import Reception
 from mta.inbound.screen import GO_AHEAD, Ends, Screen, go_ahead, hello, screened
 from mta.inbound.settings import ListenerSettings
 from mta.inbound.stranger import Stranger, stranger_of
-from mta.inbound.transaction import Transaction
+from mta.inbound.transaction import NO_ROOM, Transaction
 from mta.mail import events
 from mta.mail.envelope import Origin
 from mta.smtp.commands import Mail, Rcpt
@@ -80,18 +81,6 @@ class Dialogue:
         )
         self._passage = reception.gate.arrive(listener.name, client.host, outside=not self._trusted)
         self._authentication = Authentication(reception, self.origin, self._passage, self._refuse)
-        self._answers: dict[type, Callable[[Any], Answer]] = {
-            Mail: self._mail,
-            Rcpt: self._recipient,
-            Data: self._data,
-            Content: self._content,
-            EndOfChunk: self._end_of_chunk,
-            EndOfData: self._end_of_data,
-            Forget: self._forget,
-            Rejected: self._rejected,
-            XClient: self._xclient,
-            **self._authentication.answers(),
-        }
 
     @property
     def login(self) -> str:
@@ -114,7 +103,10 @@ class Dialogue:
 
     def answer(self, event: Event) -> Answer:
         """Answer an event of the core."""
-        return self._answers[type(event)](event)
+        by_dialogue = _ANSWERS.get(type(event))
+        if by_dialogue is not None:
+            return by_dialogue(self, event)
+        return self._authentication.answer(event)
 
     def origin(self, *, utf8: bool = False) -> Origin:
         """Return what is known of the client; ``utf8``: it sends a message with SMTPUTF8."""
@@ -140,8 +132,11 @@ class Dialogue:
 
     def _mail(self, mail: Mail) -> Reply | Later:
         refusal = relaying.may_begin(self._listener, login=self.login, secure=self._core.secure)
+        reason, room = "not authenticated", self._reception.room
+        if refusal is None and room is not None and not room(mail.size or 0):
+            refusal, reason = NO_ROOM, "no room in the spool"
         if refusal is not None:
-            return self._refuse("MAIL", refusal, "not authenticated", mail.sender)
+            return self._refuse("MAIL", refusal, reason, mail.sender)
         asked = requests.grant(
             mail.wanted,
             self._settings.requests,
@@ -387,3 +382,19 @@ class Dialogue:
             events.Refused(self.origin(), command, text, reason, sender, recipient)
         )
         return answer
+
+
+# Made once: a table of its own would be a third of an idle connection's memory.
+_ANSWERS: Mapping[type, Callable[[Dialogue, Any], Answer]] = MappingProxyType(
+    {
+        Mail: Dialogue._mail,
+        Rcpt: Dialogue._recipient,
+        Data: Dialogue._data,
+        Content: Dialogue._content,
+        EndOfChunk: Dialogue._end_of_chunk,
+        EndOfData: Dialogue._end_of_data,
+        Forget: Dialogue._forget,
+        Rejected: Dialogue._rejected,
+        XClient: Dialogue._xclient,
+    }
+)

@@ -55,12 +55,13 @@ class SessionFactory(Factory):
         self._turned_away: set[Session] = set()
         self._ended: Callable[[], None] = lambda: None
         self._reception = reception
+        self._core: tuple[InboundSettings, ListenerSettings, ServerSettings] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Session:
         """Make a session, or one that says no."""
         client = client_of(addr)
         listener, reception = self.listener, self._reception
-        core = _core_settings(reception, listener, client)
+        core = self._core_settings(client)
         session = Session(reception, listener, core, client, self._introduce, self._forget)
         session.refusal, reason = self._refusal(client), "connection limit"
         if session.refusal is None and (unwelcome := session.unwelcome) is not None:
@@ -79,6 +80,16 @@ class SessionFactory(Factory):
     def when_ended(self, call: Callable[[], None]) -> None:
         """Have ``call`` called whenever a session has ended."""
         self._ended = call
+
+    def _core_settings(self, client: Client) -> ServerSettings:
+        """Return what the core is told: all clients share it, but for those that are proxies."""
+        listener, reception, made = self.listener, self._reception, self._core
+        if listener.xclient:
+            return core_settings(reception, listener, client)
+        if made is None or made[0] is not reception.settings or made[1] is not listener:
+            core = core_settings(reception, listener, client)
+            self._core = made = (reception.settings, listener, core)
+        return made[2]
 
     def _refusal(self, client: Client) -> Reply | None:
         if self._reception.closing:
@@ -152,6 +163,7 @@ class Inbound:
         gate: Gate | None = None,
         lists: Lists | None = None,
         verifier: Verifier | None = None,
+        room: Callable[[int], bool] | None = None,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
@@ -167,6 +179,7 @@ class Inbound:
             gate or Open(),
             lists,
             verifier,
+            room=room,
         )
         self._factories: list[SessionFactory] = []
         self._doors: list[Door] = []
@@ -262,9 +275,10 @@ class Inbound:
             ended.callback(None)
 
 
-def _core_settings(
+def core_settings(
     reception: Reception, listener: ListenerSettings, client: Client
 ) -> ServerSettings:
+    """Return what the protocol's core is told of ``listener`` and ``client``."""
     limits, requests = reception.settings.limits, reception.settings.requests
     # RFC 4865 §4.2 (2): never but where mail is submitted
     submission = listener.submission or listener.auth is AuthMode.REQUIRED

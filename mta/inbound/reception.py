@@ -77,5 +77,6 @@ class Reception:
     lists: Lists | None = None  # that strangers are looked up in
     verifier: Verifier | None = None  # of the mail that they bring
     milters: Milters | None = None  # filters of others
+    room: Callable[[int], bool] | None = None  # whether the spool has some for so many octets
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping

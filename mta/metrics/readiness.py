@@ -38,7 +38,9 @@ class Readiness:
             await self._asked()
         if self._closing():
             return "stopping"
-        return "the spool cannot be written" if self._database.troubled else self._why
+        if self._database.troubled:
+            return "the spool cannot be written"
+        return "there is no room for mail" if self._database.room.short else self._why
 
     def _asked(self) -> Deferred[None]:
         """Fire when the spool has answered, or not; whoever asks meanwhile waits for the same."""

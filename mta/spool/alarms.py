@@ -10,6 +10,10 @@ from sqlalchemy import Connection, delete, insert, select
 
 from mta.spool.schema import alarms
 
+ROOM, DESCRIPTORS = "room", "descriptors"
+OF_A_RUN = (ROOM, DESCRIPTORS)
+"""What a process knows of itself alone: its next run finds out anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -35,6 +39,11 @@ def forget(conn: Connection, node: str, prefix: str) -> None:
     """Take back what ``node`` has said under names that begin with ``prefix``."""
     begins = alarms.c.name.startswith(prefix, autoescape=True)
     conn.execute(delete(alarms).where(alarms.c.node == node, begins))
+
+
+def begin(conn: Connection, node: str) -> None:
+    """Take back what an earlier run of ``node`` has said of itself."""
+    conn.execute(delete(alarms).where(alarms.c.node == node, alarms.c.name.in_(OF_A_RUN)))
 
 
 def everybodys(conn: Connection) -> list[Alarm]:

@@ -35,6 +35,7 @@ from mta.mail.events import Emit
 from mta.spool.availability import Availability
 from mta.spool.engine import create_engine, parse, reading, sqlite_path
 from mta.spool.errors import SpoolFull, SpoolUnavailable, classify
+from mta.spool.room import BRINGING, room_of
 from mta.spool.unanswered import ANSWER_S, Unanswered, silence
 
 P = ParamSpec("P")
@@ -50,6 +51,7 @@ STOP_S = 15.0  # how long the end of the service waits for a database that does 
 PATIENCE_S = 5.0  # how long a write is tried again while the database was well before
 MOST_WAITING = 10_000  # writes; beyond that the writer does not keep up
 MOST_TOGETHER = 256  # writes in one transaction
+_MAKINGS = 2  # how often room is made for one write
 _FIRST_PAUSE_S = 0.02  # between two tries; it doubles up to the last
 _LAST_PAUSE_S = 0.5
 
@@ -68,7 +70,10 @@ _Answer: TypeAlias = tuple[Deferred[Any], Any]  # the value is a Failure if it f
 class Database:
     """Asynchronous reads and writes of the spool at ``url``."""
 
-    def __init__(self, url: str, reactor: Reactor, *, readers: int = 2, emit: Emit) -> None:
+    def __init__(
+        self, url: str, reactor: Reactor, *, readers: int = 2, emit: Emit, min_free: int = 0
+    ) -> None:
+        """``min_free``: octets of the disk that new mail is not to have (``mta.spool.room``)."""
         self._reactor = reactor
         self._engine = create_engine(url, connections=1)
         self._writing = self._engine.execution_options(writing=True)
@@ -87,6 +92,10 @@ class Database:
         self._availability = Availability(lambda note: reactor.callFromThread(emit, note))
         # Told of each transaction, in the writer thread: writes in it, seconds
         self.committed: Callable[[int, float], None] | None = None
+        self.room = room_of(url, self._engine, min_free)
+        # Told why new mail is refused, and with "" that it is taken again
+        self.when_short: Callable[[str], None] | None = None
+        self._short_told = False
 
     def start(self) -> None:
         """Start the threads."""
@@ -177,9 +186,11 @@ class Database:
 
     def _write_all(self) -> None:
         """The writer thread."""
-        while batch := self._next_batch():
+        while (batch := self._next_batch()) is not None:
             begun = monotonic()
-            answers = self._commit(batch, begun + PATIENCE_S)
+            answers = self._do(batch)
+            if not batch:
+                continue
             if self.committed is not None:
                 self.committed(len(batch), monotonic() - begun)
             self._reactor.callFromThread(self._answer, answers)
@@ -187,6 +198,27 @@ class Database:
         self._engine.dispose()
         self._reading.dispose()
         self._reactor.callFromThread(self._ended)
+
+    def _do(self, batch: list[_Write]) -> list[_Answer]:
+        """Do ``batch``, but new mail only where there is room for it."""
+        self.room.look()
+        answers: list[_Answer] = []
+        if self.room.short:
+            answers = _failed([one for one in batch if one.fn in BRINGING], self._no_room())
+            batch = [one for one in batch if one.fn not in BRINGING]
+        if batch:
+            answers += self._commit(batch, monotonic() + PATIENCE_S)
+        if bool(self.room.alarm) is not self._short_told:
+            self._short_told = not self._short_told
+            self._reactor.callFromThread(self._tell_short, self.room.alarm)
+        return answers
+
+    def _no_room(self) -> SpoolFull:
+        return SpoolFull(f"no room for new mail: {self.room.why}")
+
+    def _tell_short(self, why: str) -> None:
+        if self.when_short is not None:
+            self.when_short(why)
 
     def _answer(self, answers: Sequence[_Answer]) -> None:
         for deferred, result in answers:
@@ -203,11 +235,14 @@ class Database:
         if not self._stopped.called:
             self._stopped.callback(None)
 
-    def _next_batch(self) -> list[_Write]:
-        """Wait for work; return none at the end."""
+    def _next_batch(self) -> list[_Write] | None:
+        """Wait for work, or until room is to be looked at; return None at the end."""
         with self._changed:
             while self._open and not self._waiting:
-                self._changed.wait()
+                if not self._changed.wait(self.room.pause_s):
+                    return []
+            if not self._waiting:
+                return None
             count = len(self._waiting)
             if not self._availability.away:  # else: let them all be told with one try
                 count = min(count, MOST_TOGETHER)
@@ -219,11 +254,15 @@ class Database:
         """Do ``batch``, whatever it takes until ``deadline``; one answer for each write."""
         run = _Run(self._writing, batch, self._file, repeated)
         pause = _FIRST_PAUSE_S
+        made = 0
         while True:
             try:
                 answers = run.once()
             except Exception as error:
                 meaning = classify(error)
+                if isinstance(meaning, SpoolFull) and made < _MAKINGS and self._make_room(batch):
+                    made += 1
+                    continue
                 if meaning is None or isinstance(meaning, SpoolFull):
                     return self._apart(run, deadline, meaning or error)
                 late = monotonic() + pause > deadline or self._availability.away
@@ -235,14 +274,27 @@ class Database:
                 pause = min(2 * pause, _LAST_PAUSE_S)
             else:
                 self._availability.worked()
+                self.room.worked()
                 return answers
+
+    def _make_room(self, batch: Sequence[_Write]) -> bool:
+        """Give up the reserve for what must be written; tell whether that was of use."""
+        if any(one.fn in BRINGING for one in batch):
+            return False
+        return self.room.make()
 
     def _apart(self, run: "_Run", deadline: float, error: Exception) -> list[_Answer]:
         """Do each write of a batch alone, because together they failed with ``error``."""
+        if isinstance(error, SpoolFull):
+            self.room.filled(str(error))
+            if self.room.short:
+                self._availability.failed(error)
         if len(run.batch) > 1:
             answers: list[_Answer] = []
             for write in run.batch:
-                if self._availability.away and monotonic() > deadline:
+                if self.room.short and write.fn in BRINGING:
+                    answers += _failed((write,), self._no_room())
+                elif self._availability.away and monotonic() > deadline:
                     answers += _failed((write,), SpoolUnavailable("the database is away"))
                 else:
                     answers += self._commit((write,), deadline, run.repeated)

@@ -26,6 +26,10 @@ class News(NamedTuple):
     suppressing: bool  # the suppression list is not empty
 
 
+NOTHING = News(Changes([], {}), frozenset(), frozenset(), False)
+"""Of a spool that is not there yet."""
+
+
 def exchange(conn: Connection, given: Given, node: str, since_ms: int, now_ms: int) -> News:
     """Tell and be told."""
     changes = counters.exchange(

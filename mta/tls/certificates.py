@@ -27,6 +27,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from mta.tls.clients import ClientCertificates, ServerConnection, ask
+from mta.tls.frugal import FrugalConnection
 from mta.tls.identity import names
 from mta.tls.reasons import tls_reason
 from mta.tls.selfsigned import self_signed
@@ -153,7 +154,7 @@ class _ServerConnections:
         mode = self._mode()
         context = self._certificates.context(mode=mode)
         if mode is ClientCertificates.NONE:
-            return SSL.Connection(context, None)
+            return FrugalConnection(context)
         return ServerConnection(context)
 
 

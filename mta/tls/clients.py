@@ -21,6 +21,7 @@ from OpenSSL import SSL
 from OpenSSL.crypto import X509, X509StoreFlags
 
 from mta.tls.connections import connection_of
+from mta.tls.frugal import FrugalConnection
 from mta.tls.identity import chain_error
 
 _LONGEST = 1024  # characters of a mark
@@ -62,11 +63,11 @@ class ClientCertificate:
         return marks
 
 
-class ServerConnection(SSL.Connection):
+class ServerConnection(FrugalConnection):
     """A connection that remembers what OpenSSL said of the client's certificate."""
 
     def __init__(self, context: SSL.Context) -> None:
-        super().__init__(context, None)
+        super().__init__(context)
         self.complaints: list[int] = []
 
 

@@ -1,5 +1,6 @@
 """Disks that are full, slow or failing, under the spool and under the log."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from relay_process import eventually
 
 Bed = Callable[..., Any]
 Disk = Callable[[int], Path]
+DOWN_NEVER = "\n[queue]\ndown_after = 1000\n"  # nothing waits for a site to be tried again
 
 
 def fill(place: Path) -> Path:
@@ -25,6 +27,19 @@ def fill(place: Path) -> Path:
     return filler
 
 
+def take(place: Path) -> Path:
+    """Take all room at once, so that what is given up meanwhile stays for others."""
+    filler = place / "filler"
+    with filler.open("wb") as file:
+        while True:  # the service takes some between the question and the call
+            found = os.statvfs(place)
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(1, found.f_bavail) * found.f_frsize)
+            except OSError:
+                continue
+            return filler
+
+
 def test_no_room_for_the_wal(bed: Bed, small_disk: Disk) -> None:
     """Somebody fills the disk under load: 452, and mail as before when there is room again."""
     one, disk = bed(), small_disk(48)
@@ -35,26 +50,41 @@ def test_no_room_for_the_wal(bed: Bed, small_disk: Disk) -> None:
     time.sleep(3)
     filler.unlink()
     one.recovers()
-    eventually(lambda: "the database is back" in one.relay.log)  # said after 10 s without fault
+    eventually(lambda: "new mail has room again" in one.relay.log)
     one.count("disk full: WAL")
-    assert "the database is full" in one.relay.log
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what ends a delivery needs room, too: docs/reliability.rst, Known"
-)
 def test_no_room_for_more_mail(bed: Bed, small_disk: Disk) -> None:
-    """Mail that cannot leave fills the disk of its spool: 452; then it leaves."""
-    one, disk = bed(size=200_000, clients=2), small_disk(32)
+    """Mail that cannot leave fills the disk of its spool: 452; then it leaves, by itself."""
+    one, disk = bed(DOWN_NEVER, size=200_000, clients=2), small_disk(32)
     one.relay.use_spool(f"sqlite:///{disk}/mta.sqlite")
     one.name_server.mood = "failing"
     one.start(0)
     eventually(lambda: one.load.answers[452] > 10, timeout_s=60)
+    eventually(lambda: "no room" in one.relay.log)
+    eventually(lambda: "for want of room" in one.relay.mta("status").stdout)
     time.sleep(2)
     one.name_server.mood = "well"
-    one.relay.mta("queue", "retry", "--all", "--yes", check=False)
     one.recovers(timeout_s=120)
+    eventually(lambda: "for want of room" not in one.relay.mta("status").stdout)
     one.count("disk full: queue grows until it is")
+
+
+def test_no_room_whoever_has_it(bed: Bed, small_disk: Disk) -> None:
+    """Mail waits on a disk that others have filled to the last page: it leaves, new mail waits."""
+    one, disk = bed(DOWN_NEVER, size=20_000, clients=2), small_disk(32)
+    one.relay.use_spool(f"sqlite:///{disk}/mta.sqlite")
+    one.name_server.mood = "failing"
+    one.start(100)
+    filler = take(disk)
+    eventually(lambda: one.load.answers[452] > 10)
+    one.name_server.mood = "well"
+    eventually(lambda: one.load.recipients <= set(one.arrived()), timeout_s=60)
+    filler.unlink()
+    one.recovers()
+    eventually((disk / "mta.sqlite-reserve").exists)
+    one.count("disk full: others', while mail waits")
+    assert "is given up" in one.relay.log
 
 
 def test_no_room_for_the_log(bed: Bed, small_disk: Disk) -> None:

@@ -203,3 +203,55 @@ def test_for_people(receivers: Receivers, relays: Relays) -> None:
     assert "> QUIT" in done.stdout
     assert "> MAIL" not in done.stdout
     assert done.stdout.rstrip().endswith("result:       deliverable")
+
+
+RULES = """
+[recipients]
+forbidden = ["*@competitor.test"]
+
+[[sender]]
+name = "own"
+addresses = ["app@relay.test"]
+
+[[hold]]
+name = "huge"
+min_size = "200KiB"
+"""
+
+
+def answered(relay: Relay, sender: str, recipient: str) -> tuple[str, int, str]:
+    """What a real client is refused: where, code and text; the text of RCPT if nothing is."""
+    with relay.client() as client:
+        client.ehlo()
+        code, text = client.mail(sender)
+        if code >= 400:
+            return "MAIL", code, text.decode()
+        code, text = client.rcpt(recipient)
+        return "RCPT", code, text.decode()
+
+
+def test_what_submission_says_is_what_is_said(receivers: Receivers, relays: Relays) -> None:
+    """Each refusal that a real client hears is told beforehand, in its words; what is held, too."""
+    relay = relays(receivers().port, extra=RULES)
+    relay.mta("suppress", "add", "no@there.test", "--reason", "asked us to stop")
+    relay.start()
+    for sender, recipient in (
+        ("app@relay.test", "u@there.test"),
+        ("app@relay.test", "u@nomail.test"),
+        ("app@relay.test", "u@competitor.test"),
+        ("app@relay.test", "no@there.test"),
+        ("boss@relay.test", "u@there.test"),
+        ("app@relay.test", "u@label"),
+    ):
+        done = relay.mta("explain", recipient, "--from", sender, "--login", LOGIN, "--json",
+                         check=False)  # fmt: skip
+        refused = json.loads(done.stdout)["refused"]
+        stage, code, text = answered(relay, sender, recipient)
+        if code < 400:
+            assert refused is None, (sender, recipient)
+            continue
+        assert done.returncode == 2
+        assert (refused["stage"], refused["code"]) == (stage, code)
+        assert f"{refused['enhanced']} {refused['text']}" == text
+    said, status = explained(relay, "u@there.test", "--size", "300KiB")
+    assert (status, said["held"]) == (1, "hold rule huge")

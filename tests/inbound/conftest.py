@@ -276,6 +276,7 @@ class World:
     def __init__(self, spool=None):
         self.clock = Clock()
         self.clock.advance(1_764_028_800.0)  # 2025-11-25 00:00:00 UTC
+        self.room = 1 << 40  # octets that the spool says it has left
         self.wall_ms = 0  # added to what the clock says
         self.spool = MemorySpool() if spool is None else spool
         self.queue = Queue()
@@ -317,6 +318,7 @@ class World:
             gate=self.gate,
             lists=self.lists,
             verifier=self.verifier,
+            room=lambda size: size <= self.room,
         )
 
     def ours(self, addresses=ADDRESSES):

@@ -66,10 +66,11 @@ def octets(line):
 
 def set_scene(world, scene):
     """Make the world as the dialog wants it, and connect."""
-    limits = {key: int(value) for key, value in scene.items() if value.isdigit()}
+    limits = {key: int(value) for key, value in scene.items() if value.isdigit() and key != "room"}
     world.limit(**limits)
     if "domains" in scene:
         world.ours()
+    world.room = int(scene.get("room", 1 << 40))
     faults = {"away": SpoolUnavailable("gone"), "full": SpoolFull("full")}
     world.spool.error = faults.get(scene.get("database"))
     if scene.get("accounts") == "away":

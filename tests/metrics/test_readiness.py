@@ -1,5 +1,6 @@
 """Ready, and not: the spool answers, is silent, cannot be written; the service stops."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -13,6 +14,7 @@ class Spool:
     """Answers as it is told, and counts the questions."""
 
     troubled = False
+    room = SimpleNamespace(short=False)
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)

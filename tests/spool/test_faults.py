@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from pathlib import Path
+from time import monotonic, sleep
 
 import psycopg
 import pytest
@@ -110,6 +111,12 @@ def test_full(sqlite_spool, mail, table_of):
     sqlite_spool.wait(remark)
     assert table.rows("SELECT id FROM messages") == [(small.envelope.id,)]
     limit(1000)
+    sqlite_spool.wait(sqlite_spool.database.write(leases.wake))
+    with pytest.raises(SpoolFull):  # for a moment nothing large is tried
+        sqlite_spool.wait(sqlite_spool.database.write_together(intake.accept, mail.intake()))
+    end = monotonic() + 10
+    while sqlite_spool.database.room.short and monotonic() < end:
+        sleep(0.05)
     large = mail.intake(chunks=(bytes(200_000),))
     sqlite_spool.wait(sqlite_spool.database.write_together(intake.accept, large))
     assert "full" in _notes(sqlite_spool)[0][1]
