@@ -46,11 +46,10 @@ class Launch:
 
     def refuse(self, problem: str, status: int) -> NoReturn:
         """Say what is wrong and end the process."""
-        lines = [f"mta: {line}" for line in problem.splitlines()]
-        self._say(lines)
+        self.say(problem)
         pipe = self._twistd.get("statusPipe")
         if pipe is not None:
-            for line in lines:
+            for line in _lines(problem):
                 log.msg(line)
             with suppress(OSError):
                 os.write(pipe, b"1 see above")
@@ -63,8 +62,9 @@ class Launch:
         sys.stdout.flush()
         os._exit(status)
 
-    def _say(self, lines: list[str]) -> None:
-        text = "".join(f"{line}\n" for line in lines)
+    def say(self, problem: str) -> None:
+        """Tell the operator who has started this."""
+        text = "".join(f"{line}\n" for line in _lines(problem))
         if self._terminal >= 0:
             with suppress(OSError):  # nobody listens any more
                 os.write(self._terminal, text.encode("utf-8", "replace"))
@@ -81,3 +81,7 @@ class Launch:
         with suppress(OSError):
             if Path(path).read_text().strip() == str(os.getpid()):
                 Path(path).unlink()
+
+
+def _lines(problem: str) -> list[str]:
+    return [f"mta: {line}" for line in problem.splitlines()]

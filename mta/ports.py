@@ -108,7 +108,12 @@ def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> IListenin
 def bind(reactor: Any, name: str, endpoint: str, factory: IProtocolFactory) -> IListeningPort:
     """Bind one port; ``StartFailed`` says why it cannot be."""
     result: list[Any] = []
-    serverFromString(reactor, _with_backlog(endpoint)).listen(factory).addBoth(result.append)
+    try:
+        where = serverFromString(reactor, _with_backlog(endpoint))
+    except LookupError as error:  # the syntax has been checked with the configuration
+        text = f"{name}: nobody has handed over {endpoint} (FileDescriptorName= of a socket unit)"
+        raise StartFailed(text, EX_UNAVAILABLE) from error
+    where.listen(factory).addBoth(result.append)
     if not result:
         raise StartFailed(f"{name}: not bound at once", EX_UNAVAILABLE)
     if isinstance(result[0], Failure):
@@ -122,7 +127,8 @@ def place(address: Any) -> str:
     """Return the address of a port as people write it."""
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None:
-        return str(getattr(address, "name", address))
+        name = getattr(address, "name", None)
+        return os.fsdecode(name).replace("\0", "@") if name else str(address)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

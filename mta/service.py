@@ -137,6 +137,7 @@ class Relay(Service):
         self._warn()
         ports = ", ".join(self._parts.places())
         emit(Note("info", "service", f"mta {__version__} started, listening on {ports}"))
+        self._launch.succeeded()
         self._reactor.callWhenRunning(self._tell, f"READY=1\nSTATUS=listening on {ports}")
 
     def _warn(self) -> None:

@@ -218,7 +218,7 @@ def summary(invocation: Invocation, as_json: bool) -> None:
     """Count what waits, by domain and state, longest lists first."""
     now_ms = invocation.now_ms()
     with invocation.reading() as conn:
-        found = spool_summary.summary(conn, now_ms)
+        found = spool_summary.summary(conn)
     if as_json:
         json_line(records.summary(found))
         return

@@ -1,16 +1,15 @@
 """``mta status``: is a service running, and how is the queue?
 
 What runs is what has a lease in the spool that has not run out.  A process that was
-killed shows as silent when its lease ends, or as dead at once if its host is this one.
+killed shows as silent when its lease ends, or as dead at once where that can be seen from here.
 """
 
-import os
-import socket
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from mta import identity
 from mta.admin import records, refusals
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
@@ -84,7 +83,7 @@ def _facts(conn: Any, now_ms: int) -> _Facts:
         nodes,
         there,
         any(works(node, now_ms) for node in nodes),
-        summary.summary(conn, now_ms),
+        summary.summary(conn),
         summary.due(conn, now_ms),
         listing.in_hand(conn),
         [one for one in alarms.everybodys(conn) if one.node in there],
@@ -141,26 +140,12 @@ def _show(facts: _Facts, now_ms: int, invocation: Invocation) -> None:
 
 def alive(node: Node, now_ms: int) -> bool:
     """Tell whether a process is there, as far as can be seen from here."""
-    return node.lease_until_ms > now_ms and not _known_dead(node)
+    return node.lease_until_ms > now_ms and identity.there(node.about) is not False
 
 
 def works(node: Node, now_ms: int) -> bool:
     """Tell whether a process is there that works on mail: a supervisor does not."""
     return not node.supervises and alive(node, now_ms)
-
-
-def _known_dead(node: Node) -> bool:
-    """Tell whether the process is one of this machine's and is gone."""
-    pid = node.about.get("pid", "")
-    if node.about.get("host") != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # somebody else's: it is there
-        return False
-    return False
 
 
 def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
@@ -179,7 +164,7 @@ def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:
 def _state(node: Node, now_ms: int) -> str:
     if alive(node, now_ms):
         return "supervising" if node.supervises else "running"
-    return "dead" if _known_dead(node) else "silent"
+    return "dead" if identity.there(node.about) is False else "silent"
 
 
 def _down(facts: _Facts, now_ms: int) -> list[tuple[str, ...]]:

@@ -1,7 +1,8 @@
 """Commit 1: a message that has arrived becomes ours, and is handed over (RFC 5321 §6.1).
 
-Room in the queue's memory is asked for first; when there is none, or the message is to wait, the
-queue finds it in the spool.  Nobody is told of it before it has been committed and fsynced.
+Room in the queue's memory is asked for first; when there is none, or the message is to wait, or
+its site is dead, the queue finds it in the spool.  Nobody is told of it before it has been
+committed and fsynced.
 """
 
 from mta.inbound.addressees import Addressees
@@ -36,15 +37,24 @@ class Acceptance:
         count = addressees.count
         octets = 0 if stored else len(last)
         self._room = count, octets
-        self._at_once = envelope.asked.release_ms is None and not rulings.held and count > 0
-        self._reservation = reservation = (
-            reception.handover.reserve(count, octets, envelope.origin.owner)
-            if self._at_once
-            else None
+        at_once = envelope.asked.release_ms is None and not rulings.held and count > 0
+        reservation = (
+            reception.handover.reserve(count, octets, envelope.origin.owner) if at_once else None
         )
+        recipients = addressees.recipients(0 if reservation is None else 1)
+        due_ms = envelope.asked.release_ms or envelope.created_ms
+        if reservation is not None:
+            due_ms = reservation.next_attempt_ms
+            put_off_ms = reception.handover.put_off_ms(envelope, recipients)
+            if put_off_ms is not None and not addressees.removed:  # no need to come in
+                reception.handover.cancel(reservation, *self._room)
+                reservation, at_once, due_ms = None, False, put_off_ms
+                recipients = addressees.recipients(0)
+        self._at_once = at_once
+        self._reservation = reservation
         self._item = intake.Intake(
             envelope=envelope,
-            recipients=addressees.recipients(0 if reservation is None else 1),
+            recipients=recipients,
             chunks=intake.divided(last),
             stored=stored,
             head=top,
@@ -52,11 +62,7 @@ class Acceptance:
             remarks=tuple(rulings.remarks),
             removed=addressees.removed,
             claim=None if reservation is None else reservation.claim,
-            next_attempt_ms=(
-                envelope.asked.release_ms or envelope.created_ms
-                if reservation is None
-                else reservation.next_attempt_ms
-            ),
+            next_attempt_ms=due_ms,
         )
 
     async def commit(self) -> None:

@@ -27,6 +27,7 @@ from mta.mail.events import (
     Restrained,
     Ruled,
 )
+from mta.mail.outcome import TlsLevel
 from mta.metrics.families import Families
 
 OTHER = "other"
@@ -56,6 +57,7 @@ class Counting:
     def __init__(self, families: Families) -> None:
         self._families = families
         self._failed = False
+        _begin_at_zero(families)
         self._by_type: dict[type, Callable[[Any], None]] = {
             Accepted: self._accepted,
             Attempted: self._attempted,
@@ -128,6 +130,26 @@ class Counting:
     def _restrained(self, event: Restrained) -> None:
         if event.begins and not event.already:
             self._families.restraints_begun.labels(event.restraint.verb).inc()
+
+
+def _begin_at_zero(families: Families) -> None:
+    """Have the series that alerts are made of, before anything has happened.
+
+    A series that comes into the world with its first event at 1 has no increase: a monitor would
+    not see that event, and of rare ones it is the only one.
+    """
+    families.alerts.labels("compromise")
+    for verb in ("suspend", "slow"):
+        families.restraints_begun.labels(verb)
+    for kind in ("failure", "delay", "success"):
+        families.reports.labels(kind)
+    for part in ("delivery", "inbound", "policy", "queue", "service", "spool"):
+        families.notes.labels("error", part)
+    for result in ("deferred", "bounced"):
+        for cause in _CAUSES:
+            families.deliveries.labels(result, cause)
+    for level in TlsLevel:
+        families.tls.labels(level.value)
 
 
 def _among(word: str, known: frozenset[str]) -> str:

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -54,11 +55,21 @@ class _Bodiless(Request):
             channel.transport.abortConnection()
 
 
+class _OneAnswer(HTTPChannel):
+    """A connection for one request: who sends many and reads nothing does not fill our memory."""
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Close after this answer."""
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return False
+
+
 class _Quiet(Site):
     """Logs no requests: a monitor asks every few seconds."""
 
     noisy = False
     requestFactory = _Bodiless
+    protocol = _OneAnswer  # type: ignore[assignment]  # a channel is one, too
 
     def log(self, request: Any) -> None:
         """Drop it."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
-from mta.mail.envelope import Body, Envelope, Recipient
+from mta.mail.envelope import Body, Envelope, MemoryBody, Recipient
 from mta.mail.site import Site
 from mta.queue.blocks import Blocked
 from mta.queue.entry import Destination, Entry, entries
@@ -27,6 +27,7 @@ from mta.queue.settings import QueueSettings
 from mta.queue.sites import PutOff, Sites
 from mta.spool.leases import Key
 
+_NO_BODY = MemoryBody(())
 _GUESTS = 100  # who has less than this part of the set is a guest
 _UNRESOLVED_S = 5.0  # mail whose site cannot be looked up yet comes back so soon
 
@@ -144,6 +145,22 @@ class ActiveSet:
             self._entries.add(entry)
             self._line_up(entry)
         self.resolving.go()
+
+    def put_off_ms(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> int | None:
+        """Tell when a new message is due, if its one site is dead and nothing else is to be said.
+
+        What is accepted for a dead site would only come in to be put off, which takes a second
+        write: such mail stays in the spool from the first.
+        """
+        now_s, at_will = self._clock.seconds(), self.blocked or self.waits or self.site_of
+        if not self.sites.some_dead(now_s) or at_will or envelope.asked.deliver_by is not None:
+            return None
+        some = entries(envelope, recipients, _NO_BODY, "", self._destination)
+        site = self._names.known(some[0].destination)
+        wait_s = 0.0 if site is None or len(some) > 1 else self.sites.dead_for_s(site, now_s)
+        if wait_s <= 0:
+            return None
+        return self._ledger.quietly_ms(some[0], wait_s)
 
     def _line_up(self, entry: Entry) -> None:
         """Let ``entry`` wait, for its turn or for its site to be known; or give it back."""

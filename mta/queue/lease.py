@@ -2,12 +2,10 @@
 
 The token is made anew for each run.  The lease is believed by our own monotonic clock
 as well: once it has run out unrenewed, somebody else may have taken our mail, so nothing is
-begun until the spool has confirmed it.  Two processes under one node name would
-take each other's mail over and over; the note says so, and nothing here prevents it.
+begun until the spool has confirmed it.  Two processes under one node name would take each other's
+mail over and over and deliver it twice: who finds its name in use takes another, and says so.
 """
 
-import os
-import socket
 from collections.abc import Callable, Mapping
 from secrets import token_hex
 from types import MappingProxyType
@@ -15,8 +13,9 @@ from types import MappingProxyType
 from twisted.internet.interfaces import IReactorTime
 
 import mta
+from mta import identity
 from mta.mail.events import Emit, Note
-from mta.spool import leases
+from mta.spool import leases, succession
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
@@ -33,7 +32,7 @@ class Lease:
         emit: Emit,
         more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """``node`` is a name that no other running process has; ``more`` is said of it."""
+        """``node`` is the name of this process; ``more`` is said of it."""
         self._clock = clock
         self._database = database
         self._now_ms = now_ms
@@ -51,17 +50,25 @@ class Lease:
     async def register(self, lease_s: float) -> int:
         """Begin under a new token; return how many recipients of an earlier run came back."""
         asked_s, token = self._clock.seconds(), token_hex(16)
-        about = {
-            "version": mta.__version__,
-            "pid": str(os.getpid()),
-            "host": socket.gethostname(),
-            **self._more,
-        }
-        back: int = await self._database.write(
-            leases.register_node, self.node, token, self._now_ms(), int(lease_s * 1000), about
+        about = {"version": mta.__version__, **identity.oneself(), **self._more}
+        name, back, other = await self._database.write(
+            succession.register_beside,
+            self.node,
+            token,
+            self._now_ms(),
+            int(lease_s * 1000),
+            about,
+            _may_run,
         )
         self.token = token
         self._until_s = asked_s + lease_s
+        if other is not None:
+            who = f"process {other.about.get('pid', '?')} on {other.about.get('host', '?')}"
+            text = (
+                f"node {self.node} is in use by {who}, or was until a moment ago: this process is"
+                f" {name} until its next start; each needs a queue.node of its own"
+            )
+            self._emit(Note("warning", "queue", text))
         if back:
             text = f"{back} recipients were in the hands of an earlier run of node {self.node}"
             self._emit(Note("info", "queue", text))
@@ -85,3 +92,8 @@ class Lease:
             await self._database.write(leases.release_all, token, self._now_ms())
         except SpoolUnavailable as error:
             self._emit(Note("warning", "queue", f"claims are left to the next start: {error}"))
+
+
+def _may_run(node: leases.Node) -> bool:
+    """Tell whether another process may be at work under the lease of ``node``."""
+    return identity.there(node.about) is not False and not identity.is_oneself(node.about)

@@ -16,7 +16,6 @@ Deferreds for each attempt.
 """
 
 import random as random_module
-import time
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -44,6 +43,7 @@ from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle, told_why, with_causes
 from mta.queue.sites import PutOff
 from mta.queue.wake import Wake
+from mta.queue.wall import Wall, wall_ms
 from mta.queue.watch import Watch
 from mta.spool import leases
 from mta.spool.database import Database
@@ -56,10 +56,6 @@ _LAST_WRITES_S = 10.0
 _STOP_STEP_S = 0.05
 
 Attempt = Callable[[Job], "Deferred[list[Outcome]]"]
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Scheduler:
@@ -77,7 +73,7 @@ class Scheduler:
         node: str,
         emit: Emit,
         *,
-        now_ms: Callable[[], int] = _wall_ms,
+        now_ms: Callable[[], int] = wall_ms,
         random: Callable[[], float] = random_module.random,
         signer: Signer | None = None,
         names: SiteNames | None = None,
@@ -96,7 +92,8 @@ class Scheduler:
         self._random = random
         self._lease = Lease(clock, database, node, now_ms, emit)
         self._recorder = Recorder(clock, emit, self._soon)
-        self._ledger = Ledger(database, self._recorder, settings, node, now_ms, emit, self._written)
+        self._wall = wall = Wall(clock, now_ms, database, emit, self._lease_s, self.kick)
+        self._ledger = Ledger(database, self._recorder, settings, node, wall, emit, self._written)
         self._ledger.signer = signer
         self._active = ActiveSet(
             clock,
@@ -117,9 +114,11 @@ class Scheduler:
         self.restraints = Restraints(clock, now_ms, database, self._active, emit)
         self._operators = Operators(database, emit)
         self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
-        self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
+        self._housekeeping = Housekeeping(clock, database, settings, wall.aged_ms, emit)
         self._polling = Periodic(clock, emit, "polling", self._claims.pause_s, self._poll)
-        self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
+        self._renewing = Periodic(
+            clock, emit, "renewing the lease", lambda: self._lease_s() / 3, self._renew
+        )
         self._tidying = Periodic(clock, emit, "tidying", lambda: _TIDY_S, self._tidy)
         self._running: dict[Entry, Deferred[list[Outcome]]] = {}
         self._cancelled: dict[Entry, str] = {}
@@ -134,6 +133,10 @@ class Scheduler:
             return None
         room.take(recipients, octets)
         return Held(self._lease.token, self._registered_ms(), recipients, octets)
+
+    def put_off_ms(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> int | None:
+        """Tell when a new message is due that is not to come in, because its site is dead."""
+        return self._active.put_off_ms(envelope, recipients)
 
     def accepted(
         self,
@@ -199,7 +202,7 @@ class Scheduler:
             self._emit(Note("error", "queue", text))
         except Exception:
             self._fault(Failure(), "registering with the spool")
-        for duty in (self._polling, self._renewing, self._tidying):
+        for duty in (self._polling, self._renewing, self._tidying, self._wall):
             duty.start()
         self._housekeeping.start()
         self._publishing.start()
@@ -251,7 +254,8 @@ class Scheduler:
     def _begin(self, entry: Entry) -> None:
         """Deliver ``entry``: its turn has come."""
         entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
-        if must_return(entry.job.envelope, entry.began_ms):
+        envelope = entry.job.envelope
+        if envelope.asked.deliver_by and must_return(envelope, self._wall.aged_ms()):
             self._active.ended(entry, Health.UNKNOWN)
             self._ledger.expire(entry)
             return
@@ -295,10 +299,10 @@ class Scheduler:
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
-        now_ms = self._now_ms()
-        settled = settle(entry, outcomes, self._settings, now_ms, self._random)
+        settled = settle(entry, outcomes, self._settings, self._wall.aged_ms(), self._random)
+        settled = self._wall.told(settled)
         if why is not None and self._stopping:
-            settled = due_at_once(settled, now_ms)
+            settled = due_at_once(settled, self._now_ms())
         self._ledger.settle(entry, settled)
         self._soon()
 
@@ -321,13 +325,13 @@ class Scheduler:
             await self._watch.write()
         self._soon()
 
-    def _third(self) -> float:
-        return self._settings.lease_s / 3
+    def _lease_s(self) -> float:
+        return self._settings.lease_s
 
     async def _renew(self) -> None:
         if self._lease.token and not await self._lease.renew(self._settings.lease_s):
             self._forget()
-        if await self._database.write(leases.reap, self._now_ms()):
+        if await self._database.write(leases.reap, self._wall.aged_ms()):
             self._claims.due = True
         self._soon()
 
@@ -336,8 +340,8 @@ class Scheduler:
         self._lease.token = ""  # polling registers us anew
         dropped = self._active.drop()
         text = (
-            f"the lease of node {self._lease.node} was taken away (is another process running "
-            f"under that name?); {dropped} deliveries dropped, {len(self._running)} cancelled"
+            f"the lease of node {self._lease.node} had run out (did this process hang?) and was "
+            f"taken away; {dropped} deliveries dropped, {len(self._running)} cancelled"
         )
         self._emit(Note("error", "queue", text))
         self._cancel(list(self._running), "the lease was lost")
@@ -369,7 +373,7 @@ class Scheduler:
         self._stopping = self._active.closed = True
         self._housekeeping.stop()
         self._publishing.stop()
-        for duty in (self._polling, self._tidying):
+        for duty in (self._polling, self._tidying, self._wall):
             duty.stop()
         self._active.give_back(lambda _entry: True)
         self._soon()

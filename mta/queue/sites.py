@@ -67,6 +67,7 @@ class Sites(Generic[L]):
         self._levels: dict[str, int] = {}  # of those that are slowed down
         self._new_first = False
         self._places: Places[L] = Places(limits.total)
+        self._dead_until_s = 0.0  # from then on none is
 
     @property
     def limits(self) -> Limits:
@@ -113,6 +114,18 @@ class Sites(Generic[L]):
     def get(self, key: str) -> SiteQueue[L] | None:
         """Return what is known of the site ``key``."""
         return self._known.get(key)
+
+    def dead_for_s(self, site: Site, now_s: float) -> float:
+        """For how long nothing is dialled at ``site`` because it is dead; 0: it is not."""
+        here = self._known.get(site.key)
+        if here is None or not here.dead(now_s):
+            return 0.0
+        here.used_s = now_s
+        return here.dead_until_s - now_s
+
+    def some_dead(self, now_s: float) -> bool:
+        """Whether any site may be dead; cheap."""
+        return now_s < self._dead_until_s
 
     def admit(self, item: L, now_s: float, domain: str, free: int | None = None) -> PutOff | None:
         """Let ``item`` wait for its turn, or say why it must go back to the spool.
@@ -254,6 +267,7 @@ class Sites(Generic[L]):
         if here.dead(now_s):
             drained = here.ready.take_out(lambda _item: True)
             self._let_go(here, drained)
+            self._dead_until_s = max(self._dead_until_s, here.dead_until_s)
             put_off = PutOff(here.dead_until_s - now_s, here.why)
         self._line_up(here)
         return drained, put_off

@@ -14,6 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from mta.spool.driver import run
+
 MOST_ROWS = 64  # in one statement: all sizes of all tables, prepared, take 13 MB
 
 
@@ -26,7 +28,7 @@ def insert(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> N
     """Insert ``rows``, tuples of all the columns of ``table`` in their order."""
     parameter = mark(conn)
     for part in _parts(rows):
-        conn.exec_driver_sql(_insert(table, parameter, len(part)), tuple(chain.from_iterable(part)))
+        run(conn, _insert(table, parameter, len(part)), tuple(chain.from_iterable(part)))
 
 
 def update(conn: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...]]) -> int:
@@ -38,7 +40,7 @@ def update(conn: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...
     for part in _parts(rows):
         rows_text = values(mark(conn), len(part[0]), len(part))
         sql = f"{head} (VALUES {rows_text}) {tail}"
-        changed += conn.exec_driver_sql(sql, tuple(chain.from_iterable(part))).rowcount
+        changed += run(conn, sql, tuple(chain.from_iterable(part))).rowcount
     return changed
 
 

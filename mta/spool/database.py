@@ -24,7 +24,7 @@ from threading import Condition, Thread
 from time import monotonic, sleep
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
@@ -33,8 +33,9 @@ from twisted.python.threadpool import ThreadPool
 
 from mta.mail.events import Emit
 from mta.spool.availability import Availability
-from mta.spool.engine import create_engine, parse, reading, sqlite_path
+from mta.spool.engine import create_engine, parse, reading, repeated, sqlite_path
 from mta.spool.errors import SpoolFull, SpoolUnavailable, classify
+from mta.spool.line import Line
 from mta.spool.room import BRINGING, room_of
 from mta.spool.unanswered import ANSWER_S, Unanswered, silence
 
@@ -76,7 +77,7 @@ class Database:
         """``min_free``: octets of the disk that new mail is not to have (``mta.spool.room``)."""
         self._reactor = reactor
         self._engine = create_engine(url, connections=1)
-        self._writing = self._engine.execution_options(writing=True)
+        self._line = Line(self._engine.execution_options(writing=True))
         self._reading = create_engine(url, connections=readers)
         self._file = _SpoolFile.of(url)
         self._readers = ThreadPool(minthreads=0, maxthreads=readers, name="spool reader")
@@ -195,6 +196,7 @@ class Database:
                 self.committed(len(batch), monotonic() - begun)
             self._reactor.callFromThread(self._answer, answers)
         self._readers.stop()
+        self._line.close()
         self._engine.dispose()
         self._reading.dispose()
         self._reactor.callFromThread(self._ended)
@@ -252,7 +254,7 @@ class Database:
         self, batch: Sequence[_Write], deadline: float, repeated: bool = False
     ) -> list[_Answer]:
         """Do ``batch``, whatever it takes until ``deadline``; one answer for each write."""
-        run = _Run(self._writing, batch, self._file, repeated)
+        run = _Run(self._line, batch, self._file, repeated)
         pause = _FIRST_PAUSE_S
         made = 0
         while True:
@@ -266,7 +268,7 @@ class Database:
                 if meaning is None or isinstance(meaning, SpoolFull):
                     return self._apart(run, deadline, meaning or error)
                 late = monotonic() + pause > deadline or self._availability.away
-                self._writing.dispose()
+                self._engine.dispose()
                 if late:
                     self._availability.failed(meaning)
                     return _failed(batch, meaning)
@@ -309,29 +311,29 @@ class _Run:
 
     def __init__(
         self,
-        engine: Engine,
+        line: Line,
         batch: Sequence[_Write],
         file: "_SpoolFile | None",
         repeated: bool,
     ) -> None:
         self.batch = batch
         self.repeated = repeated  # a commit was begun and nobody knows what came of it
-        self._engine = engine
+        self._line = line
         self._file = file
 
     def once(self) -> list[_Answer]:
         """Do it all in one transaction; the answers are true when this returns."""
-        with self._engine.connect() as conn:
+        with self._line.connection() as conn:
             if self._file is not None:
                 self._file.opened()
-            if self.repeated:
-                conn.execution_options(repeated=True)
+            if self.repeated is not repeated(conn):
+                conn.execution_options(repeated=self.repeated)
             with conn.begin() as transaction:
                 answers = self._work(conn)
                 self.repeated = True
                 transaction.commit()
-        if self._file is not None:
-            self._file.check()
+            if self._file is not None:
+                self._file.check()
         return answers
 
     def _work(self, conn: Connection) -> list[_Answer]:

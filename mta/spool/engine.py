@@ -27,6 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
+from mta.spool.driver import run
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable, classify, one_line
 from mta.spool.schema import REVISION
 
@@ -242,7 +243,7 @@ def _open_sqlite(path: Path) -> sqlite3.Connection:
 
 def _begin_sqlite(conn: Connection) -> None:
     write = conn.get_execution_options().get("writing")
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    run(conn, "BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _set_up_postgresql(connection: Any, _record: object) -> None:

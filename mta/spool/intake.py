@@ -89,6 +89,12 @@ class Handover(Protocol):
         ``owner``: ``Origin.owner``.
         """
 
+    def put_off_ms(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> int | None:
+        """Tell when a message is due that is for a dead site: it stays in the spool till then.
+
+        None: it may come in, as far as there is room.  ``accepted`` is not called for such mail.
+        """
+
     def accepted(
         self,
         envelope: Envelope,

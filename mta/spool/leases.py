@@ -3,7 +3,8 @@
 A *claim* on a recipient is the random token of one run of one process; the *lease* is the
 one row of that run in ``nodes``, renewed for all its claims at once.  When it runs out,
 any other node takes the claims back (``reap``); a node that starts again under the same
-name takes back at once what its last run held.  The fence on each later write is (message,
+name takes back at once what its last run held, if that is known to have ended: of one that may
+still run the name is left alone (``succession``).  The fence on each later write is (message,
 number, token, attempts): the attempt counter goes up with each claim, so that even the same
 process cannot write the outcome of a claim it has given up.
 
@@ -196,21 +197,6 @@ def release_all(conn: Connection, token: str, now_ms: int) -> int:
     """Give back everything and end the lease: the orderly stop."""
     count = _take_back(conn, token, now_ms)
     conn.execute(nodes.delete().where(nodes.c.token == token))
-    return count
-
-
-def bury(conn: Connection, name: str, pid: int, host: str, now_ms: int) -> int:
-    """Give back all that the run of ``name`` in a process that is dead had; return how much.
-
-    A run that has followed it, under the same name in another process, is left alone.
-    """
-    row = conn.execute(select(nodes.c.token, nodes.c.about).where(nodes.c.name == name)).first()
-    about = {} if row is None else json.loads(row.about)
-    if row is None or about.get("pid") != str(pid) or about.get("host") != host:
-        return 0
-    count = release_all(conn, row.token, now_ms)
-    if count:
-        tell(conn)
     return count
 
 

@@ -19,6 +19,7 @@ from mta.mail.envelope import Recipient
 from mta.mail.outcome import Outcome, Peer
 from mta.mail.queue_id import QueueId
 from mta.spool import bulk, history, intake, resurrection, transcripts
+from mta.spool.driver import run
 from mta.spool.engine import is_sqlite, repeated
 from mta.spool.intake import Intake
 from mta.spool.schema import WAITING, State, attempts, messages, recipients
@@ -126,9 +127,8 @@ def finish(conn: Connection, ids: Sequence[str], at_ms: int) -> set[str]:
     wanted = sorted(set(ids))
     finished: set[str] = set()
     for marks, part in bulk.id_lists(conn, wanted):
-        ended = conn.exec_driver_sql(
-            _FINISH.format(mark=bulk.mark(conn), ids=marks), (at_ms, *part)
-        )
+        sql = _FINISH.format(mark=bulk.mark(conn), ids=marks)
+        ended = run(conn, sql, (at_ms, *part))
         if ended.rowcount == len(set(part)):
             finished.update(part)
         else:
@@ -137,17 +137,17 @@ def finish(conn: Connection, ids: Sequence[str], at_ms: int) -> set[str]:
             finished.update(conn.execute(query).scalars())
     gone = finished - resurrection.keep(conn, sorted(finished))
     for marks, part in bulk.id_lists(conn, sorted(gone)):
-        conn.exec_driver_sql(f"DELETE FROM chunks WHERE message_id IN {marks}", part)  # noqa: S608
+        run(conn, f"DELETE FROM chunks WHERE message_id IN {marks}", part)  # noqa: S608
     return finished
 
 
 def _settle(conn: Connection, items: Sequence[Record]) -> bool:
     """Write the states if every fence holds; else leave all as it was and return False."""
     values = [_state(item, settled) for item in items for settled in item.settled]
-    conn.exec_driver_sql("SAVEPOINT settle")
+    run(conn, "SAVEPOINT settle")
     if bulk.update(conn, _HEAD, _TAIL, values) == len(values):
         return True
-    conn.exec_driver_sql("ROLLBACK TO SAVEPOINT settle")
+    run(conn, "ROLLBACK TO SAVEPOINT settle")
     return False
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, delete, func, select, text
 
 from mta.spool import bulk
+from mta.spool.driver import run
 from mta.spool.filters import Filter
 from mta.spool.operated import done, pick
 from mta.spool.schema import State, chunks, kept, messages, recipients
@@ -45,8 +46,9 @@ def keep(conn: Connection, ids: Sequence[str]) -> set[str]:
     """Keep the octets of those of the messages, all finished, that somebody did not get."""
     found: set[str] = set()
     for marks, part in bulk.id_lists(conn, ids):
-        if conn.exec_driver_sql(_KEEP.format(ids=marks), part).rowcount:
-            found.update(conn.exec_driver_sql(_KEPT.format(ids=marks), part).scalars())
+        if run(conn, _KEEP.format(ids=marks), part).rowcount:
+            kept_ = run(conn, _KEPT.format(ids=marks), part)
+            found.update(message_id for (message_id,) in kept_)
     return found
 
 

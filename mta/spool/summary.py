@@ -70,12 +70,11 @@ def due(conn: Connection, now_ms: int) -> int:
     return conn.execute(query).scalar_one()
 
 
-def summary(conn: Connection, now_ms: int, counted: int = COUNTED) -> Summary:
+def summary(conn: Connection, counted: int = COUNTED) -> Summary:
     """Return what waits, by domain and state; reads nothing but indexes.
 
     Of more than ``counted`` recipients, messages and octets are estimated.
     """
-    del now_ms
     found: dict[tuple[str, State], DomainSummary] = {}
     for query in _PARTS:
         for domain, *values in conn.execute(query):

@@ -3,12 +3,13 @@
 A worker that dies is started again at once; if it goes on dying, with pauses that grow to a bound
 (``restarts``), and an alarm.  One that is not ready ``START_S`` after its start is killed and
 counts as dead.  Until all have been ready once, a worker that ends by saying that it cannot run
-(``sysexits.h``) ends the whole start.
+(``sysexits.h``), or whose program cannot be run at all, ends the whole start.
 
 What it knowingly does not do: find workers that hang after they have been ready.  The lease of such
 a one runs out, and the others take over its mail; its port at ``metrics.listen`` tells a monitor.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ START_S = 120.0
 STOP_S = 80.0  # above the bounds of a worker's stop; systemd's TimeoutStopSec is above this
 KILLED_S = 5.0  # until a killed process is gone
 _CANNOT_RUN = {EX_UNAVAILABLE, EX_CANTCREAT, EX_CONFIG}
+_LASTING = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC}
 # Not for workers: what systemd tells the one process that it has started
 _NOT_INHERITED = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID")
 
@@ -82,12 +84,13 @@ class Crew:
         self._gone: Deferred[None] = Deferred()
         self.when_complete: Callable[[], None] = lambda: None
         self.when_reloaded: Callable[[], None] = lambda: None
-        self.when_hopeless: Callable[[int], None] = lambda status: None
+        self.when_hopeless: Callable[[int, str], None] = lambda status, words: None
 
     def start(self) -> None:
         """Start all workers."""
         for post in self._posts:
-            self._start(post)
+            if not self._stopping:
+                self._start(post)
 
     def _start(self, post: _Post) -> None:
         post.timer = None
@@ -99,7 +102,11 @@ class Crew:
         try:
             self._spawn(post, run)
         except OSError as error:
-            self._again(post, f"cannot start: {error.strerror}")
+            words = f"cannot start: {sys.executable}: {error.strerror}"
+            if error.errno in _LASTING and not self._complete:
+                self._give_up(post, words, EX_UNAVAILABLE)
+            else:
+                self._again(post, words)
             return
         post.run = run
         post.timer = self._reactor.callLater(START_S, run.signal, SIGKILL)
@@ -127,14 +134,17 @@ class Crew:
         post = next((one for one in self._posts if one.run is run), None)
         if post is None or line != "READY=1":
             return
-        if not run.ready:
-            run.ready = True
-            post.cancel()
-            post.timer = self._reactor.callLater(STEADY_S, self._steady, post)
+        if run.ready:
+            self._reloaded(run)
+            return
+        run.ready = True
+        post.cancel()
+        post.timer = self._reactor.callLater(STEADY_S, self._steady, post)
         if not self._complete and all(one.run and one.run.ready for one in self._posts):
             self._complete = True
             self.when_complete()
-        self._reloaded(run)
+        if run in self._reloading:
+            run.signal(SIGHUP)
 
     def _steady(self, post: _Post) -> None:
         post.timer = None
@@ -151,11 +161,16 @@ class Crew:
         if self._stopping:
             self._look_who_is_left()
         elif not self._complete and status in _CANNOT_RUN:
-            self._stopping = True
-            self._emit(Note("error", "service", f"worker {post.node} cannot run: {words}"))
-            self.when_hopeless(status)
+            self._give_up(post, f"cannot run: {words}", status)
         else:
             self._again(post, f"[{run.pid}] ended: {words}")
+
+    def _give_up(self, post: _Post, words: str, status: int) -> None:
+        """End a start that this worker has shown to be impossible."""
+        self._stopping = True
+        text = f"worker {post.node} {words}"
+        self._emit(Note("error", "service", text))
+        self.when_hopeless(status, text)
 
     def _again(self, post: _Post, words: str) -> None:
         """Start a worker again that is not there, for a reason that ``words`` say."""
@@ -177,10 +192,15 @@ class Crew:
         yield from (post.run for post in self._posts if post.run is not None)
 
     def reload(self) -> None:
-        """Have every worker that is ready read the configuration anew; those to come do anyway."""
-        self._reloading = {run for run in self._runs() if run.ready}
+        """Have every worker read the configuration anew.
+
+        One that is starting may have read it already, and would die of the signal: it gets it
+        when it is ready.
+        """
+        self._reloading = set(self._runs())
         for run in self._reloading:
-            run.signal(SIGHUP)
+            if run.ready:
+                run.signal(SIGHUP)
         if not self._reloading:
             self.when_reloaded()
 

@@ -5,17 +5,17 @@ it and its alarms.  When a worker has died its claims are given back at once: wh
 process knows that it is gone, and need not wait for its lease.
 """
 
-import socket
 import time
 from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from mta import identity
 from mta.mail.events import Emit, Note
 from mta.queue.housekeeping import Periodic
 from mta.queue.lease import Lease
-from mta.spool import alarms, leases
+from mta.spool import alarms, leases, succession
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
@@ -63,7 +63,7 @@ class Register:
 
     def bury(self, node: str, pid: int) -> None:
         """Give back what the dead process ``pid`` had in hand as ``node``."""
-        done = self._database.write(leases.bury, node, pid, socket.gethostname(), _wall_ms())
+        done = self._database.write(succession.bury, pid, _wall_ms(), identity.is_here)
         done.addCallback(self._buried, node)
         done.addErrback(lambda failure: self._note(str(failure.value)))
 

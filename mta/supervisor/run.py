@@ -18,12 +18,11 @@ from twisted.python.failure import Failure
 from mta.supervisor.pipes import HOLD, SAY
 
 _LONGEST = 16_384
+_LOG = Logger(namespace="mta")  # of a class it would be named after that
 
 
 class Run(ProcessProtocol):
     """One run, from its start to its end."""
-
-    _log = Logger(namespace="mta")
 
     def __init__(
         self, said: Callable[["Run", str], None], ended: Callable[["Run", int, str], None]
@@ -53,7 +52,7 @@ class Run(ProcessProtocol):
         if descriptor == SAY:
             self._said(self, line)
         elif line:
-            self._log.info("{line}", line=line)
+            _LOG.info("{line}", line=line)
 
     def signal(self, number: Signals) -> None:
         """Send a signal, unless the process has ended."""

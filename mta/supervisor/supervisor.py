@@ -34,7 +34,7 @@ from mta.readiness import notify, reloading
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
-from mta.supervisor.crew import Crew
+from mta.supervisor.crew import START_S, Crew
 from mta.supervisor.register import Register
 from mta.supervisor.sockets import Sockets
 
@@ -87,6 +87,7 @@ class Supervisor(Service):
         self._crew.when_reloaded = self._reloaded
         self._crew.when_hopeless = self._hopeless
         self._reactor.callWhenRunning(self._crew.start)
+        self._reactor.callLater(START_S, self._launch.succeeded)
 
     def _open(self) -> None:
         try:
@@ -112,9 +113,12 @@ class Supervisor(Service):
         text = f"mta {__version__} started with {self._workers} workers, listening on {ports}"
         self._log(Note("info", "service", text))
         notify(f"READY=1\nSTATUS={self._workers} workers, listening on {ports}")
+        self._launch.succeeded()
 
-    def _hopeless(self, status: int) -> None:
-        """End a start that a worker has shown to be impossible; it has said why."""
+    def _hopeless(self, status: int, words: str) -> None:
+        """End a start that a worker has shown to be impossible."""
+        if not self._launch.foreground:  # there the log has told it already
+            self._launch.say(words)
         after = self._reactor.addSystemEventTrigger
         after("after", "shutdown", self._launch.leave, status)
         self._reactor.stop()

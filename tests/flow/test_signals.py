@@ -153,7 +153,8 @@ def test_daemon_starts_and_stops(receivers: Receivers, relays: Relays) -> None:
     pidfile = relay.directory / "twistd.pid"
     command = [part for part in relay.command() if part not in ("-n", "--pidfile=")]
     command[1:1] = [f"--pidfile={pidfile}", f"--logfile={relay.directory / 'twistd.log'}"]
-    subprocess.run(command, check=True, timeout=30, cwd=relay.directory)
+    # Reading to the end: "ssh relay twistd mta" must come back
+    subprocess.run(command, check=True, timeout=30, cwd=relay.directory, capture_output=True)
     try:
         eventually(lambda: "running" in relay.mta("status", check=False).stdout)
         relay.send(["u@there.test"], "from a daemon")

@@ -104,6 +104,10 @@ class Queue:
         self.room = True
         self.reserved = 0
         self.handed = []
+        self.dead_until_ms = None
+
+    def put_off_ms(self, envelope, recipients):
+        return self.dead_until_ms
 
     def reserve(self, recipients, octets, owner):
         self.owner = owner

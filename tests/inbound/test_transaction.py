@@ -66,6 +66,17 @@ def test_no_room_in_the_active_set(world):
     assert world.queue.handed[0][3] is None
 
 
+def test_mail_for_a_dead_site_stays_in_the_spool(world):
+    """It is stored unclaimed and due when the site may be tried; no room is used up."""
+    world.queue.dead_until_ms = 123_456_789
+    submit(world.connect(), b"text\r\n")
+    (item,) = world.spool.accepted
+    assert (item.claim, item.next_attempt_ms) == (None, 123_456_789)
+    assert item.recipients[0].attempts == 0
+    assert (world.queue.handed, world.queue.reserved) == ([], 0)
+    assert world.of(Accepted) == [Accepted(item.envelope, item.recipients)]
+
+
 def test_eight_bit_is_seen(world):
     """Octets above 127 are noticed, whatever BODY said."""
     submit(world.connect(), "Subject: x\r\n\r\nJörg\r\n".encode())

@@ -124,6 +124,16 @@ def test_every_other_event_counts_once() -> None:
     assert value("mta_notes_total", level="error", part="spool") == 1
 
 
+def test_the_first_of_its_kind_is_an_increase() -> None:
+    """An alert on a series that begins at 1 would not ring at the first stolen password."""
+    value = counted()
+    assert value("mta_alerts_total", what="compromise") == 0
+    assert value("mta_notes_total", level="error", part="spool") == 0
+    assert value("mta_deliveries_total", result="bounced", cause="blocked-ip") == 0
+    assert value("mta_reports_total", kind="failure") == 0
+    assert value("mta_attempts_tls_total", level="dane") == 0
+
+
 def test_an_event_that_cannot_be_counted_does_not_stop_mail() -> None:
     """It is counted as that, and nothing is raised."""
     families = Families()

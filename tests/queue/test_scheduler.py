@@ -1,11 +1,16 @@
 """The walk of a message through the queue: taken over, attempted, settled."""
 
+import os
+import socket
+
 import pytest
 from sqlalchemy import update
 
-from mta.mail.envelope import MessageKind
+from mta.mail.address import domain_of
+from mta.mail.envelope import Asked, DeliverBy, Envelope, MessageKind, Recipient
 from mta.mail.events import Attempted, Finished, Note, Reported
 from mta.mail.outcome import Blame, Outcome, Verdict
+from mta.mail.queue_id import new_queue_id
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
 from mta.spool import leases
@@ -38,6 +43,24 @@ def test_mail_in_the_spool_is_claimed_at_start(any_stage):
     assert sorted([first.to, second.to]) == [["b@example.net"], ["c@example.com"]]
     assert first.job.body.memory is None
     assert [row[:2] for row in any_stage.states(message_id)] == [("queued", 1)] * 2
+
+
+def test_attack_a_second_process_of_one_name(any_stage):
+    """Its mail is not taken from a process that is there: it would be delivered twice."""
+    about = {"pid": str(os.getppid()), "host": socket.gethostname()}
+    any_stage.database.write(
+        leases.register_node, "one", "other", any_stage.now_ms(), 180_000, about
+    )
+    message_id = any_stage.accept(None, "b@example.net")
+    any_stage.run(update(recipients).values(claim="other"))
+    any_stage.scheduler()
+    assert any_stage.nodes() == ["one", "one~2"]
+    assert any_stage.take() == []
+    assert any_stage.states(message_id)[0][:2] == ("queued", 0)
+    (note,) = any_stage.seen(Note)
+    assert f"node one is in use by process {os.getppid()} on {socket.gethostname()}" in note.text
+    any_stage.advance(400)
+    assert any_stage.one().to == ["b@example.net"]
 
 
 def test_recipients_at_one_destination_go_together(stage):
@@ -231,6 +254,44 @@ def test_a_dead_destination_is_left_alone_and_a_probe_revives_it(stage):
     stage.one().delivers()
     stage.advance(0)
     assert len(stage.take()) == 2
+
+
+def _new(stage, *to, **fields):
+    """Return the envelope and the recipients of a message that is about to be accepted."""
+    now_ms = stage.now_ms()
+    envelope = Envelope(
+        new_queue_id(now_ms), "a@example.org", 10, now_ms, now_ms + 432_000_000, **fields
+    )
+    return envelope, tuple(Recipient(n, a, domain_of(a), 1) for n, a in enumerate(to))
+
+
+def test_new_mail_for_a_dead_site_need_not_come_in(stage):
+    """It is due in the spool when the site is probed: the moment at which it would be put off to.
+
+    Not where a recipient is elsewhere, where the sender wants a deadline kept, or is to be told of
+    the delay at once; nor for a site that is well.
+    """
+    scheduler = stage.scheduler()
+    for _ in range(5):
+        stage.accept(scheduler, "b@dead.example")
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example")) is None  # nothing is known yet
+    for attempt in stage.take():
+        attempt.site_fails()
+    stage.advance(10)
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example")) == stage.now_ms() + 50_000
+    put_off = stage.accept(scheduler, "c@dead.example")
+    assert stage.states(put_off)[0] == ("queued", 0, 50.0)
+    assert scheduler.put_off_ms(*_new(stage, "c@fine.example")) is None
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example", "c@fine.example")) is None
+    by = Asked(deliver_by=DeliverBy(stage.now_ms() + 30_000, "R", trace=False))
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example", asked=by)) is None
+    scheduler.use(QueueSettings("relay.example.org", delay_warning_s=0))  # and probes it at once
+    stage.accept(scheduler, "b@dead.example")
+    stage.advance(0)
+    stage.one().site_fails()
+    assert scheduler.put_off_ms(*_new(stage, "c@dead.example")) is None
+    stage.accept(scheduler, "c@dead.example", sender="")
+    assert [one.to for one in stage.take()] == [["a@example.org"]]  # told; and it is dead
 
 
 def test_what_a_site_says_about_recipients_does_not_kill_it(stage):

@@ -144,26 +144,6 @@ def _register(table, mail, name, token, pid):
     table.write(leases.register_node, name, token, mail.now, 60_000, about)
 
 
-def test_bury(table, mail):
-    """What a dead process had in hand is due at once, and it is no node any more."""
-    _register(table, mail, "relay/1", mail.token, 7)
-    table.accept(mail.intake(claim=mail.token))
-    assert table.write(leases.bury, "relay/1", 7, "here", mail.now) == 1
-    assert table.read(leases.everyone) == []
-    assert _claim(table, mail, "other") == [[0]]
-    assert table.write(leases.bury, "relay/1", 7, "here", mail.now) == 0
-
-
-def test_bury_spares_whoever_came_after(table, mail):
-    """A run that has followed under the same name, or one of another host, keeps what it has."""
-    _register(table, mail, "relay/1", "second-run", 8)
-    table.accept(mail.intake(claim="second-run"))
-    assert table.write(leases.bury, "relay/1", 7, "here", mail.now) == 0
-    assert table.write(leases.bury, "relay/1", 8, "elsewhere", mail.now) == 0
-    assert [node.token for node in table.read(leases.everyone)] == ["second-run"]
-    assert table.rows("SELECT claim FROM recipients") == [("second-run",)]
-
-
 def test_say(table, mail):
     """A run changes one thing that it says about itself; of one that is gone nothing is said."""
     _register(table, mail, "relay", "run", 7)

@@ -8,7 +8,17 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, text
 
-from mta.spool import history, leases, listing, outcomes, resurrection, standing, watching
+from mta.spool import (
+    bulk,
+    driver,
+    history,
+    leases,
+    listing,
+    outcomes,
+    resurrection,
+    standing,
+    watching,
+)
 from mta.spool.engine import writing
 from mta.spool.filters import Filter
 from mta.spool.schema import State, metadata
@@ -57,8 +67,15 @@ class Plans:
         def note(_conn, _cursor, statement, parameters, _context, _many):
             statements.append((statement, parameters))
 
+        def run(conn, sql, parameters=()):
+            statements.append((sql, parameters))
+            return driver.run(conn, sql, parameters)
+
         event.listen(self.table.engine, "before_cursor_execute", note)
-        self.table.write(fn, *args)
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (bulk, outcomes, resurrection):
+                patch.setattr(module, "run", run)
+            self.table.write(fn, *args)
         event.remove(self.table.engine, "before_cursor_execute", note)
         return "\n".join(self._plan(*statement) for statement in statements)
 

@@ -1,6 +1,8 @@
 """The workers' starts, deaths and ends, with processes that do as the test says."""
 
+import errno
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +98,11 @@ class World:
         )  # fmt: skip
         self.crew.when_complete = lambda: self.happened.append("complete")
         self.crew.when_reloaded = lambda: self.happened.append("reloaded")
-        self.crew.when_hopeless = self.happened.append
+        self.crew.when_hopeless = lambda status, words: self.happened.append((status, words))
+
+    def started(self) -> "World":
         self.crew.start()
+        return self
 
     @property
     def processes(self) -> list[_Process]:
@@ -111,7 +116,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Two workers that have been started."""
-    return World(monkeypatch)
+    return World(monkeypatch).started()
 
 
 def test_each_is_told_who_it_is_and_what_it_inherits(world: World):
@@ -179,7 +184,7 @@ def test_a_start_that_cannot_succeed_is_given_up(world: World, status: int):
     """A worker that says so before all have been ready ends the start with its own status."""
     world.processes[0].ready()
     world.processes[1].end(status, None)
-    assert world.happened == [status]
+    assert world.happened == [(status, f"worker relay/2 cannot run: exit status {status}")]
     world.reactor.advance(100)
     assert len(world.processes) == 2
 
@@ -212,10 +217,33 @@ def test_a_process_that_cannot_be_made_is_tried_again(world: World):
     world.reactor.fault = OSError(11, "Resource temporarily unavailable")
     world.processes[0].end()
     world.reactor.advance(0)
-    assert "cannot start: Resource temporarily unavailable" in world.notes[-1].text
+    assert ": Resource temporarily unavailable; it is started again" in world.notes[-1].text
     world.reactor.fault = None
     world.reactor.advance(1)
     assert len(world.processes) == 3
+
+
+def test_a_program_that_may_not_be_run_ends_the_start(monkeypatch: pytest.MonkeyPatch):
+    """An interpreter in a directory that is closed to ``--uid``: said once, with its path."""
+    world = World(monkeypatch)
+    world.reactor.fault = PermissionError(errno.EACCES, "Permission denied")
+    world.crew.start()
+    text = f"worker relay/1 cannot start: {sys.executable}: Permission denied"
+    assert world.happened == [(69, text)]
+    world.reactor.advance(100)
+    assert [note.text for note in world.notes] == [text]
+
+
+def test_a_program_that_is_away_later_is_waited_for(world: World):
+    """While packages are being replaced the interpreter may be missing: that passes."""
+    world.all_ready()
+    world.reactor.fault = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    world.processes[0].end()
+    world.reactor.advance(0)
+    world.reactor.fault = None
+    world.reactor.advance(1)
+    assert len(world.processes) == 3
+    assert world.happened == ["complete"]
 
 
 def test_a_reload_is_over_when_all_have_done_it(world: World):
@@ -228,6 +256,19 @@ def test_a_reload_is_over_when_all_have_done_it(world: World):
     assert world.happened == []
     world.processes[1].end()
     assert world.happened == ["reloaded"]
+
+
+def test_a_reload_reaches_a_worker_that_is_starting(world: World):
+    """It may have read the old file: it is told when it is ready, and would die of it before."""
+    world.processes[0].ready()
+    world.crew.reload()
+    assert [process.signals for process in world.processes] == [[signal.SIGHUP], []]
+    world.processes[0].ready()
+    world.processes[1].ready()
+    assert world.processes[1].signals == [signal.SIGHUP]
+    assert world.happened == ["complete"]
+    world.processes[1].ready()
+    assert world.happened == ["complete", "reloaded"]
 
 
 def test_a_stop_waits_and_then_kills(world: World):
