@@ -71,7 +71,7 @@ class Domains:
 
         def pass_on(said: Domain | Failure) -> None:
             if not waiting.called:
-                waiting.callback(said)  # type: ignore[arg-type]  # a Failure is an errback
+                waiting.callback(said)  # a Failure is an errback
 
         found.addBoth(pass_on)
         return waiting.addTimeout(PATIENCE_S, self._clock)
