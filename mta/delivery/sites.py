@@ -16,13 +16,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from mta.dns.answers import DnsTemporary
 from mta.dns.cache import Cache
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
-from mta.mail.site import Site, alone, site_of
+from mta.mail.site import Site, alone, at_port, behind_mx, by_mx, site_of
 from mta.shaping.rules import NO_SHAPING, Shaping
 
 _KEEP_S = 300.0
 _KEEP_FAILURE_S = 30.0
 _REMEMBERED = 20_000
-_MX = "mx:"  # how ``routes`` begins the key of a destination by MX
 
 
 class Hosts(Protocol):
@@ -53,31 +52,32 @@ class SiteFinder:
         kept = self._kept.get(destination)
         if kept is not None:
             return kept[0]
-        if destination.startswith(_MX) and not destination.startswith(_MX + "["):
-            return None
-        return self.alone(destination)
+        by = behind_mx(destination)
+        return self.alone(destination) if by is None or by[0].startswith("[") else None
 
     def alone(self, destination: str) -> Site:
         """Return ``destination`` as a site by itself; that of "mx:example.org" is "example.org"."""
-        kind, _, name = destination.partition(":")
-        if kind != "mx":
+        by = behind_mx(destination)
+        if by is None:
             return self._shaping.site(alone(destination, destination))
-        return self._shaping.site(alone(destination, name), name)
+        return at_port(self._shaping.site(alone(by_mx(by[0]), by[0]), by[0]), by[1])
 
     def find(self, destination: str) -> Deferred[Site]:
         """Look the site up; fails only when cancelled, or by a fault of the program."""
         return Deferred.fromCoroutine(self._find(destination))
 
     async def _find(self, destination: str) -> Site:
+        by = behind_mx(destination)
+        assert by is not None
+        domain, port = by
         try:
-            hosts = await self._exchangers.hosts(destination.removeprefix(_MX))
+            hosts = await self._exchangers.hosts(domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop):
             site, keep_s = self.alone(destination), _KEEP_FAILURE_S
         else:
             found = site_of((host.preference, host.name) for host in hosts)
-            domain = destination.removeprefix(_MX)
-            site, keep_s = self._shaping.site(found, domain), _KEEP_S
+            site, keep_s = at_port(self._shaping.site(found, domain), port), _KEEP_S
         self._kept.put(destination, site, keep_s)
         return site

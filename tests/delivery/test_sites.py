@@ -4,6 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
+from mta.delivery.routes import Mx, Route, Routes
 from mta.delivery.sites import SiteFinder
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
@@ -90,3 +91,25 @@ def test_cancelling_reaches_the_look_up():
     finding.cancel()
     assert waiting.called
     waiting.addErrback(lambda _: None)
+
+
+def test_another_port_is_another_service():
+    """The same hosts at another port have troubles and turns of their own, and the same name."""
+    dns = Dns(a=HOSTS)
+    finder = SiteFinder(dns, Clock().seconds)
+    usual, other = found(finder, "mx:a.test"), found(finder, "mx:a.test:2525")
+    assert (other.key, other.name) == (f"{usual.key}:2525", usual.name)
+    assert finder.known("mx:a.test:2525") == other
+    assert finder.known("mx:[IPv6:2001:db8::1]") == finder.known("mx:[IPv6:2001:db8::1]:25")
+    assert finder.known("mx:[192.0.2.1]:26") == Site("mx:[192.0.2.1]:26", "[192.0.2.1]")
+    dns.answers["a"] = DnsTemporary("?")
+    finder = SiteFinder(dns, Clock().seconds)
+    assert found(finder, "mx:a.test:26") == Site("mx:a.test:26", "a.test")
+
+
+def test_routes_tell_ports_apart():
+    """Two routes to the mail exchangers, at different ports, are different destinations."""
+    routes = Routes((Route("b", Mx(port=2525), sender_domains=("b.test",)),))
+    assert routes.destination("x@b.test", "a.test") == "mx:a.test:2525"
+    assert routes.destination("x@c.test", "a.test") == "mx:a.test"
+    assert routes.destination("x@b.test", "[IPv6:::1]") == "mx:[IPv6:::1]:2525"
