@@ -177,7 +177,6 @@ def _scheduler(common: _Common, delivery: Delivery, signer: Signer, names: SiteF
         names=names,
     )
     scheduler.restraints.route_of = delivery.route_of
-    scheduler.restraints.sources_of = delivery.sources_of
     return scheduler
 
 

@@ -121,6 +121,7 @@ class Parts:
         self.lists.start()
         self.budgets.start()
         self._ask_before_dialling()
+        self._tell_sources()
         self.scheduler.start()
         self.tls_reports.start()
         if self.listener is not None:
@@ -129,6 +130,11 @@ class Parts:
     def _ask_before_dialling(self) -> None:
         """Let the queue keep what has to wait for a budget."""
         self.scheduler.wait_for(self.budgets.waits if self.delivery.has_budgets else None)
+
+    def _tell_sources(self) -> None:
+        """Let the queue know the addresses that mail goes out from, if any is configured."""
+        of = self.delivery.sources_of if self.delivery.has_sources else None
+        self.scheduler.restraints.use_sources(of, shaped=self.delivery.shaping.by_source)
 
     def _tell_settings(self) -> None:
         """Write down what is in force: "mta config diff" compares with it."""
@@ -177,6 +183,7 @@ class Parts:
         self.tls_reports.use(tls_report(settings), tls)
         self.delivery.count(self.tls_reports.count)
         self.names.use(delivery.shaping)
+        self._tell_sources()
         self.scheduler.use(queue)
         self._ask_before_dialling()
         self.signer.rules = rules

@@ -19,6 +19,11 @@ from hashlib import sha256
 from mta.mail.shape import ANY_SHAPE, Shape
 
 SMTP_PORT = 25
+_FROM = " from "  # between the key of a site and our addresses; no name server can say it so
+
+
+def _from(sources: Iterable[str]) -> str:
+    return _FROM + ",".join(one or "system" for one in sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,21 @@ class Site:
     hosts: tuple[str, ...] = ()  # its mail exchangers by name, sorted; none: not found by MX
     gathered: bool = False  # several sets of hosts that somebody has put together
     shape: Shape = ANY_SHAPE
+    sources: tuple[str, ...] = ()  # our addresses, where that makes a difference; "": the system's
+
+    def reached_from(self, sources: tuple[str, ...]) -> "Site":
+        """Return the site as it is for mail from these addresses of ours alone."""
+        return replace(self, key=self.base + _from(sources), sources=sources)
+
+    @property
+    def base(self) -> str:
+        """The key of the site itself, whatever address of ours it is reached from."""
+        return self.key.removesuffix(_from(self.sources)) if self.sources else self.key
+
+
+def words_of(sources: Iterable[str]) -> str:
+    """Return addresses of ours for people."""
+    return ", ".join(one or "the system's address" for one in sources)
 
 
 def site_of(hosts: Iterable[tuple[int, str]]) -> Site:
@@ -65,7 +85,10 @@ def behind_mx(destination: str) -> tuple[str, int] | None:
 
 def at_port(site: Site, port: int) -> Site:
     """Return ``site`` as it is at another port: a service of its own, under the same name."""
-    return site if port == SMTP_PORT else replace(site, key=f"{site.key}:{port}")
+    if port == SMTP_PORT:
+        return site
+    ours = _from(site.sources) if site.sources else ""
+    return replace(site, key=f"{site.base}:{port}{ours}")
 
 
 def _common(names: tuple[str, ...]) -> str:

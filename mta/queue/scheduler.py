@@ -380,6 +380,7 @@ class Scheduler:
         await self._until(lambda: not self._running and not self._claims.under_way, grace_s)
         self._cancel(list(self._running), "the service is stopping")
         await self._until(lambda: not self._running, _AFTER_CANCEL_S)
+        self.restraints.stop()
         await self._until(self._all_written, _LAST_WRITES_S)
         lost = self._recorder.stop()
         if lost:

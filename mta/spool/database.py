@@ -93,7 +93,7 @@ class Database:
         self._availability = Availability(lambda note: reactor.callFromThread(emit, note))
         # Told of each transaction, in the writer thread: writes in it, seconds
         self.committed: Callable[[int, float], None] | None = None
-        self.room = room_of(url, self._engine, min_free)
+        self.room = room_of(url, self._line, min_free)
         # Told why new mail is refused, and with "" that it is taken again
         self.when_short: Callable[[str], None] | None = None
         self._short_told = False

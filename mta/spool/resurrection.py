@@ -75,27 +75,28 @@ def purge(conn: Connection, before_ms: int, most_octets: int, limit: int) -> int
 
 
 def slices(
-    read: Callable[[], AbstractContextManager[Connection]], wanted: Filter
+    read: Callable[[], AbstractContextManager[Connection]],
+    wanted: Filter,
+    rows: Callable[[], int],
 ) -> Iterator[Filter]:
     """Yield ``wanted`` for some messages at a time of all that can come back.
 
     What is finished can if it is in ``kept``, what is not if it waits: so neither the history nor
-    the rest of a long queue is looked through, and a transaction is about ``SLICE`` messages.
+    the rest of a long queue is looked through.  Each is of ``rows()`` messages, ``SLICE`` at most.
     """
     for column, condition in (
         (kept.c.message_id, text("1 = 1")),
         (recipients.c.message_id, text("recipients.state IN ('queued', 'held')")),
     ):
-        query = select(column).where(condition).group_by(column).order_by(column).limit(SLICE)
-        after = wanted.beyond
-        while True:
+        query = select(column).where(condition).group_by(column).order_by(column)
+        after, ids = wanted.beyond, ("",)
+        while ids:
             with read() as conn:
-                ids = tuple(conn.execute(query.where(column > after)).scalars())
+                some = query.where(column > after).limit(min(rows(), SLICE))
+                ids = tuple(conn.execute(some).scalars())
             if ids:
                 yield replace(wanted, ids=ids)
-            if len(ids) < SLICE:
-                break
-            after = ids[-1]
+                after = ids[-1]
 
 
 def resurrect(

@@ -248,7 +248,7 @@ def test_resurrect(plans, mail):
         yield conn
 
     def search(conn):
-        return list(resurrection.slices(lambda: read(conn), Filter()))
+        return list(resurrection.slices(lambda: read(conn), Filter(), lambda: 100))
 
     _no_scan(plans.of(search))
     wanted = Filter(ids=("1000001", "1000002"), among=(State.BOUNCED, State.EXPIRED))
