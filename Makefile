@@ -49,7 +49,7 @@ kill: $(READY)
 	KILLS=$(KILLS) $(BIN)/python -m pytest tests/flow/test_kill.py --timeout 3600 -s
 
 faults: $(READY)
-	FAULTS=1 $(BIN)/python -m pytest tests/faults $(PYTEST)
+	FAULTS=1 $(if $(filter command line,$(origin KILLS)),KILLS=$(KILLS)) $(BIN)/python -m pytest tests/faults $(PYTEST)
 
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[fuzz]'

@@ -106,6 +106,11 @@ class Invocation:
         """The spool's URL, without its password."""
         return engine.shown(engine.parse(self.settings.spool.url))
 
+    @property
+    def one_writer(self) -> bool:
+        """Whether the spool lets one in at a time to write (SQLite)."""
+        return engine.parse(self.settings.spool.url).get_backend_name() == "sqlite"
+
     def reading(self) -> AbstractContextManager[Any]:
         """Open the spool for reading."""
         return engine.reading(self._engine)

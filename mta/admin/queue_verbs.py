@@ -15,16 +15,18 @@ import click
 from mta.admin.exits import Exit
 from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.pace import Pace
 from mta.admin.render import note, progress, say
 from mta.spool import listing, operate, resurrection
+from mta.spool.errors import SpoolFull, SpoolUnavailable
 from mta.spool.filters import Filter
 from mta.spool.schema import WAITING, State
 
 Step: TypeAlias = Callable[[Any, Filter, int, str, int], int]
 """A function of ``mta.spool.operate``: connection, filter, now in ms, who, at most so many."""
 
-
-_MOST_PAUSE_S = 0.25
+_TRIES = 5  # of a step that the spool is too busy for
+_AWAY_S = 1.0  # between two of them
 _AHEAD_MS = 5_000  # the clocks of several hosts need not agree better
 _HERE = 1  # ms: the age of what has arrived already
 
@@ -171,24 +173,44 @@ def _agreed(invocation: Invocation, verb: Verb, number: int) -> bool:
 
 
 def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int, number: int) -> int:
-    """Act in transactions of bounded size, so that the service is never shut out for long.
-
-    After each we leave the spool alone for as long as it took.
-    """
-    total = 0
+    """Act in transactions that are short by the clock, with rests, so that mail goes on."""
+    pace, total = Pace(one_writer=invocation.one_writer), 0
     waiting = set(verb.states) <= set(WAITING) and not wanted.ids
-    parts = listing.slices(invocation.reading, wanted) if waiting else iter((wanted,))
+    parts = (
+        listing.slices(invocation.reading, wanted, lambda: pace.size)
+        if waiting
+        else iter((wanted,))
+    )
     with progress(verb.name, number) as advance:
         for part in parts:
-            step = 1
-            while step:
-                begin = time.monotonic()
-                with invocation.writing() as conn:
-                    step = verb.step(conn, part, now_ms, invocation.who(), operate.STEP)
+            step = most = 1
+            while step and (step >= most or verb.makes_mail):  # of those some may be passed over
+                most = operate.STEP if waiting else min(pace.size, operate.STEP)
+                step = _one_step(invocation, verb, part, now_ms, most, pace)
                 total += step
                 advance(step)
-                invocation.pause(min(time.monotonic() - begin, _MOST_PAUSE_S))
     return total
+
+
+def _one_step(
+    invocation: Invocation, verb: Verb, part: Filter, now_ms: int, most: int, pace: Pace
+) -> int:
+    """Act in one transaction; let the others in if there are so many that it does not begin."""
+    for failures in range(_TRIES):
+        begin = entered = time.monotonic()
+        try:
+            with invocation.writing() as conn:
+                entered = time.monotonic()
+                step = verb.step(conn, part, now_ms, invocation.who(), most)
+            invocation.pause(pace.rest_s(entered - begin, time.monotonic() - entered))
+            return step
+        except SpoolFull:
+            raise
+        except SpoolUnavailable:
+            if failures == _TRIES - 1:
+                raise
+            invocation.pause(_AWAY_S)
+    raise AssertionError
 
 
 def _recipients(number: int) -> str:

@@ -23,6 +23,7 @@ from mta.queue.recorder import Recorder
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, expired, late, must_return, queued, reportable, status
 from mta.queue.signing import signed
+from mta.queue.wall import Wall
 from mta.spool import leases, outcomes, restraints
 from mta.spool.database import Database
 from mta.spool.outcomes import Record, Recorded, Settled
@@ -44,7 +45,7 @@ class Ledger:
         recorder: Recorder,
         settings: QueueSettings,
         node: str,
-        now_ms: Callable[[], int],
+        wall: Wall,
         emit: Emit,
         written: Callable[[Entry, bool], None],
     ) -> None:
@@ -53,7 +54,7 @@ class Ledger:
         self._database = database
         self._recorder = recorder
         self._node = node
-        self._now_ms = now_ms
+        self._now_ms, self._wall = wall.now_ms, wall
         self._emit = emit
         self._written = written
         self._restrained: dict[tuple[str, int, int], list[Entry]] = {}
@@ -193,7 +194,8 @@ class Ledger:
         Where its time is over and its site is dead, or its sender must be told that it is
         late, that is recorded instead.  ``why`` is the site's last fault, "" if there is none.
         """
-        now_ms, envelope = self._now_ms(), entry.job.envelope
+        doubt_ms, envelope = self._wall.doubt_ms(), entry.job.envelope
+        now_ms = self._now_ms() - doubt_ms
         at_ms = now_ms + int(wait_s * 1000)
         if now_ms < envelope.expires_ms:
             at_ms = min(at_ms, envelope.expires_ms)
@@ -204,9 +206,10 @@ class Ledger:
             self.expire(entry, why)
         elif any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
             full = "too much mail waits for this destination"
-            self._tell_late(entry, (now_ms, at_ms), "4.4.1" if why else "4.4.5", why or full)
+            at = (now_ms, at_ms + doubt_ms)
+            self._tell_late(entry, at, "4.4.1" if why else "4.4.5", why or full)
         else:
-            self.give_back(entry, at_ms)
+            self.give_back(entry, at_ms + doubt_ms)
 
     def quietly_ms(self, entry: Entry, wait_s: float) -> int | None:
         """Tell when ``entry`` is due if it is put off for so long; None: its sender is to hear."""
@@ -223,12 +226,13 @@ class Ledger:
         is late, and gets it back where a deadline wants that.
         """
         now_ms, envelope = self._now_ms(), entry.job.envelope
-        over = block.expires and now_ms >= envelope.expires_ms
-        if over or must_return(envelope, now_ms):
+        aged_ms = now_ms - self._wall.doubt_ms()
+        over = block.expires and aged_ms >= envelope.expires_ms
+        if over or must_return(envelope, aged_ms):
             self.expire(entry, block.reason)
             return
-        if any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
-            self._tell_late(entry, (now_ms, now_ms + _AGAIN_MS), "4.3.2", block.reason)
+        if any(late(entry, one, self.settings, aged_ms) for one in entry.job.recipients):
+            self._tell_late(entry, (aged_ms, now_ms + _AGAIN_MS), "4.3.2", block.reason)
             return
         at_ms = max(block.until_ms, now_ms + _AGAIN_MS)
         for moment_ms in self._moments(entry, expires=block.expires):

@@ -16,7 +16,6 @@ Deferreds for each attempt.
 """
 
 import random as random_module
-import time
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -33,6 +32,7 @@ from mta.queue.claims import Claims
 from mta.queue.entry import Destination, Entry, Held
 from mta.queue.health import Health, health
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
+from mta.queue.isolation import Isolation
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
 from mta.queue.operators import Operators
@@ -43,9 +43,12 @@ from mta.queue.restraints import Restraints
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle, told_why, with_causes
 from mta.queue.sites import PutOff
+from mta.queue.under_way import UnderWay
 from mta.queue.wake import Wake
+from mta.queue.wall import Wall, wall_ms
 from mta.queue.watch import Watch
 from mta.spool import leases
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Reservation
@@ -56,10 +59,6 @@ _LAST_WRITES_S = 10.0
 _STOP_STEP_S = 0.05
 
 Attempt = Callable[[Job], "Deferred[list[Outcome]]"]
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Scheduler:
@@ -77,14 +76,16 @@ class Scheduler:
         node: str,
         emit: Emit,
         *,
-        now_ms: Callable[[], int] = _wall_ms,
+        now_ms: Callable[[], int] = wall_ms,
         random: Callable[[], float] = random_module.random,
         signer: Signer | None = None,
         names: SiteNames | None = None,
+        spool_clock: SpoolClock | None = None,
     ) -> None:
         """``destination(sender, domain)`` names the key of a destination.
 
         ``names`` knows its site; without it each is one by itself.  ``signer`` signs our reports.
+        ``spool_clock`` is what ``now_ms`` goes by, to be asked again with each renewal.
         """
         self._clock = clock
         self._database = database
@@ -95,8 +96,10 @@ class Scheduler:
         self._now_ms = now_ms
         self._random = random
         self._lease = Lease(clock, database, node, now_ms, emit)
+        self._lease.spool_clock = spool_clock
         self._recorder = Recorder(clock, emit, self._soon)
-        self._ledger = Ledger(database, self._recorder, settings, node, now_ms, emit, self._written)
+        self._wall = wall = Wall(clock, now_ms, database, emit, self._lease_s, self.kick)
+        self._ledger = Ledger(database, self._recorder, settings, node, wall, emit, self._written)
         self._ledger.signer = signer
         self._active = ActiveSet(
             clock,
@@ -108,8 +111,9 @@ class Scheduler:
             names=names or Alone(),
             soon=self._soon,
         )
+        self._isolation = Isolation(clock, now_ms, database, node, self._active, emit)
         self._claims = Claims(
-            clock, now_ms, database, self._lease, self._active, self._registered_ms
+            clock, now_ms, database, self._lease, self._active, self._isolation, self._registered_ms
         )
         self._publishing = Publishing(
             clock, now_ms, database, self._lease, self._active.sites, emit
@@ -117,12 +121,13 @@ class Scheduler:
         self.restraints = Restraints(clock, now_ms, database, self._active, emit)
         self._operators = Operators(database, emit)
         self._watch = Watch(clock, now_ms, database, self._lease, self._active.sites)
-        self._housekeeping = Housekeeping(clock, database, settings, now_ms, emit)
+        self._housekeeping = Housekeeping(clock, database, settings, wall.aged_ms, emit)
         self._polling = Periodic(clock, emit, "polling", self._claims.pause_s, self._poll)
-        self._renewing = Periodic(clock, emit, "renewing the lease", self._third, self._renew)
+        self._renewing = Periodic(
+            clock, emit, "renewing the lease", lambda: self._lease_s() / 3, self._renew
+        )
         self._tidying = Periodic(clock, emit, "tidying", lambda: _TIDY_S, self._tidy)
-        self._running: dict[Entry, Deferred[list[Outcome]]] = {}
-        self._cancelled: dict[Entry, str] = {}
+        self._under_way = UnderWay()
         self._turn_set = False
         self._wake = Wake(clock, self._soon)
         self._stopping = False
@@ -130,7 +135,7 @@ class Scheduler:
     def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
         """Keep room for a message that is about to be accepted, or say that there is none."""
         room = self._active.room
-        if not self._ready() or not room.fits(recipients, octets, owner):
+        if not self._ready() or self._isolation.cut_off or not room.fits(recipients, octets, owner):
             return None
         room.take(recipients, octets)
         return Held(self._lease.token, self._registered_ms(), recipients, octets)
@@ -188,7 +193,7 @@ class Scheduler:
 
     def under_way(self) -> int:
         """Return how many attempts there are at the moment."""
-        return len(self._running)
+        return len(self._under_way)
 
     def start(self) -> Deferred[None]:
         """Register this run and begin.  With the spool away, begin as soon as it is back."""
@@ -203,9 +208,10 @@ class Scheduler:
             self._emit(Note("error", "queue", text))
         except Exception:
             self._fault(Failure(), "registering with the spool")
-        for duty in (self._polling, self._renewing, self._tidying):
+        for duty in (self._polling, self._renewing, self._tidying, self._wall):
             duty.start()
         self._housekeeping.start()
+        self._isolation.start()
         self._publishing.start()
         self.kick()
 
@@ -255,7 +261,8 @@ class Scheduler:
     def _begin(self, entry: Entry) -> None:
         """Deliver ``entry``: its turn has come."""
         entry.began_ms, entry.began_s = self._now_ms(), self._clock.seconds()
-        if must_return(entry.job.envelope, entry.began_ms):
+        envelope = entry.job.envelope
+        if envelope.asked.deliver_by and must_return(envelope, self._wall.aged_ms()):
             self._active.ended(entry, Health.UNKNOWN)
             self._ledger.expire(entry)
             return
@@ -271,7 +278,7 @@ class Scheduler:
         except Exception:
             self._broke(Failure(), entry)
             return
-        self._running[entry] = attempt
+        self._under_way.begin(entry, attempt)
         attempt.addCallbacks(
             self._came, self._broke, callbackArgs=(entry,), errbackArgs=(entry,)
         ).addErrback(self._fault, "settling an attempt")
@@ -279,7 +286,7 @@ class Scheduler:
     def _broke(self, failure: Failure, entry: Entry) -> None:
         """An attempt has ended without outcomes: cancelled by us, or by a fault of the program."""
         if failure.check(CancelledError):
-            text = self._cancelled.get(entry, "the attempt was cancelled")
+            text = self._under_way.why(entry) or "the attempt was cancelled"
             self._came(deferred(entry.job.recipients, "4.3.2", text), entry)
             return
         self._fault(failure, f"delivering {entry.job.envelope.id}")
@@ -288,21 +295,22 @@ class Scheduler:
 
     def _came(self, outcomes: list[Outcome], entry: Entry) -> None:
         """An attempt has ended."""
-        self._running.pop(entry, None)
-        why = self._cancelled.pop(entry, None)
+        why = self._under_way.ended(entry)
         if why is not None:
             outcomes = told_why(outcomes, why)
         state = health(outcomes)
         if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
             outcomes = with_causes(outcomes, self._settings.causes)
             self.restraints.observe(entry, outcomes, self._settings.causes)
+        if self._isolation.observe(entry, outcomes, state):
+            self._claims.due = True
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
-        now_ms = self._now_ms()
-        settled = settle(entry, outcomes, self._settings, now_ms, self._random)
+        settled = settle(entry, outcomes, self._settings, self._wall.aged_ms(), self._random)
+        settled = self._wall.told(settled)
         if why is not None and self._stopping:
-            settled = due_at_once(settled, now_ms)
+            settled = due_at_once(settled, self._now_ms())
         self._ledger.settle(entry, settled)
         self._soon()
 
@@ -325,13 +333,13 @@ class Scheduler:
             await self._watch.write()
         self._soon()
 
-    def _third(self) -> float:
-        return self._settings.lease_s / 3
+    def _lease_s(self) -> float:
+        return self._settings.lease_s
 
     async def _renew(self) -> None:
         if self._lease.token and not await self._lease.renew(self._settings.lease_s):
             self._forget()
-        if await self._database.write(leases.reap, self._now_ms()):
+        if await self._database.write(leases.reap, self._wall.aged_ms()):
             self._claims.due = True
         self._soon()
 
@@ -341,24 +349,16 @@ class Scheduler:
         dropped = self._active.drop()
         text = (
             f"the lease of node {self._lease.node} had run out (did this process hang?) and was "
-            f"taken away; {dropped} deliveries dropped, {len(self._running)} cancelled"
+            f"taken away; {dropped} deliveries dropped, {len(self._under_way)} cancelled"
         )
         self._emit(Note("error", "queue", text))
-        self._cancel(list(self._running), "the lease was lost")
-
-    def _cancel(self, some: list[Entry], why: str) -> None:
-        for entry in some:
-            attempt = self._running.get(entry)
-            if attempt is not None:
-                self._cancelled[entry] = why
-                attempt.cancel()
+        self._under_way.cancel(self._under_way, "the lease was lost")
 
     async def _tidy(self) -> None:
         now_s = self._clock.seconds()
         self._active.sites.tidy(now_s)
-        limit_s = self._settings.attempt_limit_s
-        slow = [entry for entry in self._running if now_s - entry.began_s > limit_s]
-        self._cancel(slow, "the attempt took too long")
+        slow = self._under_way.since(now_s - self._settings.attempt_limit_s)
+        self._under_way.cancel(slow, "the attempt took too long")
         strays = await self._claims.give_back_strays()
         if strays:
             text = f"{strays} recipients were claimed by a commit that went unanswered; due again"
@@ -373,13 +373,14 @@ class Scheduler:
         self._stopping = self._active.closed = True
         self._housekeeping.stop()
         self._publishing.stop()
-        for duty in (self._polling, self._tidying):
+        for duty in (self._polling, self._tidying, self._wall):
             duty.stop()
         self._active.give_back(lambda _entry: True)
         self._soon()
-        await self._until(lambda: not self._running and not self._claims.under_way, grace_s)
-        self._cancel(list(self._running), "the service is stopping")
-        await self._until(lambda: not self._running, _AFTER_CANCEL_S)
+        await self._until(lambda: not self._under_way and not self._claims.under_way, grace_s)
+        self._under_way.cancel(self._under_way, "the service is stopping")
+        await self._until(lambda: not self._under_way, _AFTER_CANCEL_S)
+        self.restraints.stop()
         await self._until(self._all_written, _LAST_WRITES_S)
         lost = self._recorder.stop()
         if lost:

@@ -24,11 +24,15 @@ def mark(conn: Connection) -> str:
     return "?" if conn.dialect.paramstyle == "qmark" else "%s"
 
 
-def insert(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert ``rows``, tuples of all the columns of ``table`` in their order."""
+def insert(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]], first: int = 0) -> None:
+    """Insert ``rows``, tuples of all the columns of ``table`` in their order.
+
+    The ``first`` columns are left out, where the database knows better (a number of its own).
+    """
     parameter = mark(conn)
     for part in _parts(rows):
-        run(conn, _insert(table, parameter, len(part)), tuple(chain.from_iterable(part)))
+        sql = _insert(table, parameter, len(part), first)
+        run(conn, sql, tuple(chain.from_iterable(part)))
 
 
 def update(conn: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...]]) -> int:
@@ -63,9 +67,10 @@ def storable(words: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def _insert(table: Table, parameter: str, rows: int) -> str:
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
-    rows_text = values(parameter, len(table.columns), rows)
+def _insert(table: Table, parameter: str, rows: int, first: int) -> str:
+    columns = list(table.columns)[first:]
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    rows_text = values(parameter, len(columns), rows)
     return f"INSERT INTO {table.name} ({names}) VALUES {rows_text}"  # noqa: S608
 
 

@@ -21,9 +21,6 @@ from mta.spool.filters import Filter, conditions
 from mta.spool.restraints import FOR_WHAT, for_what
 from mta.spool.schema import State, messages, recipients, restraints
 
-SLICE = 5_000
-"""Recipients that a verb looks through in one transaction."""
-
 _WAITING = text("recipients.state IN ('queued', 'held')")
 
 Position = tuple[QueueId, int]
@@ -105,18 +102,20 @@ def count(conn: Connection, wanted: Filter, now_ms: int) -> int:
 
 
 def slices(
-    read: Callable[[], AbstractContextManager[Connection]], wanted: Filter, rows_: int = SLICE
+    read: Callable[[], AbstractContextManager[Connection]],
+    wanted: Filter,
+    rows_: Callable[[], int],
 ) -> Iterator[Filter]:
     """Yield ``wanted`` for one part of what waits after the other, in the order of arrival.
 
-    Each is of ``rows_`` recipients, to the end of their last message, and is found when it is
+    Each is of ``rows_()`` recipients, to the end of their last message, and is found when it is
     its turn; the last one ends as ``wanted`` does.  So a verb looks through no more than that in
     one transaction, however little of it it means.
     """
     waiting = select(recipients.c.message_id).where(_WAITING)
-    query = waiting.order_by(recipients.c.message_id).offset(rows_ - 1).limit(1)
     after = wanted.beyond
     while True:
+        query = waiting.order_by(recipients.c.message_id).offset(rows_() - 1).limit(1)
         with read() as conn:
             end = conn.execute(query.where(recipients.c.message_id > after)).scalar()
         if end is None or (wanted.upto and end >= wanted.upto):

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from mta.mail.queue_id import QueueId
+from mta.spool import bulk
 from mta.spool.filters import Filter, conditions
 from mta.spool.leases import wake
 from mta.spool.listing import Position
@@ -47,20 +48,12 @@ def done(
     """Write the history of a verb, with a text for each key or none, and wake the schedulers."""
     if not keys:
         return 0
-    conn.execute(
-        events.insert(),
-        [
-            {
-                "message_id": message_id,
-                "recipient": number,
-                "at_ms": now_ms,
-                "verb": verb,
-                "who": who,
-                "text": said,
-            }
-            for (message_id, number), said in zip(keys, texts or [""] * len(keys), strict=True)
-        ],
-    )
+    words = texts or [""] * len(keys)
+    rows = [
+        (message_id, recipient, now_ms, verb, who, said)
+        for (message_id, recipient), said in zip(keys, words, strict=True)
+    ]
+    bulk.insert(conn, events, rows, first=1)  # the id is the database's
     wake(conn)
     return len(keys)
 

@@ -1,11 +1,17 @@
 """``mta queue hold|release|retry|bounce|remove``: counted, agreed to, written down."""
 
 import email
+from dataclasses import replace
 from email.policy import default
 
 import pytest
 
-from mta.spool import leases, listing
+from mta.admin import queue_verbs
+from mta.admin.invocation import Invocation
+from mta.admin.pace import Pace
+from mta.spool import leases, operate
+from mta.spool.errors import SpoolUnavailable
+from mta.spool.filters import Filter
 from mta.spool.schema import State
 
 VERBS = ("hold", "release", "retry", "bounce", "remove")
@@ -226,10 +232,35 @@ def test_resurrect_what_is_gone(local):
 
 def test_long_queue_in_parts(local, monkeypatch):
     """A verb goes through the queue part by part, and comes to all of it, whatever the parts."""
-    monkeypatch.setattr(listing.slices, "__defaults__", (3,))
+    monkeypatch.setattr(Pace, "size", 3, raising=False)
+    monkeypatch.setattr(Pace, "__init__", lambda _self, **_: None)
+    monkeypatch.setattr(Pace, "rest_s", lambda *_: 0.0)
     ids = [local.accept(*(f"u{n}@example.com" for n in range(2))) for _ in range(5)]
     assert local.run("queue", "hold", "--all", "--yes").output == "held 10 recipients\n"
     assert local.run("queue", "release", "--all", "--yes").output == "released 10 recipients\n"
     wanted = ("--to", "u1@example.com", "--yes")
     assert local.run("queue", "remove", *wanted).output == "removed 5 recipients\n"
     assert local.states(*ids) == ["queued", "removed"] * 5
+
+
+def test_a_busy_spool_is_asked_again(local, monkeypatch):
+    """A verb that the spool is too busy for waits and goes on; it gives up when that lasts."""
+    one = local.accept()
+    paused, failures = [], []
+    invocation = Invocation(local.config, {}, who=lambda: "anna", pause=paused.append)
+
+    def busy(*arguments):
+        failures.append(1)
+        if len(failures) < enough:
+            raise SpoolUnavailable("database is locked")
+        return operate.hold(*arguments)
+
+    verb, wanted = replace(queue_verbs.HOLD, step=busy), Filter(ids=(one,))
+    enough = 9
+    with pytest.raises(SpoolUnavailable):
+        queue_verbs._in_steps(invocation, verb, wanted, local.now, 1)
+    assert (len(failures), paused, local.states(one)) == (5, [1.0] * 4, ["queued"])
+    enough = 7
+    assert queue_verbs._in_steps(invocation, verb, wanted, local.now, 1) == 1
+    assert (len(failures), paused[4:5], local.states(one)) == (7, [1.0], ["held"])
+    invocation.close()

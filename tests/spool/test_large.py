@@ -77,7 +77,7 @@ def test_slices_cover_the_queue(table, mail):
         with table.engine.begin() as conn:
             yield conn
 
-    found = [(one.beyond, one.upto) for one in listing.slices(read, Filter(), 3)]
+    found = [(one.beyond, one.upto) for one in listing.slices(read, Filter(), lambda: 3)]
     assert found == [("", ids[1]), (ids[1], ids[3]), (ids[3], "")]
     counts = [
         table.read(listing.count, Filter(beyond=beyond, upto=upto), mail.now)
