@@ -37,6 +37,7 @@ from mta.ports import MONITOR, Inherited, adopt, adopted, bind, bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
@@ -77,7 +78,8 @@ class Parts:
     sts: Renewal
     tls_reports: TlsReports
     metrics: "Watched | None"
-    listener: Listener | None = None
+    listener: Listener | None
+    clock: SpoolClock
     ports: list[IListeningPort] = field(default_factory=list)
     monitors: IListeningPort | None = None
     inherited: Inherited | None = None  # of a worker: what its supervisor has bound
@@ -102,6 +104,7 @@ class Parts:
         """Check the spool, open the logs, start threads and the queue."""
         try:
             prepare(self.settings.spool.url)
+            self.clock.load()
             self.gate.shared.load(self.settings.spool.url)
         except (SpoolUnusable, SpoolUnavailable) as error:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
@@ -138,8 +141,7 @@ class Parts:
 
     def _tell_settings(self) -> None:
         """Write down what is in force: "mta config diff" compares with it."""
-        now_ms = round(self.reactor.seconds() * 1000)
-        self._write("service", in_force.put, as_text(self.settings), now_ms)
+        self._write("service", in_force.put, as_text(self.settings), self.clock.now_ms())
 
     def _write(self, part: str, fn: Callable[..., None], *arguments: object) -> None:
         """Write something about this process; that it fails is only said."""

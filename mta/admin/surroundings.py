@@ -36,6 +36,7 @@ class Waits:
 
     until_ms: int
     text: str
+    brief: str = ""  # without the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Surroundings:
         why = " ".join(one.reason.split())
         name = from_sources(one.name, one.sources)
         words = f"site {name} is left alone by {node} until {moment(until_ms, self.zone)}"
-        return Waits(until_ms, v(f"{words}: {why}" if why else words))
+        return Waits(until_ms, v(f"{words}: {why}" if why else words), v(words))
 
     def budget(self, mail: Marks) -> Waits | None:
         """Say that mail has to wait for a budget of its smarthosts; None: it has not."""

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mta.dkim.signer import Signer
 from mta.dnsbl.lists import Lists
@@ -36,6 +36,7 @@ from mta.smtp.replies import Reply, reply
 from mta.smtp.requests import Offer
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
+from mta.tls.prompt import PromptTls
 from mta.verify.message import Verifier
 
 TOO_MANY = reply(421, "4.7.0", "Too many connections; try again later")
@@ -207,8 +208,7 @@ class Inbound:
         clock: Any = self._reception.clock
         options = certificates.options(lambda: factory.listener.client_certificates)
         wrapped = TLSMemoryBIOFactory(options, False, factory, clock)
-        # The default aggregates small writes for one turn of the reactor; ours are joined already.
-        wrapped.protocol = TLSMemoryBIOProtocol
+        wrapped.protocol = PromptTls  # the default holds small writes back for a turn
         wrapped.noisy = False
         return wrapped
 

@@ -38,7 +38,7 @@ SUPPORT = Path(__file__).parents[1] / "support"
 RULES = """
 [dns]
 servers = ["127.0.0.1:{dns}"]
-timeout = "1s"
+timeout = "5s"
 attempts = 1
 [[listener]]
 name = "submissions"
@@ -146,7 +146,7 @@ def explained(relay, cases):
     done = subprocess.run(
         [sys.executable, str(SUPPORT / "many_commands.py")],
         input=json.dumps([["explain", *one] for one in cases]),
-        check=True, capture_output=True, text=True, timeout=100,
+        check=True, capture_output=True, text=True, timeout=400,
         env={**os.environ, "MTA_CONFIG": str(relay.config)},
     )  # fmt: skip
     return [(status, text) for text, status in json.loads(done.stdout)]
