@@ -17,7 +17,7 @@ from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.pace import Pace
 from mta.admin.render import note, progress, say
-from mta.spool import listing, operate
+from mta.spool import leases, listing, operate
 from mta.spool.errors import SpoolFull, SpoolUnavailable
 from mta.spool.filters import Filter
 from mta.spool.schema import WAITING, State
@@ -166,7 +166,7 @@ def _agreed(invocation: Invocation, verb: Verb, number: int) -> bool:
 
 def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int, number: int) -> int:
     """Act in transactions that are short by the clock, with rests, so that mail goes on."""
-    pace, total = Pace(one_writer=invocation.one_writer), 0
+    pace, total = Pace(one_writer=invocation.one_writer, served=_served(invocation)), 0
     whole = iter((wanted,)) if wanted.ids else None
     parts = whole or verb.parts(invocation.reading, wanted, lambda: pace.size)
     with progress(verb.name, number) as advance:
@@ -178,6 +178,12 @@ def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int, n
                 total += step
                 advance(step)
     return total
+
+
+def _served(invocation: Invocation) -> bool:
+    """Tell whether a process has a lease on the spool."""
+    with invocation.reading() as conn:
+        return any(one.lease_until_ms > invocation.now_ms() for one in leases.everyone(conn))
 
 
 def _one_step(
