@@ -21,6 +21,7 @@ from mta.config.problems import ConfigError, Problem
 from mta.config.route_sections import Route as RouteSection
 from mta.config.sections import Listener
 from mta.config.settings import Settings
+from mta.config.workers import worker_nodes
 from mta.delivery.routes import Discard, Mx, Refuse, Route, Routes, Target
 from mta.delivery.settings import DeliverySettings
 from mta.delivery.timeouts import Timeouts
@@ -269,6 +270,7 @@ def queue_settings(settings: Settings, addresses: Addresses | None = None) -> Qu
             dead_after=queue.down_after,
             dead_min_s=_s(queue.down_min),
             dead_max_s=_s(queue.down_max),
+            shared=not settings.spool.url.startswith("sqlite") or bool(worker_nodes(settings)),
         ),
         attempt_limit_s=_s(queue.attempt_limit),
         lease_s=_s(queue.lease),

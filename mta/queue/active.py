@@ -24,8 +24,10 @@ from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
 from mta.queue.resolving import Resolving, SiteNames
 from mta.queue.settings import QueueSettings
+from mta.queue.sharing import Sharing
 from mta.queue.sites import PutOff, Sites
 from mta.queue.sources import Sources
+from mta.spool.database import Database
 from mta.spool.leases import Key
 
 _NO_BODY = MemoryBody(())
@@ -95,6 +97,7 @@ class ActiveSet:
         settings: QueueSettings,
         lease: Lease,
         ledger: Ledger,
+        database: Database,
         *,
         destination: Destination,
         names: SiteNames,
@@ -111,6 +114,7 @@ class ActiveSet:
         self._destination = destination
         self.room = Room(settings.active_recipients, settings.active_octets)
         self.sites: Sites[Entry] = Sites(settings.site_limits)
+        self.sharing = Sharing(clock, now_ms, database, lease, self.sites, soon)
         self.resolving = Resolving(clock, names, self._resolved)
         self._names = names
         self._soon = soon
@@ -121,6 +125,11 @@ class ActiveSet:
         self.site_of: Callable[[Entry], Site] | None = None  # where a source address is slower
         self._entries: set[Entry] = set()
         self.closed = False  # the service stops: what is taken is given back at once
+
+    def close(self) -> None:
+        """The service stops: take nothing in any more."""
+        self.closed = True
+        self.sharing.stop()
 
     def use(self, settings: QueueSettings) -> None:
         """Go on with other bounds; what waits lines up anew, for its site may be another one."""

@@ -22,6 +22,7 @@ from mta.spool import (
     restraints,
     resurrection,
     samples,
+    shares,
     tls_reports,
     tls_sessions,
     transcripts,
@@ -34,12 +35,20 @@ _SWEEP_EVERY_S = 3600.0
 _COUNT_EVERY_S = 600.0
 _STEP = 200  # messages, or chunks, removed in one transaction
 _PAUSE_S = 0.2  # between two of them, for those who want to write as well
+_LOOK_S = 0.05
 _AGAIN_S = 5.0  # after a failure, where the duty's own interval is longer
 
 
 def wait(clock: IReactorTime, seconds: float) -> "Deferred[None]":
     """Fire after ``seconds``."""
     return deferLater(clock, seconds)
+
+
+async def until(clock: IReactorTime, done: Callable[[], bool], bound_s: float) -> None:
+    """Wait until ``done()``, looking again and again, or for ``bound_s``."""
+    end_s = clock.seconds() + bound_s
+    while not done() and clock.seconds() < end_s:
+        await wait(clock, _LOOK_S)
 
 
 class Periodic:
@@ -189,6 +198,7 @@ class Housekeeping:
 
     async def _counters(self) -> None:
         await self._in_steps(lambda: self._database.write(counters.purge, self._now_ms(), _STEP))
+        await self._database.write(shares.purge, self._now_ms())
         kept_ms = int(self.settings.tls_report_retention_s * 1000)
         before_day = (self._now_ms() - kept_ms) // tls_sessions.DAY_MS
         await self._in_steps(lambda: self._database.write(tls_sessions.purge, before_day, _STEP))

@@ -14,3 +14,4 @@ class Limits:
     dead_after: int = 5
     dead_min_s: float = 60.0
     dead_max_s: float = 900.0
+    shared: bool = False  # what is said of a site holds for several processes together

@@ -31,7 +31,7 @@ from mta.queue.active import ActiveSet
 from mta.queue.claims import Claims
 from mta.queue.entry import Destination, Entry, Held
 from mta.queue.health import Health, health
-from mta.queue.housekeeping import Housekeeping, Periodic, wait
+from mta.queue.housekeeping import Housekeeping, Periodic, until
 from mta.queue.isolation import Isolation
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
@@ -56,7 +56,6 @@ from mta.spool.intake import Reservation
 _TIDY_S = 60.0
 _AFTER_CANCEL_S = 5.0  # for cancelled attempts to end
 _LAST_WRITES_S = 10.0
-_STOP_STEP_S = 0.05
 
 Attempt = Callable[[Job], "Deferred[list[Outcome]]"]
 
@@ -107,6 +106,7 @@ class Scheduler:
             settings,
             self._lease,
             self._ledger,
+            database,
             destination=self._destination,
             names=names or Alone(),
             soon=self._soon,
@@ -248,6 +248,7 @@ class Scheduler:
         while (entry := self._active.sites.next(now_s)) is not None:
             self._begin(entry)
         self._wake.at(self._active.sites.wake_s)
+        self._active.sharing.look()
         if self._claims.look():
             claim = Deferred.fromCoroutine(self._claims.claim())
             claim.addErrback(self._fault, "claiming due mail")
@@ -370,7 +371,8 @@ class Scheduler:
         return Deferred.fromCoroutine(self._stop(grace_s))
 
     async def _stop(self, grace_s: float) -> None:
-        self._stopping = self._active.closed = True
+        self._stopping = True
+        self._active.close()
         self._housekeeping.stop()
         self._publishing.stop()
         for duty in (self._polling, self._tidying, self._wall):
@@ -395,6 +397,4 @@ class Scheduler:
         return not self._recorder.pending and not self._ledger.composing
 
     async def _until(self, done: Callable[[], bool], bound_s: float) -> None:
-        end_s = self._clock.seconds() + bound_s
-        while not done() and self._clock.seconds() < end_s:
-            await wait(self._clock, _STOP_STEP_S)
+        await until(self._clock, done, bound_s)

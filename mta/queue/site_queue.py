@@ -8,6 +8,7 @@
   from the hosts of many customers is dead only when mail to two of them has failed: what
   is wrong with one customer says little about the provider.
 * **Shape.**  What somebody has said about the site (``mta.shaping``) bounds its window and pace.
+* **Part.**  Where processes share a spool, what was said holds for all together (``quota``).
 * **Slowness.**  Each level of it halves both: at the first one delivery is begun a second.
 """
 
@@ -20,6 +21,7 @@ from mta.queue.backlog import Backlog
 from mta.queue.health import Health
 from mta.queue.limits import Limits
 from mta.queue.pace import Pace
+from mta.queue.quota import Quota, SharedPace
 from mta.queue.ready import L, Ready
 
 _PROBE_SHARE = 100  # recipients in memory while a site is dead or on probation
@@ -46,6 +48,7 @@ class SiteQueue(Generic[L]):
     ended_count: int = 0  # deliveries
     slowness: int = 0  # a level (``mta.mail.restraint``), 0: as fast as it may be
     pace: Pace | None = None
+    quota: Quota | None = None  # our part of the connections; None: all are ours
     paced: bool = False  # it waits for its pace, and not in a line
     line: "OrderedDict[SiteQueue[L], None] | None" = None  # where it waits for its turn
     _owners: Counter[str] = field(default_factory=Counter)  # recipients in memory
@@ -67,8 +70,15 @@ class SiteQueue(Generic[L]):
         rates = site.shape.rates
         if self.slowness:
             rates = (*rates, (1, float(2 ** (self.slowness - 1))))
-        if rates != (() if self.pace is None else self.pace.rates):
-            self.pace = Pace(rates) if rates else None
+        kind = SharedPace if limits.shared else Pace
+        if rates != (() if self.pace is None else self.pace.rates) or (
+            self.pace is not None and type(self.pace) is not kind
+        ):
+            self.pace = kind(rates) if rates else None
+        if not limits.shared or site.shape.connections is None:
+            self.quota = None
+        elif self.quota is None:
+            self.quota = Quota()
         self.window = min(self.window, self.most(limits))
 
     def most(self, limits: Limits) -> int:
@@ -76,6 +86,19 @@ class SiteQueue(Generic[L]):
         said = self.site.shape.connections
         most = limits.concurrency if said is None else said
         return max(1, most >> self.slowness) if self.slowness else most
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes have a part in what it may."""
+        return self.quota is not None or isinstance(self.pace, SharedPace)
+
+    @property
+    def holds(self) -> bool:
+        """Whether others believe that something of it is ours, or something is to be given back."""
+        pace, quota = self.pace, self.quota
+        if quota is not None and (quota.connections or quota.held):
+            return True
+        return isinstance(pace, SharedPace) and pace.holds
 
     @property
     def mute(self) -> bool:

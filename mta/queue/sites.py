@@ -32,6 +32,7 @@ from mta.queue.health import Health
 from mta.queue.limits import Limits
 from mta.queue.pace import Pace
 from mta.queue.places import Places
+from mta.queue.quota import SharedPace
 from mta.queue.ready import L
 from mta.queue.site_queue import SiteQueue
 
@@ -70,6 +71,8 @@ class Sites(Generic[L]):
         self._new_first = False
         self._places: Places[L] = Places(limits.total)
         self._dead_until_s = 0.0  # from then on none is
+        self.shared: dict[SiteQueue[L], None] = {}  # those of whose limits others have a part
+        self.lacking = False  # one of them could go on if more were ours; for the owner to reset
 
     @property
     def limits(self) -> Limits:
@@ -142,6 +145,7 @@ class Sites(Generic[L]):
             here = self._known[item.site.key] = SiteQueue(item.site, window)
             here.slowness = self._levels.get(item.site.key, 0)
             here.reshape(item.site, self._limits)
+            self._note_shared(here)
             if item.site.sources:
                 self._set_apart(item.site.base)
         elif here.site is not item.site and here.site != item.site:
@@ -162,11 +166,22 @@ class Sites(Generic[L]):
     def _reshape(self, here: SiteQueue[L], site: Site) -> None:
         """Something else is said of the site now: another pace does not wait for the old one."""
         here.reshape(site, self._limits)
+        self._note_shared(here)
+        self.allowed(here)
+
+    def allowed(self, here: SiteQueue[L]) -> None:
+        """Let ``here`` go on: there may be more for it than there was."""
         if here.paced:
             here.paced = False
             self._paced = [entry for entry in self._paced if entry[2] is not here]
             heapify(self._paced)
         self._line_up(here)
+
+    def _note_shared(self, here: SiteQueue[L]) -> None:
+        if here.shared:
+            self.shared[here] = None
+        else:
+            self.shared.pop(here, None)
 
     def _set_apart(self, base: str) -> None:
         """A site is several now: a domain whose mail fills one is still wanted at the others."""
@@ -191,7 +206,9 @@ class Sites(Generic[L]):
         """Put ``here`` into the line where it belongs now, or into none."""
         line: Line[L] | None = None
         if here.ready and here.running < here.window and not (here.paced or here.mute):
-            if here.answered:
+            if here.quota is not None and here.running >= here.quota.connections:
+                self.lacking = self.lacking or not here.quota.denied
+            elif here.answered:
                 line = self._answering
             else:
                 line = self._patient if here.suspect or here.running else self._new
@@ -257,6 +274,7 @@ class Sites(Generic[L]):
         if wait_s <= 0:
             pace.take(now_s)
             return True
+        self.lacking = self.lacking or (isinstance(pace, SharedPace) and pace.lacks(now_s))
         here.paced = True
         heappush(self._paced, (now_s + wait_s, id(here), here))
         return False
@@ -327,5 +345,6 @@ class Sites(Generic[L]):
         for _, key in idle[: max(0, len(idle) - _REMEMBERED)]:
             del known[key]
         self._known = known
+        self.shared = {here: None for here in known.values() if here.shared}
         if self._apart:
             self._apart = {here.site.base for here in known.values() if here.site.sources}

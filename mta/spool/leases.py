@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.queue_id import QueueId
-from mta.spool import bulk, rows
+from mta.spool import bulk, rows, shares
 from mta.spool.engine import repeated
 from mta.spool.listening import tell
 from mta.spool.schema import messages, nodes, recipients, wakeups
@@ -266,6 +266,7 @@ def wake(conn: Connection) -> None:
 
 
 def _take_back(conn: Connection, token: str, now_ms: int) -> int:
+    shares.leave(conn, token)
     statement = recipients.update().where(recipients.c.claim == token)
     return conn.execute(statement.values(claim=None, next_attempt_ms=now_ms)).rowcount
 

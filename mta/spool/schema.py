@@ -31,7 +31,7 @@ from sqlalchemy import (
     text,
 )
 
-from mta.spool import columns, policy_tables, tls_tables
+from mta.spool import columns, policy_tables, share_tables, tls_tables
 from mta.spool.columns import flag as _flag
 from mta.spool.columns import ms as _ms
 from mta.spool.columns import text_column as _text
@@ -41,6 +41,8 @@ metadata = columns.metadata
 sts_policies = tls_tables.sts_policies
 tls_sessions = tls_tables.tls_sessions
 tls_reports = tls_tables.tls_reports
+site_shares = share_tables.site_shares
+site_paces = share_tables.site_paces
 counters = policy_tables.counters
 gauges = policy_tables.gauges
 suppressions = policy_tables.suppressions
@@ -361,5 +363,5 @@ Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0024"
+REVISION = "0025"
 """The revision of the migrations that leads to these tables."""
