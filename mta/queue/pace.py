@@ -2,8 +2,8 @@
 
 A rate holds in *every* stretch of that length, to a sixtieth of it: after a burst of what an
 hour allows nothing more is begun for an hour.  Whoever wants it even says so with a second
-rate.  Each process counts for itself, and anew when it starts.  Pure: the clock comes in as
-seconds of a monotonic clock.
+rate.  Counted by one process that is alone, and anew when it starts; of several see ``quota``.
+Pure: the clock comes in as seconds of a monotonic clock.
 """
 
 from collections import deque
