@@ -3,7 +3,6 @@
 Every part is made here and nowhere else, and gets what it needs as arguments.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from mta.config.build_tls_report import tls_reports
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
+from mta.descriptors import Descriptors
 from mta.dkim.signer import Signer
 from mta.dns.dane import DaneLookup
 from mta.dns.mx import MailExchangers
@@ -38,6 +38,7 @@ from mta.policy.limits import HOUR_MS
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.listening import Listener
 from mta.sts.fetch import PolicyFetch
@@ -46,6 +47,11 @@ from mta.sts.renewal import Renewal
 from mta.tls.certificates import ServerCertificates
 from mta.tls.level import ClientTls
 from mta.verify.message import Verifier
+
+_OVER = {
+    alarms.ROOM: "new mail has room again",
+    alarms.DESCRIPTORS: "there are descriptors for new clients again",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class _Common:
     settings: Settings
     log: MailLog
     database: Database
+    clock: SpoolClock
     ours: Addresses | None
 
     @property
@@ -80,7 +87,8 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     """Build every part; opens no file but certificates and secrets, starts no thread."""
     log = MailLog(reactor)
     database = Database(settings.spool.url, reactor, emit=log, min_free=settings.spool.min_free)
-    common = _Common(reactor, settings, log, database, addresses_of(settings))
+    clock = SpoolClock(reactor, log, settings.spool.url)
+    common = _Common(reactor, settings, log, database, clock, addresses_of(settings))
     database.when_short = partial(_tell_of_room, common)
     accounts = Accounts(database, reactor)
     accounts.use(values.tokens(settings, reactor))
@@ -94,11 +102,16 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         reactor, settings, out.tls, database, out.resolver, signer, emit=log, queued=scheduler.kick
     )
     delivery.count(reports.count)
-    gate = Gate(reactor, database, out.exchangers, delivery.destination, policy_of(settings), log)
+    gate = Gate(
+        reactor, database, out.exchangers, delivery.destination, policy_of(settings), log,
+        clock.now_ms,
+    )  # fmt: skip
     delivery.count_with(gate.shared.counts)
     budgets = Budgets(reactor, gate.now_ms, database, common.node, log, delivery.wait)
     lists = Lists(reactor, out.resolver, blocklists(settings), log, dnsbl_test_s(settings))
     verifier = Verifier(reactor, out.resolver, verify_settings(settings))
+    descriptors = Descriptors(reactor)
+    descriptors.told = partial(_alarm, common, alarms.DESCRIPTORS)
     inbound = Inbound(
         reactor,
         values.inbound_settings(settings, common.ours),
@@ -111,14 +124,16 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         gate=gate,
         lists=lists,
         verifier=verifier,
+        now_ms=clock.now_ms,
         room=database.room.has,
+        crowded=descriptors.short,
     )
     inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate, lists, verifier, out.validation, budgets, out.sts,
         reports, metrics(reactor, settings, log, database, inbound, scheduler, delivery),
-        _listener(common, scheduler),
+        _listener(common, scheduler), clock, descriptors,
     )  # fmt: skip
 
 
@@ -173,11 +188,12 @@ def _scheduler(common: _Common, delivery: Delivery, signer: Signer, names: SiteF
         values.queue_settings(common.settings, common.ours),
         common.node,
         common.log,
+        now_ms=common.clock.now_ms,
         signer=signer,
         names=names,
+        spool_clock=common.clock,
     )
     scheduler.restraints.route_of = delivery.route_of
-    scheduler.restraints.sources_of = delivery.sources_of
     return scheduler
 
 
@@ -199,8 +215,7 @@ def _validation(common: _Common, resolver: Resolver) -> Validation | None:
 
     def tell(state: State) -> None:
         log(Note(state.level, "dns", state.alarm or "the resolver validates DNSSEC again"))
-        now_ms = time.time_ns() // 1_000_000  # the reactor's clock begins anywhere
-        said = database.write(alarms.put, common.node, "dns", state.alarm, now_ms)
+        said = database.write(alarms.put, common.node, "dns", state.alarm, common.clock.now_ms())
         said.addErrback(lambda failure: log(Note("warning", "dns", failure.getErrorMessage())))
 
     every_s = settings.dns.test_every.total_seconds()
@@ -210,9 +225,15 @@ def _validation(common: _Common, resolver: Resolver) -> Validation | None:
 def _tell_of_room(common: _Common, why: str) -> None:
     """Raise the alarm that new mail is refused for want of room, or with "" take it back."""
     text = f"new mail is refused (452) for want of room: {why}" if why else ""
-    common.log(Note("error" if why else "info", "spool", text or "new mail has room again"))
-    now_ms = time.time_ns() // 1_000_000
-    said = common.database.write(alarms.put, common.node, alarms.ROOM, text, now_ms)
+    _alarm(common, alarms.ROOM, text)
+
+
+def _alarm(common: _Common, name: str, text: str) -> None:
+    """Raise an alarm, in the log and for ``mta status``; or with "" take it back."""
+    level, over = ("error", "") if text else ("info", _OVER[name])
+    common.log(Note(level, "service", text or over))
+    now_ms = common.clock.now_ms()
+    said = common.database.write(alarms.put, common.node, name, text, now_ms)
     said.addErrback(lambda failure: common.log(Note("warning", "spool", str(failure.value))))
 
 

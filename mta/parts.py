@@ -24,11 +24,13 @@ from mta.config.running import as_text
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
+from mta.descriptors import Descriptors
 from mta.dkim.signer import Signer
 from mta.dns.validation import Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
+from mta.inbound.settings import ListenerSettings, TlsMode
 from mta.launch import EX_UNAVAILABLE, StartFailed
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
@@ -37,6 +39,7 @@ from mta.ports import MONITOR, Inherited, adopt, adopted, bind, bound, place
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
 from mta.spool import alarms, in_force
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
@@ -77,7 +80,9 @@ class Parts:
     sts: Renewal
     tls_reports: TlsReports
     metrics: "Watched | None"
-    listener: Listener | None = None
+    listener: Listener | None
+    clock: SpoolClock
+    descriptors: Descriptors
     ports: list[IListeningPort] = field(default_factory=list)
     monitors: IListeningPort | None = None
     inherited: Inherited | None = None  # of a worker: what its supervisor has bound
@@ -87,9 +92,13 @@ class Parts:
         listeners, where = values.listeners(self.settings), self.settings.metrics.listen
         given = self.inherited
         if given is None:
-            bound(self.reactor, listeners, self.inbound.factory, self.ports)
+            bound(self.reactor, listeners, self.inbound.factory, self.ports, self._opened)
         else:
-            adopted(self.reactor, listeners, self.inbound.factory, given.listeners, self.ports)
+            sockets = given.listeners
+            adopted(
+                self.reactor, listeners, self.inbound.factory, sockets, self.ports, self._opened
+            )
+        self.descriptors.install()
         if self.metrics is not None and where is not None:
             from mta.metrics.web import site  # noqa: PLC0415 - only who wants it pays for it
 
@@ -98,10 +107,16 @@ class Parts:
             elif given.monitor is not None:
                 self.monitors = adopt(self.reactor, given.monitor, site(self.metrics))
 
+    def _opened(self, listener: ListenerSettings, port: Any) -> None:
+        """Have clients told when no descriptor is left for them, where they would understand."""
+        if listener.tls is not TlsMode.IMPLICIT:
+            self.descriptors.speak(port.fileno())
+
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
         try:
             prepare(self.settings.spool.url)
+            self.clock.load()
             self.gate.shared.load(self.settings.spool.url)
         except (SpoolUnusable, SpoolUnavailable) as error:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
@@ -121,6 +136,7 @@ class Parts:
         self.lists.start()
         self.budgets.start()
         self._ask_before_dialling()
+        self._tell_sources()
         self.scheduler.start()
         self.tls_reports.start()
         if self.listener is not None:
@@ -130,10 +146,14 @@ class Parts:
         """Let the queue keep what has to wait for a budget."""
         self.scheduler.wait_for(self.budgets.waits if self.delivery.has_budgets else None)
 
+    def _tell_sources(self) -> None:
+        """Let the queue know the addresses that mail goes out from, if any is configured."""
+        of = self.delivery.sources_of if self.delivery.has_sources else None
+        self.scheduler.restraints.use_sources(of, shaped=self.delivery.shaping.by_source)
+
     def _tell_settings(self) -> None:
         """Write down what is in force: "mta config diff" compares with it."""
-        now_ms = round(self.reactor.seconds() * 1000)
-        self._write("service", in_force.put, as_text(self.settings), now_ms)
+        self._write("service", in_force.put, as_text(self.settings), self.clock.now_ms())
 
     def _write(self, part: str, fn: Callable[..., None], *arguments: object) -> None:
         """Write something about this process; that it fails is only said."""
@@ -177,6 +197,7 @@ class Parts:
         self.tls_reports.use(tls_report(settings), tls)
         self.delivery.count(self.tls_reports.count)
         self.names.use(delivery.shaping)
+        self._tell_sources()
         self.scheduler.use(queue)
         self._ask_before_dialling()
         self.signer.rules = rules
@@ -215,6 +236,7 @@ class Parts:
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         await self.inbound.shutdown(SESSION_GRACE_S)
+        self.descriptors.stop()
         if self.listener is not None:
             self.listener.stop()
         await self.scheduler.stop(DELIVERY_GRACE_S)

@@ -2,7 +2,7 @@
 
 ``python -m mta.worker``; nobody but the supervisor starts it (``mta.supervisor``).  It is what a
 single process is, but for three things: it inherits its sockets, it says to the supervisor and
-not to systemd that it is ready, and it ends when the supervisor is gone.
+not to systemd that it is ready, and then that it lives, and it ends when the supervisor is gone.
 
 Trusts its command line, which only the supervisor writes; there is nothing secret on it.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from twisted.internet.task import LoopingCall
 from twisted.logger import (
     FileLogObserver,
     eventAsText,
@@ -28,7 +29,7 @@ from mta.config.settings import Settings
 from mta.launch import Launch
 from mta.ports import Inherited
 from mta.service import Relay, built
-from mta.supervisor.pipes import hold, say
+from mta.supervisor.pipes import BEAT, BEAT_S, hold, say
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -99,6 +100,9 @@ def _run(reactor: Any, relay: Relay) -> None:
     relay.privilegedStartService()
     relay.startService()
     reactor.addSystemEventTrigger("before", "shutdown", relay.stopService)
+    beating = LoopingCall(say, BEAT)
+    beating.clock = reactor
+    beating.start(BEAT_S)
     reactor.run(installSignalHandlers=False)
 
 

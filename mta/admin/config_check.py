@@ -18,7 +18,7 @@ from mta.config import ConfigError, Problem, Settings, build, build_tls
 from mta.config.build_addresses import addresses
 from mta.config.build_causes import causes
 from mta.config.build_outgoing import not_here
-from mta.config.build_shaping import shaping
+from mta.config.build_shaping import nobodys, shaping
 from mta.config.build_tls_report import tls_report
 from mta.delivery.maildir import base_of
 from mta.dkim.rules import Rules
@@ -49,6 +49,7 @@ def check_files(settings: Settings, path: Path) -> tuple[list[Problem], list[str
     doubts += build.unsigned(settings)
     doubts += _mailboxes(settings)
     doubts += not_here(settings)
+    doubts += nobodys(settings)
     return problems, doubts
 
 

@@ -10,6 +10,7 @@ from mta.delivery.road import HostOnRoad, Tried
 from mta.delivery.routes import Lmtp, Maildir, Route, Smarthost, Smarthosts
 from mta.mail.outcome import Tls
 from mta.mail.security import Dane, Requirement, Skip
+from mta.mail.shape import Shape
 from mta.security.facts import Sts
 from mta.tls.peer_certificate import PeerCertificate
 
@@ -92,7 +93,7 @@ def target(route: Route) -> dict[str, Any]:
 
 
 def _walked(walked: Walked) -> dict[str, Any]:
-    road, shape = walked.road, walked.site.shape
+    road, shape = walked.road, walked.shape
     settings = road.settings
     return {
         "recipients": [one.address for one in road.recipients],
@@ -106,16 +107,24 @@ def _walked(walked: Walked) -> dict[str, Any]:
             "hosts": list(walked.site.hosts),
             "gathered": walked.site.gathered,
         },
-        "shaping": {
-            "names": list(shape.names),
-            "connections": shape.connections,
-            "messages_per_second": shape.messages_per_second,
-            "messages_per_minute": shape.messages_per_minute,
-            "messages_per_hour": shape.messages_per_hour,
+        "shaping": _shape(shape)
+        | {
             "messages_per_connection": settings.messages_per_connection,
             "recipients_per_transaction": settings.recipients_per_transaction,
-            "tls_minimum": shape.tls_minimum,
         },
+        "shaping_by_source": [
+            {
+                "sources": list(one.sources),
+                "site_key": one.site.key,
+                "shaping": _shape(one.shape)
+                | {
+                    "messages_per_connection": one.shape.messages_per_connection,
+                    "recipients_per_transaction": one.shape.recipients_per_transaction,
+                },
+            }
+            for one in walked.from_sources
+            if len(walked.from_sources) > 1 or one.sources != ("",)
+        ],
         "ehlo": road.outgoing.ehlo or settings.host_name,
         "sources": [*road.outgoing.ipv4, *road.outgoing.ipv6],
         "families": sorted(road.outgoing.families),
@@ -123,6 +132,17 @@ def _walked(walked: Walked) -> dict[str, Any]:
         "further_hosts": [one.name for one in road.further],
         "outcomes": [records.outcome(one) for one in road.outcomes],
         "transcript": next((one.transcript for one in road.outcomes), ""),
+    }
+
+
+def _shape(shape: Shape) -> dict[str, Any]:
+    return {
+        "names": list(shape.names),
+        "connections": shape.connections,
+        "messages_per_second": shape.messages_per_second,
+        "messages_per_minute": shape.messages_per_minute,
+        "messages_per_hour": shape.messages_per_hour,
+        "tls_minimum": shape.tls_minimum,
     }
 
 

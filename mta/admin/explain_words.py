@@ -13,6 +13,7 @@ from mta.delivery.transcript import told
 from mta.mail.outcome import Verdict
 from mta.mail.security import DaneState, Level, Requirement, Skip
 from mta.mail.shape import Shape
+from mta.mail.site import words_of
 from mta.milter.settings import WhenAway
 from mta.security.facts import Sts, StsMode
 from mta.tls.peer_certificate import PeerCertificate
@@ -103,8 +104,7 @@ def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
     if isinstance(road.route.target, Mx | Smarthost | Smarthosts):
         hosts = f" ({', '.join(map(visible, site.hosts))})" if site.hosts else ""
         yield _item("site", f"{visible(site.name)}{hosts}, queued as {visible(walked.destination)}")
-        if site.shape.names:
-            yield _item("shaping", "; ".join(shape_words(site.shape)))
+        yield from _shaping(walked)
         yield _item("EHLO", visible(road.outgoing.ehlo or road.settings.host_name))
         sources = (*road.outgoing.ipv4, *road.outgoing.ipv6)
         if sources:
@@ -120,6 +120,19 @@ def _walked(walked: Walked, found: Explanation, now_ms: int) -> Iterator[str]:
     if transcript:
         yield _item("transcript", "")
         yield from ("    " + visible(line) for line in transcript.splitlines())
+
+
+def _shaping(walked: Walked) -> Iterator[str]:
+    """Say what shapes the site, for each address of ours where that is not one for all."""
+    shapes = {one.shape for one in walked.from_sources} or {walked.site.shape}
+    if len(shapes) == 1:
+        words = "; ".join(shape_words(shapes.pop()))
+        if words:
+            yield _item("shaping", words)
+        return
+    for one in walked.from_sources:
+        words = "; ".join(shape_words(one.shape)) or "none"
+        yield _item("shaping", f"from {words_of(one.sources)}: {words}")
 
 
 def _further(road: Road) -> Iterator[str]:

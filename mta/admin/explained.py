@@ -14,7 +14,6 @@ from mta.admin.shown_budgets import has_budgets
 from mta.admin.sts_reading import Looking
 from mta.config.build import visible_routes
 from mta.config.build_addresses import addresses
-from mta.delivery.road import Road
 from mta.spool import accounts
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
 
@@ -31,7 +30,7 @@ def explained(invocation: Invocation, question: Question) -> tuple[Explanation, 
     found = rehearsing.found
     wanted = [one.address for one in recipients] or [question.address]
     aimed = [
-        Aimed(walked.site, walked.road.route.name, one.domain, _sources(walked.road))
+        Aimed(walked.site, walked.road.route.name, one.domain, walked.from_sources)
         for walked in found.walked
         for one in walked.road.recipients
     ]
@@ -43,10 +42,6 @@ def explained(invocation: Invocation, question: Question) -> tuple[Explanation, 
             return found, [*known, *_budgets(invocation, conn, found)]
     except (Failure, SpoolUnavailable, SpoolUnusable) as error:
         return found, [Obstacle("spool", f"the spool cannot be asked: {error}")]
-
-
-def _sources(road: Road) -> tuple[str, ...]:
-    return (*road.outgoing.ipv4, *road.outgoing.ipv6)
 
 
 def _logins(conn: Any, login: str) -> Iterator[Obstacle]:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
+from mta.admin.queue_sites import from_sources
+from mta.admin.rehearsing import FromSources
 from mta.admin.render import moment, span
 from mta.admin.status import alive, works
 from mta.mail.restraint import Marks
 from mta.mail.site import Site
 from mta.spool import alarms, leases, restraints, site_states, suppressions
+from mta.spool.site_states import SiteState
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,18 @@ class Aimed:
     route: str
     domain: str  # of the recipient
 
-    sources: tuple[str, ...] = ()  # addresses of ours, of which a message has one of each family
+    from_sources: tuple[FromSources, ...] = ()  # of ours; none: from the system's address
 
-    def marks(self, login: str) -> Marks:
-        """Return what restraints know mail of ``login`` by."""
+    @property
+    def ways(self) -> list[tuple[tuple[str, ...], Site]]:
+        """From which addresses of ours a message can go out, and its site then."""
+        return [(one.sources, one.site) for one in self.from_sources] or [(("",), self.site)]
+
+    def marks(self, login: str) -> list[Marks]:
+        """Return what restraints know mail of ``login`` by, for each way."""
         site = self.site
-        return Marks(login, self.route, self.domain, site.key, site.name, self.sources)
+        known = (login, self.route, self.domain, site.base, site.name)
+        return [Marks(*known, sources) for sources, _ in self.ways]
 
 
 def obstacles(
@@ -52,7 +61,7 @@ def obstacles(
     """Return what is known for mail of ``login`` to ``addresses``, ``aimed`` so; ``when``: now."""
     now_ms, zone = when
     found = list(_suppressed(conn, addresses, login))
-    mails = [one.marks(login) for one in aimed] or [Marks(login)]
+    mails = [one.marks(login) for one in aimed] or [[Marks(login)]]
     found += _restrained(conn, mails, now_ms, zone)
     nodes = leases.everyone(conn)
     running = {node.name for node in nodes if alive(node, now_ms)}
@@ -61,7 +70,7 @@ def obstacles(
     for alarm in alarms.everybodys(conn):
         if alarm.node in running:
             found.append(Obstacle("alarm", f"{alarm.node}: {alarm.text}"))
-    found += _left_alone(conn, {one.site.key for one in aimed}, now_ms, zone)
+    found += _left_alone(conn, aimed, now_ms, zone)
     return found
 
 
@@ -75,29 +84,31 @@ def _suppressed(conn: Any, addresses: Sequence[str], login: str) -> Iterator[Obs
 
 
 def _restrained(
-    conn: Any, mails: Sequence[Marks], now_ms: int, zone: tzinfo | None
+    conn: Any, mails: Sequence[list[Marks]], now_ms: int, zone: tzinfo | None
 ) -> Iterator[Obstacle]:
     for one in restraints.holding(conn, now_ms):
-        concerned = [mail for mail in mails if one.concerns(mail)]
-        if not concerned:
+        concerned = [[one.concerns(way) for way in mail] for mail in mails]
+        if not any(map(any, concerned)):
             continue
         until = "it is ended" if one.until_ms is None else moment(one.until_ms, zone)
         suspended = one.verb == "suspend"
         kind = "suspended" if suspended else "slow"
         text = f"{one.words} (by {one.who}, {kind} until {until})"
         # Of several source addresses another one may be this message's
-        certain = not one.source or any(len(mail.sources) == 1 for mail in concerned)
-        yield Obstacle(kind, text, blocks=suspended and certain)
+        yield Obstacle(kind, text, blocks=suspended and any(map(all, concerned)))
 
 
-def _left_alone(conn: Any, keys: set[str], now_ms: int, zone: tzinfo | None) -> Iterator[Obstacle]:
+def _left_alone(
+    conn: Any, aimed: Sequence[Aimed], now_ms: int, zone: tzinfo | None
+) -> Iterator[Obstacle]:
     for said in site_states.everywhere(conn, now_ms):
         for site in said.sites:
-            if site.key not in keys:
+            ways = [way for one in aimed for way in one.ways if _for(site, *way)]
+            if not ways:
                 continue
-            ago = span(now_ms - said.at_ms)
+            ago, name = span(now_ms - said.at_ms), from_sources(site.name, site.sources)
             load = (
-                f"{said.node}: site {site.name}: {site.running} deliveries under way of"
+                f"{said.node}: site {name}: {site.running} deliveries under way of"
                 f" {site.window}, {site.waiting} recipients wait, {site.per_minute:g} a minute"
                 f" ({ago} ago)"
             )
@@ -105,5 +116,13 @@ def _left_alone(conn: Any, keys: set[str], now_ms: int, zone: tzinfo | None) -> 
                 yield Obstacle("load", load)
                 continue
             until = moment(site.until_ms, zone)
-            text = f"{said.node} leaves site {site.name} alone until {until}: {site.reason}"
-            yield Obstacle("site", text, blocks=True)
+            text = f"{said.node} leaves site {name} alone until {until}: {site.reason}"
+            certain = len(ways) == sum(len(one.ways) for one in aimed)
+            yield Obstacle("site", text, blocks=certain)
+
+
+def _for(said: SiteState, sources: tuple[str, ...], site: Site) -> bool:
+    """Tell whether mail at ``site`` that goes out from ``sources`` may be in this queue."""
+    if not said.sources:
+        return said.key == site.key
+    return set(said.sources) <= set(sources) and said.key == site.reached_from(said.sources).key

@@ -3,7 +3,7 @@
 With the budgets of smarthosts, as all processes have counted them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -12,6 +12,7 @@ from mta.admin import shown_budgets
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import Column, json_line, note, say, span, table, visible
+from mta.mail.site import words_of
 from mta.spool import site_states
 from mta.spool.site_states import NodeSites, SiteState
 
@@ -34,10 +35,10 @@ def sites(invocation: Invocation, as_json: bool) -> Exit:
     """Show the sites that mail in memory waits for, those that are held up first.
 
     RUNNING is deliveries under way, of so many that the site may have now.  A site is all domains
-    with the same mail exchangers, or what [[shaping]] has made one.  What the processes say
-    is some seconds old.  Below are the budgets of smarthosts: what they may be sent in a second
-    and in any 24 hours, what of that is used and left, and when there is more.  Exit status 1 if
-    there is nothing to show.
+    with the same mail exchangers, or what [[shaping]] has made one; "from" an address of ours
+    where it is shaped, or throttled, for that one.  What the processes say is some seconds old.
+    Below are the budgets of smarthosts: what they may be sent in a second and in any 24 hours, what
+    of that is used and left, and when there is more.  Exit status 1 if there is nothing to show.
     """
     now_ms = invocation.now_ms()
     with invocation.reading() as conn:
@@ -73,6 +74,7 @@ def site_record(node: str, one: SiteState) -> dict[str, Any]:
         "until_ms": one.until_ms,
         "reason": one.reason,
         "shaping": list(one.shaping),
+        "sources": list(one.sources),
     }
 
 
@@ -86,10 +88,15 @@ def _draw(found: list[NodeSites], now_ms: int) -> None:
             table(_COLUMNS, [_cells(one, now_ms) for one in node.sites])
 
 
+def from_sources(site: str, sources: Sequence[str]) -> str:
+    """Name a site, and the addresses of ours that it is meant from, if it is so."""
+    return f"{site} from {words_of(sources)}" if sources else site
+
+
 def _cells(one: SiteState, now_ms: int) -> tuple[str, ...]:
     held = one.until_ms is not None and one.until_ms > now_ms
     return (
-        visible(one.name),
+        visible(from_sources(one.name, one.sources)),
         f"{one.running}/{one.window}",
         str(one.waiting),
         f"{one.per_minute:g}",

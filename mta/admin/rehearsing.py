@@ -34,6 +34,7 @@ from mta.mail.envelope import Envelope, Job, MemoryBody, Recipient
 from mta.mail.events import Note
 from mta.mail.outcome import Verdict
 from mta.mail.queue_id import new_queue_id
+from mta.mail.shape import Shape
 from mta.mail.site import Site
 from mta.milter.settings import MilterSettings
 from mta.policy.addresses import Addresses
@@ -90,6 +91,15 @@ class Said:
     trouble: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FromSources:
+    """What holds for a site where mail goes out from some addresses of ours."""
+
+    sources: tuple[str, ...]  # "": whichever the system takes
+    site: Site
+    shape: Shape
+
+
 @dataclass(slots=True)
 class Walked:
     """A road, and what is known of it before it is walked."""
@@ -98,6 +108,13 @@ class Walked:
     destination: str
     site: Site
     passed_over: list[tuple[Route, str]]
+    # What holds for the addresses of ours that it may go out from, one of each family
+    from_sources: tuple[FromSources, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """What shapes the site; where there are several source addresses, what is for them all."""
+        return self.from_sources[0].shape if len(self.from_sources) == 1 else self.site.shape
 
 
 @dataclass(slots=True)
@@ -271,7 +288,22 @@ class Rehearsing:
         try:
             await rehearsal.rehearse(job)
         finally:
-            self.found.walked += [Walked(r, key, site, passed_over) for r in rehearsal.roads]
+            self.found.walked += [
+                Walked(r, key, site, passed_over, self._from(finder, key, (site, r.route)))
+                for r in rehearsal.roads
+            ]
+
+    def _from(
+        self, finder: SiteFinder, key: str, there: tuple[Site, Route]
+    ) -> tuple[FromSources, ...]:
+        """Return what holds for each of the addresses that mail may go out from."""
+        site, route = there
+        every = (route.outgoing or self._delivery.outgoing).all_sources
+        if not self._delivery.shaping.by_source:
+            return tuple(FromSources(some, site, site.shape) for some in every)
+        return tuple(
+            FromSources(some, finder.sourced(key, some), finder.shape(key, some)) for some in every
+        )
 
     def _envelope(self) -> Envelope:
         made = self._now_ms

@@ -8,7 +8,7 @@ from mta.config import Settings, build
 from mta.config.build_addresses import addresses
 from mta.delivery.routes import Mx, Route, destination_of
 from mta.delivery.securing import local_of_route
-from mta.mail.site import alone, site_of
+from mta.mail.site import alone, site_of, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,15 @@ class Orders:
         else:
             key = destination_of(route, domain)
             site, domain = alone(key, key), ""
-        shape = self._delivery.shaping.site(site, domain).shape
-        return Order(replace(shape, names=()), "; ".join(shape_words(shape)) or "none")
+        shaping, outgoing = self._delivery.shaping, route.outgoing or self._delivery.outgoing
+        every = outgoing.all_sources if shaping.by_source else (("",),)
+        shapes = {some: shaping.shape(site, domain, tuple(filter(None, some))) for some in every}
+        values = {some: replace(shape, names=()) for some, shape in shapes.items()}
+        words = {some: "; ".join(shape_words(shape)) or "none" for some, shape in shapes.items()}
+        if len(set(values.values())) == 1:
+            return Order(values[every[0]], words[every[0]])
+        told = (f"from {words_of(some)}: {words[some]}" for some in every)
+        return Order(values, ", ".join(told))
 
 
 def _sender(route: Route) -> Order:

@@ -10,6 +10,7 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
 from mta.admin.invocation import Invocation
+from mta.admin.queue_sites import from_sources
 from mta.admin.reason import last_attempt
 from mta.admin.render import moment, note, span
 from mta.admin.render import visible as v
@@ -35,6 +36,7 @@ class Waits:
 
     until_ms: int
     text: str
+    brief: str = ""  # without the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,11 @@ class Surroundings:
 
     def at_site(self, mail: Marks) -> list[tuple[str, SiteState]]:
         """Return what processes say of the site of ``mail``."""
-        return [(node, one) for node, one in self.sites if _same_site(one, mail)]
+        found = [(node, one) for node, one in self.sites if _same_site(one, mail)]
+        if mail.sources is None:
+            return found
+        theirs = [(node, one) for node, one in found if set(one.sources) <= set(mail.sources)]
+        return [(node, one) for node, one in theirs if one.sources] or theirs
 
     def left_alone(self, mail: Marks) -> Waits | None:
         """Say that nobody dials the site of ``mail`` for a while; None: somebody may."""
@@ -94,8 +100,9 @@ class Surroundings:
         if until_ms <= self.now_ms:
             return None
         why = " ".join(one.reason.split())
-        words = f"site {one.name} is left alone by {node} until {moment(until_ms, self.zone)}"
-        return Waits(until_ms, v(f"{words}: {why}" if why else words))
+        name = from_sources(one.name, one.sources)
+        words = f"site {name} is left alone by {node} until {moment(until_ms, self.zone)}"
+        return Waits(until_ms, v(f"{words}: {why}" if why else words), v(words))
 
     def budget(self, mail: Marks) -> Waits | None:
         """Say that mail has to wait for a budget of its smarthosts; None: it has not."""

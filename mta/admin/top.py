@@ -13,6 +13,7 @@ import click
 from mta.admin import shown_budgets
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.queue_sites import from_sources
 from mta.admin.render import Column, json_line, on_terminal, say, span, table, visible
 from mta.mail.queue_id import time_of
 from mta.spool import leases, listing, watching
@@ -146,7 +147,7 @@ def _cells(node: str, report: Mapping[str, Any], site: Mapping[str, Any]) -> tup
     down = f"down for {span(site['down_s'] * 1000)}" if site["down_s"] else ""
     why = f": {visible(site['why'])}" if site["why"] else ""
     return (
-        visible(site["name"]),
+        visible(from_sources(site["name"], site.get("sources", ()))),
         visible(node),
         str(site["in_memory"]),
         str(site["running"]),

@@ -25,9 +25,9 @@ def in_hand(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     if besides:
         besides.append("what is under way is let finish, and nothing is begun")
     for who, site in around.at_site(mail):
-        if who == node and site.waiting:
-            busy = f"{site.running} of {site.window} deliveries are under way there"
-            besides.append(v(f"site {site.name}: {site.waiting} recipients wait, {busy}"))
+        if who == node:
+            busy = f"{site.running} of {site.window} deliveries are under way"
+            besides.append(v(f"at site {site.name} {busy}, {site.waiting} recipients wait there"))
     for text, _ in slow(mail, around):
         besides.append(text)
     return Reason("active", "", words, None, (), besides=tuple(besides))
@@ -67,6 +67,11 @@ def waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     slowed = list(slow(mail, around))
     block, words, next_ms = _obstacle(trace, one, mail, around)
     besides = [text for text, _ in slowed]
+    alone = around.left_alone(mail)
+    if alone is not None and alone.text != words:
+        last = last_attempt(trace, one.recipient.number)
+        known = last is not None and alone.text.endswith(v(last.outcome.reply))
+        besides.append(alone.brief if known else alone.text)
     retry = [command("retry", trace, one)]
     if block == "budget":
         besides.insert(
@@ -149,7 +154,7 @@ def _met(last: TracedAttempt | None) -> tuple[Block, str]:
         block, words = _MET[outcome.command]
         return block, words.format(where=where)
     if outcome.maybe_delivered:
-        return "connection", f"the line to {where} was lost after the final dot"
+        return "connection", f"the line to {where} was lost after the final dot: it may be there"
     if not outcome.remote:
         return "connection", f"the session with {where} broke off"
     return "peer", f"{where} does not take it for now"

@@ -66,8 +66,7 @@ class Ways:
         """Return what restraints know a piece of mail by; ``tried_at``: the site's name, if any."""
         route = self.routes.choose(envelope.sender, to.domain, to.route)
         destination = self.destination(envelope, to)
-        way = (route.outgoing or self._outgoing).way(envelope.id)
-        sources = () if way is None else way.sources
+        sources = (route.outgoing or self._outgoing).sources(envelope.id)
         site = self._alone.known(destination) or self._sites.get(destination)
-        key, name = ("", tried_at) if site is None else (site.key, site.name)
+        key, name = ("", tried_at) if site is None else (site.base, site.name)
         return Marks(envelope.origin.login, route.name, to.domain, key, name, sources)

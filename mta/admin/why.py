@@ -17,6 +17,9 @@ from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.reason import Reason, last_attempt, names, reply
 from mta.admin.reasons import reason, unblocking
 from mta.admin.render import address, json_line, note, octets, say, span, visible
+from mta.admin.suppressed import lines as lines_of
+from mta.admin.suppressed import records as suppressions_of
+from mta.admin.suppressed import suppressed
 from mta.admin.surroundings import Surroundings, surroundings
 from mta.admin.why_domain import domain_record, tell_domain
 from mta.admin.why_site import about_site, site_records, tell_site
@@ -51,11 +54,16 @@ def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
         found = [history.trace(conn, id_) for id_ in _ids(conn, what, limit)]
         traces = [one for one in found if one is not None]
         around.look_up(traces)
-        known = bool(traces)
+        listed = suppressed(conn, what) if "@" in what else []
+        known = bool(traces or listed)
         if as_json:
+            if listed:
+                json_line({"address": what, "suppressed": suppressions_of(listed)})
             for one in traces:
                 json_line(_record(one, around))
-        elif traces:
+        else:
+            for line in lines_of(listed, around.now_ms):
+                say(line)
             _tell_all(traces, around, what)
         if _is_domain(what):
             return _about_domain(conn, what, around, as_json)
@@ -68,17 +76,21 @@ def _about_domain(conn: Any, what: str, around: Surroundings, as_json: bool) -> 
     """Answer for a domain, and for the site of that name."""
     domain = _domain(what)
     site = about_site(conn, what if ":" in what else domain, around)
+    listed = suppressed(conn, f"@{domain}")
     if as_json:
         record = domain_record(conn, domain, around) | site_records(site, around)
-        record["known"] = known = bool(record["known"] or site.known)
+        record["suppressed"] = suppressions_of(listed)
+        record["known"] = known = bool(record["known"] or site.known or listed)
         json_line(record)
         return Exit.DONE if known else Exit.NOTHING
-    if site.known:
+    for line in lines_of(listed, around.now_ms):
+        say(line)
+    if site.known and not site.is_domain:
         tell_site(site, around)
         if ":" in what:  # no domain has such a name
             return Exit.DONE
-    known = tell_domain(conn, domain, around, is_site=site.known)
-    return Exit.DONE if known or site.known else Exit.NOTHING
+    known = tell_domain(conn, domain, around, quiet=bool(site.known or listed))
+    return Exit.DONE if known or site.known or listed else Exit.NOTHING
 
 
 def _ids(conn: Any, what: str, limit: int) -> list[QueueId]:
@@ -167,8 +179,9 @@ def _answer(
         if last.outcome.cause:
             yield f"    cause:   {visible(last.outcome.cause)}"
         ago = span(around.now_ms - last.ended_ms)
-        yield f"    last:    {reply(last.outcome)}, {ago} ago{cause}"
-        if last.outcome.maybe_delivered:
+        by = "" if [last.node] == list(around.running) else f", by {visible(last.node)}"
+        yield f"    last:    {reply(last.outcome)}, {ago} ago{by}{cause}"
+        if last.outcome.maybe_delivered and "final dot" not in last.outcome.text:
             yield "             it may have been delivered: the line was lost after the final dot"
         yield from earlier(trace, last, around)
     if first.state is State.QUEUED and (found.when or found.next_attempt_ms is not None):

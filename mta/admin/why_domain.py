@@ -14,20 +14,21 @@ from mta.spool.schema import WAITING, State
 from mta.spool.standing import Finished, Standing
 
 _CAUSES = 10
+_NO_RETRY = ("no service", "restraint", "budget")  # it would come to nothing
 _OF_ALL = ("no service", "restraint", "suspended", "budget")  # what is not one message's
 _COLUMNS = (Column("RECIPIENTS", "right"), Column("STATE", style="bold"), Column("LAST REPLY"))
 
 
-def tell_domain(conn: Any, domain: str, around: Surroundings, *, is_site: bool) -> bool:
+def tell_domain(conn: Any, domain: str, around: Surroundings, *, quiet: bool) -> bool:
     """Write the answer about ``domain``; False if nothing is known of it.
 
-    ``is_site``: that is no wonder, for it is the name of a site, of which all has been said.
+    ``quiet``: then nothing need be said, for something else of that name is known.
     """
     found = standing.of_domain(conn, domain)
     waiting = found.stuck + found.fresh
     if not waiting:
         finished = standing.finished_of_domain(conn, domain)
-        if is_site and not finished.states:
+        if quiet and not finished.states:
             return False
         return _tell_finished(finished, domain, around)
     since = ""
@@ -37,7 +38,7 @@ def tell_domain(conn: Any, domain: str, around: Surroundings, *, is_site: bool) 
         f"{visible(domain)}: {_recipients(waiting)} wait{'' if waiting > 1 else 's'}{since};"
         f" {found.stuck} after an attempt or held, {found.fresh} new, {found.in_hand} in hand"
     )
-    why = of_oldest(conn, found, around)
+    why, alone_ms = of_oldest(conn, found, around)
     if why is not None and why.block in _OF_ALL:
         say(f"why:           {why.text}")
     for text in () if why is None else why.besides:
@@ -45,34 +46,40 @@ def tell_domain(conn: Any, domain: str, around: Surroundings, *, is_site: bool) 
     _causes(found)
     held = sum(one.recipients for one in found.causes if one.state is State.HELD)
     if found.next_attempt_ms is not None:
-        say(f"next attempt:  {_next(found.next_attempt_ms, why, around)}")
+        say(f"next attempt:  {_next(max(found.next_attempt_ms, alone_ms), why, around)}")
     for command in () if why is None else why.unblock:
         if not command.startswith("mta queue"):
             say(f"do:            {command}")
     say(f"what they are:  mta queue list --domain {quote(visible(domain))}")
-    if found.stuck > held:
+    if found.stuck > held and (why is None or why.block not in _NO_RETRY):
         say(f"to try it now:  mta queue retry --domain {quote(visible(domain))}")
     if held:
         say(f"to release it:  mta queue release --domain {quote(visible(domain))}")
     return True
 
 
-def of_oldest(conn: Any, found: Standing, around: Surroundings) -> Reason | None:
-    """Return why the oldest recipient that waits does; what blocks a domain blocks it, too."""
+def of_oldest(conn: Any, found: Standing, around: Surroundings) -> tuple[Reason | None, int]:
+    """Return why the oldest recipient that waits does, for what blocks a domain blocks it, too.
+
+    And the moment before which nobody dials its site; 0: there is none.
+    """
     trace = None if found.oldest is None else history.trace(conn, found.oldest)
     if trace is None:
-        return None
+        return None, 0
     around.look_up([trace])
     those = (one for one in trace.recipients if one.recipient.domain == found.domain)
     waiting = next((one for one in those if one.state in WAITING), None)
-    return None if waiting is None else reason(trace, waiting, around)
+    if waiting is None:
+        return None, 0
+    alone = around.left_alone(around.marks(trace, waiting))
+    return reason(trace, waiting, around), 0 if alone is None else alone.until_ms
 
 
 def _next(next_ms: int, why: Reason | None, around: Surroundings) -> str:
-    if why is not None and why.block in _OF_ALL and why.when:
-        return why.when
-    if why is not None and why.block in _OF_ALL and why.next_attempt_ms is not None:
-        next_ms = max(next_ms, why.next_attempt_ms)
+    if why is not None and why.block in _OF_ALL:
+        if why.when:
+            return why.when
+        next_ms = max(next_ms, why.next_attempt_ms or 0)
     return "as soon as it is its turn" if next_ms <= around.now_ms else around.at(next_ms)
 
 
@@ -119,7 +126,7 @@ def _recipients(number: int) -> str:
 def domain_record(conn: Any, domain: str, around: Surroundings) -> dict[str, Any]:
     """Make the answer for programs."""
     found = standing.of_domain(conn, domain)
-    why = of_oldest(conn, found, around)
+    why, _ = of_oldest(conn, found, around)
     finished = standing.finished_of_domain(conn, domain)
     return {
         "domain": domain,

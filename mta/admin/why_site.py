@@ -18,7 +18,7 @@ from mta.mail.queue_id import time_of
 from mta.mail.restraint import Marks
 from mta.spool import standing
 from mta.spool.site_states import SiteState
-from mta.spool.standing import AtSite
+from mta.spool.standing import AtSite, Lately
 
 _MOST = 20  # domains
 _COLUMNS = (
@@ -38,11 +38,18 @@ class AboutSite:
     waiting: Sequence[AtSite]
     states: Sequence[tuple[str, SiteState]]
     budgets: Sequence[dict[str, Any]]
+    lately: Lately
 
     @property
     def known(self) -> bool:
         """Whether that is anything."""
-        return bool(self.waiting or self.states or self.budgets)
+        return bool(self.waiting or self.states or self.budgets or self.lately.verdicts)
+
+    @property
+    def is_domain(self) -> bool:
+        """Whether it is a domain by itself, about which all that is known is said anyway."""
+        alone = [one.domain for one in self.waiting] == [self.name]
+        return alone and not (self.states or self.budgets)
 
 
 def about_site(conn: Any, name: str, around: Surroundings) -> AboutSite:
@@ -58,15 +65,13 @@ def about_site(conn: Any, name: str, around: Surroundings) -> AboutSite:
         standing.at_site(conn, name, _MOST),
         around.at_site(mail),
         [record(name, one) for one in budgets],
+        standing.lately_at_site(conn, name),
     )
 
 
 def tell_site(site: AboutSite, around: Surroundings) -> None:
     """Write it."""
-    number = sum(one.recipients for one in site.waiting)
-    many = f"{len(site.waiting)} domain{'' if len(site.waiting) == 1 else 's'}"
-    waiting = f"{_recipients(number)} of {many} wait since they were tried there"
-    say(f"site {visible(site.name)}: {waiting}")
+    say(f"site {visible(site.name)}: {_waiting(site)}")
     if around.no_service is not None:
         say(f"why:   {around.no_service[0]}")
     for one in around.concerning(site.mail, "suspend"):
@@ -82,8 +87,20 @@ def tell_site(site: AboutSite, around: Surroundings) -> None:
     if site.waiting:
         table(_COLUMNS, [_cells(one, around) for one in site.waiting])
         say(f"what was said: mta why {quote(visible(site.waiting[0].domain))}")
+    if site.lately.verdicts:
+        many = ", ".join(f"{number} {verdict}" for verdict, number in site.lately.verdicts.items())
+        say(f"attempts of late: {many}, the last {around.at(site.lately.last_ms or 0)}")
+        say(f"the newest message: mta why {site.lately.last}")
     if site.budgets:
         draw(site.budgets, around.now_ms)
+
+
+def _waiting(site: AboutSite) -> str:
+    if not site.waiting:
+        return "nothing that was tried there waits"
+    number = sum(one.recipients for one in site.waiting)
+    many = f"{len(site.waiting)} domain{'' if len(site.waiting) == 1 else 's'}"
+    return f"{_recipients(number)} of {many} wait since they were tried there"
 
 
 def _state(one: SiteState, around: Surroundings) -> str:
@@ -125,6 +142,7 @@ def site_records(site: AboutSite, around: Surroundings) -> dict[str, Any]:
         ],
         "states": [site_record(node, one) for node, one in site.states],
         "budgets": list(site.budgets),
+        "attempts_of_late": site.lately.verdicts,
         "restraints": [
             restraint_record(one) for one in around.restraints if one.concerns(site.mail)
         ],

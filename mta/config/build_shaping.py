@@ -1,6 +1,8 @@
 """Turn ``[[shaping]]`` and the providers' file into what ``mta.shaping`` takes."""
 
+from collections.abc import Iterator
 from importlib.resources import files
+from ipaddress import ip_address
 from pathlib import Path
 
 from mta.config.build_smarthosts import paces
@@ -40,4 +42,17 @@ def _rule(one: ShapingEntry, *, provided: bool) -> Rule:
         idle_s=None if one.idle is None else one.idle.total_seconds(),
         tls_minimum=one.tls_minimum or "",
     )
-    return Rule(one.name, shape, one.domains, one.sites, one.mx, one.one_site, provided)
+    return Rule(
+        one.name, shape, one.domains, one.sites, one.mx, one.one_site, provided, one.sources
+    )
+
+
+def nobodys(settings: Settings) -> Iterator[str]:
+    """Yield the entries about addresses that no mail goes out from."""
+    used = {*settings.delivery.source}.union(*(route.source for route in settings.route))
+    addresses = [ip_address(one) for one in used]
+    for entry in settings.shaping:
+        for network in entry.sources:
+            if not any(address in network for address in addresses):
+                where = f'shaping["{entry.name}"].sources'
+                yield f"{where}: no mail goes out from {network} (delivery.source, route.source)"

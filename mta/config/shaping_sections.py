@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from mta.config.section import Conflict, Section
-from mta.config.values import DomainPattern, Duration, Name, SitePattern
+from mta.config.values import DomainPattern, Duration, Name, NetworkValue, SitePattern
 
 LIMITS = (
     "connections",
@@ -26,7 +26,8 @@ def _limit(description: str) -> Any:
 
 class ShapingEntry(Section):
     """Limits for some destinations.  The most specific entry wins, value by value: by domain before
-    by site before by mx, and your own before the providers' file (docs/shaping.rst)."""
+    by site before by mx, with sources before without, and your own before the providers' file
+    (docs/shaping.rst)."""
 
     name: Name = Field(description="What listings call it.", examples=["partner"])
     domains: tuple[DomainPattern, ...] = Field(
@@ -40,6 +41,12 @@ class ShapingEntry(Section):
     )
     mx: tuple[DomainPattern, ...] = Field(
         (), description="Names of mail exchangers; all of a site's have to be among them."
+    )
+    sources: tuple[NetworkValue, ...] = Field(
+        (),
+        description="Addresses of ours, or networks, that mail goes out from (delivery.source,"
+        " or source of a route).  Each address has its limits for itself.",
+        examples=[["192.0.2.5", "2001:db8:25::/64"]],
     )
     one_site: StrictBool = Field(
         False, description="All sites with these mail exchangers are one, under this name."
@@ -61,8 +68,8 @@ class ShapingEntry(Section):
             yield Conflict(("name",), "this entry needs a limit, or one_site", LIMITS)
         if self.one_site and not self.mx:
             yield Conflict(("one_site",), "needs mx", ("mx",))
-        if self.one_site and (self.domains or self.sites):
-            yield Conflict(("one_site",), "is by mx alone", ("domains", "sites"))
+        if self.one_site and (self.domains or self.sites or self.sources):
+            yield Conflict(("one_site",), "is by mx alone", ("domains", "sites", "sources"))
 
 
 class ProvidersFile(Section):

@@ -151,10 +151,16 @@ class Delivery:
         return self._settings.routes.choose(sender, domain, chosen).name
 
     def sources_of(self, sender: str, domain: str, chosen: str, message_id: str) -> tuple[str, ...]:
-        """Return the addresses of ours that a message goes out from; none: as the system likes."""
+        """Return the addresses of ours that a message goes out from; "": whichever the system
+        takes."""
         route = self._settings.routes.choose(sender, domain, chosen)
-        way = (route.outgoing or self._settings.outgoing).way(message_id)
-        return () if way is None else way.sources
+        return (route.outgoing or self._settings.outgoing).sources(message_id)
+
+    @property
+    def has_sources(self) -> bool:
+        """Whether any mail goes out from an address that the configuration names."""
+        all_of_them = (self._settings.outgoing, *self._settings.routes.outgoings)
+        return any(one.ipv4 or one.ipv6 for one in all_of_them)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """Make one attempt.  Cancelling it closes its connection at once.
@@ -251,7 +257,7 @@ class Delivery:
             outgoing = route.outgoing or settings.outgoing
             way = outgoing.way(job.envelope.id)
             hosts = await self._hosts(target, domain, way)
-            shaped = self._shapes.of(settings, hosts, domain, route)
+            shaped = self._shapes.of(settings, hosts, domain, route, way)
             walk = self._walk(attempt, message, (*shaped, outgoing), secured, record)
             if self._count is not None and isinstance(target, Mx) and not domain.startswith("["):
                 walk.counting = Counting(self._count, domain)

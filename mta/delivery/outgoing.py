@@ -8,11 +8,14 @@ a source address leaves the choice to the system.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from math import lcm
 from typing import Literal, TypeAlias
 from zlib import crc32
 
 Family: TypeAlias = Literal["ipv4", "ipv6"]
 Prefer: TypeAlias = Literal["ipv4", "ipv6", "any"]
+
+_MOST_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,6 @@ class Way:
     def source(self, address: str) -> str:
         """Return the address to dial ``address`` from."""
         return self.ipv6 if ":" in address else self.ipv4
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The source addresses that are said."""
-        return tuple(one for one in (self.ipv4, self.ipv6) if one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,20 @@ class Outgoing:
             return None
         number = crc32(message_id.encode())
         return Way(_one(self.ipv4, number), _one(self.ipv6, number), self.ehlo)
+
+    def sources(self, message_id: str) -> tuple[str, ...]:
+        """Return from which address of each family in use a message goes out; "": the system's."""
+        return self._sources(crc32(message_id.encode()))
+
+    @property
+    def all_sources(self) -> tuple[tuple[str, ...], ...]:
+        """What ``sources`` can be, message by message; the first ``_MOST_SHOWN`` of it."""
+        number = lcm(len(self.ipv4) or 1, len(self.ipv6) or 1)
+        return tuple(map(self._sources, range(min(number, _MOST_SHOWN))))
+
+    def _sources(self, number: int) -> tuple[str, ...]:
+        found = {"ipv4": _one(self.ipv4, number), "ipv6": _one(self.ipv6, number)}
+        return tuple(dict.fromkeys(found[one] for one in sorted(self.families)))
 
     def arrange(self, addresses: Sequence[str], message_id: str) -> Sequence[str]:
         """Return the ``addresses`` that may be dialled: the preferred family first, then by turns.

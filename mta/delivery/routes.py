@@ -172,6 +172,11 @@ class Routes:
         """Where they lead."""
         return [route.target for route in self._routes]
 
+    @property
+    def outgoings(self) -> list[Outgoing]:
+        """As whom they go out, where they say it themselves."""
+        return [route.outgoing for route in self._routes if route.outgoing is not None]
+
     def named(self, name: str) -> Route:
         """Return the route with this name, or one that leads nowhere."""
         for route in (*self._routes, DEFAULT_ROUTE):

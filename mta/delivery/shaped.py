@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from mta.delivery.outgoing import Way
 from mta.delivery.routes import Route, destination_of
 from mta.delivery.settings import DeliverySettings
 from mta.dns.mx import MailHost
@@ -28,18 +29,28 @@ class Shapes:
         self._known: dict[Hashable, tuple[DeliverySettings, Shaped]] = {}
 
     def of(
-        self, settings: DeliverySettings, hosts: Sequence[MailHost], domain: str, route: Route
+        self,
+        settings: DeliverySettings,
+        hosts: Sequence[MailHost],
+        domain: str,
+        route: Route,
+        way: Way | None = None,
     ) -> Shaped:
         """Return ``settings`` with what is said about ``hosts``, to which ``route`` leads; and it.
 
-        ``domain`` is "" where the route leads to a host and not to mail exchangers.
+        ``domain`` is "" where the route leads to a host and not to mail exchangers.  ``way`` is
+        that of the message; it counts where something is said about addresses of ours.
         """
         if not settings.shaping.rules:
             return settings, ANY_SHAPE
-        key = (route.name, domain, tuple(sorted([host.name for host in hosts])))
+        key: tuple[Hashable, ...] = (route.name, domain, tuple(sorted([h.name for h in hosts])))
+        sources: tuple[str, ...] = ()
+        if way is not None and settings.shaping.by_source:
+            sources = tuple(one for one in (way.ipv4, way.ipv6) if one)
+            key += sources
         made_of, shaped = self._known.get(key, (None, (settings, ANY_SHAPE)))
         if made_of is not settings:
-            shape = _shape(settings, hosts, domain, route)
+            shape = _shape(settings, hosts, domain, route, sources)
             shaped = (_with_shape(settings, shape), shape)
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -48,14 +59,18 @@ class Shapes:
 
 
 def _shape(
-    settings: DeliverySettings, hosts: Sequence[MailHost], domain: str, route: Route
+    settings: DeliverySettings,
+    hosts: Sequence[MailHost],
+    domain: str,
+    route: Route,
+    sources: tuple[str, ...],
 ) -> Shape:
     if not domain or domain.startswith("["):
         key = destination_of(route, domain)
         site = alone(key, domain or key)
     else:
         site = site_of((host.preference, host.name) for host in hosts)
-    return settings.shaping.site(site, domain).shape
+    return settings.shaping.shape(site, domain, sources)
 
 
 def _with_shape(settings: DeliverySettings, shape: Shape) -> DeliverySettings:

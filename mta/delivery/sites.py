@@ -6,6 +6,9 @@ wrong is found out, and said, by the attempt.
 
 What is remembered is only how mail is gathered, never where it goes: an attempt asks the DNS
 itself.  A domain that has moved is among its former company for five minutes at most.
+
+Where ``[[shaping]]`` says something about addresses of ours, a site can be several, one for each
+of them (``sourced``); the hosts are looked up once.
 """
 
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from mta.dns.answers import DnsTemporary
 from mta.dns.cache import Cache
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
+from mta.mail.shape import Shape
 from mta.mail.site import Site, alone, site_of
 from mta.shaping.rules import NO_SHAPING, Shaping
 
@@ -47,6 +51,7 @@ class SiteFinder:
         """Go on by other entries of shaping; what is remembered is looked up anew."""
         self._shaping = shaping
         self._kept: Cache[Site] = Cache(self._seconds, _REMEMBERED)
+        self._plain: Cache[Site] = Cache(self._seconds, _REMEMBERED)  # the same, not shaped
 
     def known(self, destination: str) -> Site | None:
         """Return the site of ``destination``, if that needs no look-up."""
@@ -59,25 +64,54 @@ class SiteFinder:
 
     def alone(self, destination: str) -> Site:
         """Return ``destination`` as a site by itself; that of "mx:example.org" is "example.org"."""
-        kind, _, name = destination.partition(":")
-        if kind != "mx":
-            return self._shaping.site(alone(destination, destination))
-        return self._shaping.site(alone(destination, name), name)
+        return self._shaping.site(*_alone(destination))
+
+    def sourced(self, destination: str, sources: tuple[str, ...]) -> Site:
+        """Return the site of ``destination``, which is known, for mail from ``sources``.
+
+        These are addresses of ours, one of a family; "" is nothing that could be spoken about.
+        """
+        return self._shaping.site(*self._unshaped(destination), _named(sources))
+
+    def shape(self, destination: str, sources: tuple[str, ...]) -> Shape:
+        """Return all that is said about mail to ``destination``, which is known, from there."""
+        return self._shaping.shape(*self._unshaped(destination), _named(sources))
+
+    def _unshaped(self, destination: str) -> tuple[Site, str]:
+        """Return a site as the DNS has it, and the domain of its mail."""
+        site, domain = _alone(destination)
+        kept = self._plain.get(destination)
+        return (site, domain) if kept is None else (kept[0], domain)
 
     def find(self, destination: str) -> Deferred[Site]:
         """Look the site up; fails only when cancelled, or by a fault of the program."""
         return Deferred.fromCoroutine(self._find(destination))
 
     async def _find(self, destination: str) -> Site:
+        domain = destination.removeprefix(_MX)
         try:
-            hosts = await self._exchangers.hosts(destination.removeprefix(_MX))
+            hosts = await self._exchangers.hosts(domain)
         except CancelledError:
             raise
         except (DnsTemporary, NoSuchDomain, NullMx, MailLoop):
             site, keep_s = self.alone(destination), _KEEP_FAILURE_S
         else:
             found = site_of((host.preference, host.name) for host in hosts)
-            domain = destination.removeprefix(_MX)
             site, keep_s = self._shaping.site(found, domain), _KEEP_S
+            if self._shaping.by_source:
+                self._plain.put(destination, found, keep_s)
         self._kept.put(destination, site, keep_s)
         return site
+
+
+def _named(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out what only the system knows: nothing can be said about it."""
+    return tuple(one for one in sources if one)
+
+
+def _alone(destination: str) -> tuple[Site, str]:
+    """Return ``destination`` as a site by itself, and the domain of its mail; "": any."""
+    kind, _, name = destination.partition(":")
+    return (
+        (alone(destination, name), name) if kind == "mx" else (alone(destination, destination), "")
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mta.dkim.signer import Signer
 from mta.dnsbl.lists import Lists
@@ -36,9 +36,11 @@ from mta.smtp.replies import Reply, reply
 from mta.smtp.requests import Offer
 from mta.spool.intake import Handover
 from mta.tls.certificates import ServerCertificates
+from mta.tls.prompt import PromptTls
 from mta.verify.message import Verifier
 
 TOO_MANY = reply(421, "4.7.0", "Too many connections; try again later")
+BUSY = reply(421, "4.3.2", "Too busy; try again later")
 TOO_MANY_OF_YOURS = reply(421, "4.7.0", "Too many connections from your address; try again later")
 _TURNED_AWAY = 100  # connections that are told to go at the same time, before we only hang up
 
@@ -96,6 +98,8 @@ class SessionFactory(Factory):
             return SHUTDOWN
         if len(self.sessions) >= self._limits.connections:
             return TOO_MANY
+        if self._reception.crowded is not None and self._reception.crowded():
+            return BUSY
         return None if client.may_introduce(self.listener) else self._too_many(client)
 
     def _too_many(self, client: Client) -> Reply | None:
@@ -164,6 +168,7 @@ class Inbound:
         lists: Lists | None = None,
         verifier: Verifier | None = None,
         room: Callable[[int], bool] | None = None,
+        crowded: Callable[[], bool] | None = None,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
@@ -180,6 +185,7 @@ class Inbound:
             lists,
             verifier,
             room=room,
+            crowded=crowded,
         )
         self._factories: list[SessionFactory] = []
         self._doors: list[Door] = []
@@ -207,8 +213,7 @@ class Inbound:
         clock: Any = self._reception.clock
         options = certificates.options(lambda: factory.listener.client_certificates)
         wrapped = TLSMemoryBIOFactory(options, False, factory, clock)
-        # The default aggregates small writes for one turn of the reactor; ours are joined already.
-        wrapped.protocol = TLSMemoryBIOProtocol
+        wrapped.protocol = PromptTls  # the default holds small writes back for a turn
         wrapped.noisy = False
         return wrapped
 

@@ -14,14 +14,15 @@ BY_RULE = "rule"
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What restraints know a piece of mail by; "" is what is not known of it."""
+    """What restraints know a piece of mail by; "" or None is what is not known of it."""
 
     login: str = ""
     route: str = ""
     domain: str = ""
     site_key: str = ""
     site: str = ""  # its name
-    sources: tuple[str, ...] = ()  # addresses of ours that it goes out from, where they are chosen
+    # Addresses of ours that it goes out from, one of a family; "": whichever the system takes
+    sources: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Restraint:
         return self.scope == "all" or (self.scope, self.name) in marks
 
     def _about_site(self, mail: Marks) -> bool:
-        if self.source and self.source not in mail.sources:
+        if self.site_key and mail.sources is not None and self.source not in mail.sources:
             return False
         if self.site_key and mail.site_key:
             return self.site_key == mail.site_key

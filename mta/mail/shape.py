@@ -43,5 +43,21 @@ class Shape:
         said = any(value not in (None, "") for value in missing.values())
         return replace(self, **missing, names=self.names + other.names) if said else self
 
+    def within(self, other: "Shape") -> "Shape":
+        """Return what keeps to both: the stricter of each value."""
+        stricter: dict[str, Any] = {}
+        for field in fields(self):
+            mine, others = getattr(self, field.name), getattr(other, field.name)
+            if field.name == "names" or others in (None, ""):
+                continue
+            if mine in (None, "") or (
+                others > mine if field.name == "tls_minimum" else others < mine
+            ):
+                stricter[field.name] = others
+        if not stricter:
+            return self
+        new = tuple(name for name in other.names if name not in self.names)
+        return replace(self, **stricter, names=self.names + new)
+
 
 ANY_SHAPE = Shape()

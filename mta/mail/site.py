@@ -10,10 +10,16 @@ mail does go to.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from mta.mail.shape import ANY_SHAPE, Shape
+
+_FROM = " from "  # between the key of a site and our addresses; no name server can say it so
+
+
+def _from(sources: Iterable[str]) -> str:
+    return _FROM + ",".join(one or "system" for one in sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,21 @@ class Site:
     hosts: tuple[str, ...] = ()  # its mail exchangers by name, sorted; none: not found by MX
     gathered: bool = False  # several sets of hosts that somebody has put together
     shape: Shape = ANY_SHAPE
+    sources: tuple[str, ...] = ()  # our addresses, where that makes a difference; "": the system's
+
+    def reached_from(self, sources: tuple[str, ...]) -> "Site":
+        """Return the site as it is for mail from these addresses of ours alone."""
+        return replace(self, key=self.base + _from(sources), sources=sources)
+
+    @property
+    def base(self) -> str:
+        """The key of the site itself, whatever address of ours it is reached from."""
+        return self.key.removesuffix(_from(self.sources)) if self.sources else self.key
+
+
+def words_of(sources: Iterable[str]) -> str:
+    """Return addresses of ours for people."""
+    return ", ".join(one or "the system's address" for one in sources)
 
 
 def site_of(hosts: Iterable[tuple[int, str]]) -> Site:

@@ -25,6 +25,7 @@ from mta.queue.ledger import Ledger
 from mta.queue.resolving import Resolving, SiteNames
 from mta.queue.settings import QueueSettings
 from mta.queue.sites import PutOff, Sites
+from mta.queue.sources import Sources
 from mta.spool.leases import Key
 
 _NO_BODY = MemoryBody(())
@@ -116,6 +117,7 @@ class ActiveSet:
         self.blocked: Blocked | None = None  # set by who suspends; None: nobody does
         # Whether a budget is used up; None: nobody has one
         self.waits: Callable[[Entry], PutOff | None] | None = None
+        self.sources = Sources(names)
         self.site_of: Callable[[Entry], Site] | None = None  # where a source address is slower
         self._entries: set[Entry] = set()
         self.closed = False  # the service stops: what is taken is given back at once
@@ -185,6 +187,8 @@ class ActiveSet:
 
     def _admit(self, entry: Entry) -> None:
         """Let ``entry``, whose site is known now, wait for its turn, or put it back."""
+        if self.sources.shaped:
+            entry.site = self.sources.site(entry)
         if self.blocked is not None and self._divide(entry):
             return
         if self.waits is not None and self.put_off(entry):

@@ -46,6 +46,10 @@ class Backlog:
         if self.full_since_s is None or self.load * 2 > self._full_at:
             return None
         self.full_since_s = None
+        return self.unname()
+
+    def unname(self) -> int:
+        """Forget the names of the domains; return how many it were."""
         released = len(self.domains)
         self.domains.clear()
         return released

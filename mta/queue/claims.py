@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mta.queue.active import ActiveSet
 from mta.queue.entry import Entry
+from mta.queue.isolation import Isolation
 from mta.queue.lease import Lease
 from mta.spool import leases
 from mta.spool.body import StoredBody
@@ -32,6 +33,7 @@ class Claims:
         database: Database,
         lease: Lease,
         active: ActiveSet,
+        isolation: Isolation,
         registered_ms: Callable[[], int],
     ) -> None:
         """``registered_ms()`` is when a recipient claimed now is due again if we die."""
@@ -40,6 +42,7 @@ class Claims:
         self._database = database
         self._lease = lease
         self._active = active
+        self._isolation = isolation
         self._registered_ms = registered_ms
         self._wake: int | None = None
         self._unknown: set[leases.Key] = set()
@@ -63,6 +66,7 @@ class Claims:
             and not self.under_way
             and self._active.room.free > 0
             and self._clock.seconds() >= self._after_s
+            and self._isolation.may_try()
         )
 
     def pause_s(self) -> float:
@@ -77,7 +81,7 @@ class Claims:
     async def claim(self) -> None:
         """Claim due mail and take it into the active set."""
         room, token = self._active.room, self._lease.token
-        began_s, limit = self._clock.seconds(), min(room.free, _CLAIM)
+        began_s, limit = self._clock.seconds(), self._isolation.most(min(room.free, _CLAIM))
         saturated = self._active.sites.saturated()
         full = self._active.sites.saturated(urgent=True)
         self.due, self.under_way = False, True

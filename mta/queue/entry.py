@@ -93,20 +93,22 @@ def entries(
     groups = _by_destination(sender, recipients, destination)
     charge = Charge(octets, len(groups))
     return [
-        Entry(Job(envelope, tuple(some), body, key), token, charge) for key, some in groups.items()
+        Entry(Job(envelope, tuple(some), body, key), token, charge)
+        for (key, _), some in groups.items()
     ]
 
 
 def _by_destination(
     sender: str, recipients: Iterable[Recipient], destination: Destination
-) -> dict[str, list[Recipient]]:
+) -> dict[tuple[str, str], list[Recipient]]:
     keys: dict[tuple[str, str], str] = {}
-    groups: dict[str, list[Recipient]] = {}
+    # By the chosen route as well: two of them can lead to one place from two addresses of ours
+    groups: dict[tuple[str, str], list[Recipient]] = {}
     for one in recipients:
         key = keys.get((one.domain, one.route))
         if key is None:
             key = keys[one.domain, one.route] = _key(sender, one, destination)
-        groups.setdefault(key, []).append(one)
+        groups.setdefault((key, one.route), []).append(one)
     return groups
 
 

@@ -21,6 +21,7 @@ from mta.spool import (
     history,
     restraints,
     resurrection,
+    samples,
     tls_reports,
     tls_sessions,
     transcripts,
@@ -164,6 +165,7 @@ class Housekeeping:
         await self._in_steps(self._purge_transcripts)
         await self._in_steps(self._purge_returned)
         await self._in_steps(self._purge_restraints)
+        await self._in_steps(lambda: self._database.write(samples.purge, self._now_ms()))
 
     def _purge_transcripts(self) -> Awaitable[int]:
         before_ms = self._now_ms() - int(self.settings.transcript_retention_s * 1000)

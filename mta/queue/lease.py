@@ -16,6 +16,7 @@ import mta
 from mta import identity
 from mta.mail.events import Emit, Note
 from mta.spool import leases, succession
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
@@ -41,6 +42,7 @@ class Lease:
         self._until_s = 0.0
         self.node = node
         self.token = ""
+        self.spool_clock: SpoolClock | None = None  # asked before each write of a time; None: ours
 
     @property
     def alive(self) -> bool:
@@ -49,6 +51,8 @@ class Lease:
 
     async def register(self, lease_s: float) -> int:
         """Begin under a new token; return how many recipients of an earlier run came back."""
+        if self.spool_clock is not None:
+            await self.spool_clock.ask(self._database)
         asked_s, token = self._clock.seconds(), token_hex(16)
         about = {"version": mta.__version__, **identity.oneself(), **self._more}
         name, back, other = await self._database.write(
@@ -76,6 +80,8 @@ class Lease:
 
     async def renew(self, lease_s: float) -> bool:
         """Prolong the lease; False: it was taken away, and all that was under it with it."""
+        if self.spool_clock is not None:
+            await self.spool_clock.ask(self._database)
         asked_s = self._clock.seconds()
         kept: bool = await self._database.write(
             leases.renew, self.token, self._now_ms(), int(lease_s * 1000)

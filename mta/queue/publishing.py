@@ -19,7 +19,7 @@ from mta.spool.database import Database
 from mta.spool.site_states import MOST, SiteState
 
 _EVERY_S = 10.0
-_UNITS = {1.0: "second", 60.0: "minute", 3600.0: "hour"}
+_UNITS = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour"}
 
 
 class Publishing:
@@ -87,9 +87,9 @@ class Publishing:
             None if until_s is None else self._now_ms() + int((until_s - now_s) * 1000),
             reason,
             here.site.shape.names,
+            here.site.sources,
         )
 
 
 def _per(seconds: float) -> str:
-    unit = _UNITS.get(seconds)
-    return f"a {unit}" if unit is not None else f"in {seconds:g} seconds"
+    return _UNITS.get(seconds, f"in {seconds:g} seconds")

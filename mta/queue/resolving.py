@@ -41,6 +41,9 @@ class SiteNames(Protocol):
     def find(self, destination: str) -> Deferred[Site]:
         """Look it up."""
 
+    def sourced(self, destination: str, sources: tuple[str, ...]) -> Site:
+        """Return the site of a destination that is known, for mail from addresses of ours."""
+
 
 class Alone:
     """Every destination is a site by itself."""
@@ -56,6 +59,10 @@ class Alone:
     def find(self, destination: str) -> Deferred[Site]:
         """Nothing is ever looked up."""
         raise NotImplementedError
+
+    def sourced(self, destination: str, sources: tuple[str, ...]) -> Site:
+        """Return the destination as a site: nothing is said about any address."""
+        return self.alone(destination)
 
 
 class Resolving:

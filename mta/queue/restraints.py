@@ -3,52 +3,47 @@
 Read again whenever one begins or is ended anywhere, which the scheduler's poll sees within a
 second.  As long as there is none, the main road knows nothing of them.
 
-What rules ask for is counted here, in memory, each process for itself: so many replies of one
-site's, by one rule, within its window.  A decision is written to the spool first, and holds when
-it has been read from there, so that it survives us and holds for all.
+What rules ask for is counted in the spool, by all processes together (``samples``).  A decision is
+written there first, and holds when it has been read from there, so that it survives us and holds
+for all.
+
+What rules have decided is about a site *from one address of ours*, or from those that the system
+takes.  Where addresses are configured, mail from one that is slower has a line of its own at
+its site.  A message that may go out from two, one of each family, is held by what is said of
+either: which of them it would be is not known before somebody is dialled.
 
 Nothing is begun before the restraints have been read once (``known``): what was suspended when
 the last process ended is suspended when the next one starts.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from mta.causes.rules import Action, Facts, Finding, Rules
-from mta.mail.events import Emit, Note, Restrained
+from mta.mail.events import Emit, Restrained
 from mta.mail.outcome import Outcome, Verdict
 from mta.mail.restraint import Restraint
 from mta.mail.site import Site
 from mta.queue.active import ActiveSet
 from mta.queue.blocks import Block
 from mta.queue.entry import Entry
+from mta.queue.samples import Samples
+from mta.queue.sources import SourcesOf
 from mta.spool import restraints
 from mta.spool.database import Database
 from mta.spool.restraints import Wanted
+from mta.spool.samples import Wish
 
-_COUNTED = 10_000  # rules at sites
 _OPEN_MS = 86_400_000  # how far ahead mail is put whose restraint has no end
 _SAMPLE = 300  # characters of a reply
-_SAMPLES = 10  # kept with a decision
 
 RouteOf = Callable[[str, str, str], str]
 """``(sender, domain, chosen)``: the name of the route."""
 
-SourcesOf = Callable[[str, str, str, str], tuple[str, ...]]
-"""``(sender, domain, chosen, message id)``: the addresses of ours that it goes out from."""
-
-_FROM = " from "  # between the key of a site and a source address that is slower there
-
 
 class Restraints:
     """Blocks and slows down; counts what rules are about."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -58,21 +53,19 @@ class Restraints:
         active: ActiveSet,
         emit: Emit,
     ) -> None:
-        self._clock = clock
         self._now_ms = now_ms
         self._database = database
         self._active = active
         self._emit = emit
         self.known = False
         self.route_of: RouteOf | None = None  # set before work begins, where there are routes
-        self.sources_of: SourcesOf | None = None  # the same, where source addresses can be said
         self._change: int | None = None
         self._holding: dict[int, Restraint] = {}
         self._by: dict[tuple[str, str, str], Restraint] = {}
-        self._by_source = False  # some of them are about one source address
         self._slow: list[Restraint] = []
-        self._seen: dict[tuple[str, str, str], deque[tuple[float, str]]] = {}
-        self._deciding: set[tuple[str, str]] = set()
+        self._lines: dict[str, Site] = {}  # by their keys: those that are slower for a source
+        self._samples = Samples(clock, now_ms, database, emit, lambda: self.look(None))
+        self.stop = self._samples.stop
 
     async def look(self, change: int | None) -> None:
         """Read them again if ``change``, the spool's counter, is another one; see what is over.
@@ -96,15 +89,15 @@ class Restraints:
         before, self._holding = self._holding, {one.id: one for one in found}
         gone = [one for id_, one in before.items() if id_ not in self._holding]
         self._by = {
-            (one.scope, one.site_key or one.name, one.source): one
+            ("decided", one.site_key, one.source)
+            if one.site_key
+            else (one.scope, one.name, ""): one
             for one in self._holding.values()
             if one.verb == "suspend"
         }
         self._slow = [one for one in self._holding.values() if one.verb == "slow"]
-        self._by_source = any(source for _, _, source in self._by)
-        self._active.site_of = self._site_of if any(one.source for one in self._slow) else None
         self._active.blocked = self.blocked if self._by else None
-        self._set_pace(self._now_ms())
+        self._line_up_by_source()
         if self._holding.keys() - before.keys():
             self._active.line_up_again()
         for one in self._holding.values():
@@ -115,12 +108,33 @@ class Restraints:
             for one in gone:
                 self._emit(Restrained(ended.get(one.id, one), begins=False))
 
+    def use_sources(self, of: SourcesOf | None, *, shaped: bool) -> None:
+        """Ask ``of`` from which of our addresses mail goes out; None: none is configured.
+
+        ``shaped``: something is said about sites as they are for some of these addresses.
+        """
+        self._active.sources.use(of, shaped=shaped)
+        self._line_up_by_source()
+
+    def _line_up_by_source(self) -> None:
+        """Let mail from addresses that are slower have lines of its own, if there are several."""
+        by_source = bool(self._slow) and self._active.sources.configured
+        self._active.site_of = self._site_of if by_source else None
+        if not by_source:
+            self._lines = {}
+        self._set_pace(self._now_ms())
+
     def _set_pace(self, now_ms: int) -> None:
         """Tell the sites how slow they are; it wears off."""
         levels: dict[str, int] = {}
         for one in self._slow:
-            key = one.site_key + (f"{_FROM}{one.source}" if one.source else "")
-            levels[key] = max(levels.get(key, 0), one.level_at(now_ms))
+            level = one.level_at(now_ms)
+            if not self._active.sources.configured:
+                keys = [one.site_key] if not one.source else []
+            else:
+                keys = [key for key, site in self._lines.items() if _concerns(one, site)]
+            for key in keys:
+                levels[key] = max(levels.get(key, 0), level)
         self._active.sites.slow_down(levels)
 
     def blocked(self, entry: Entry) -> Block | None:
@@ -144,31 +158,34 @@ class Restraints:
         return None if first is None else _block(first, now_ms, tuple(free))
 
     def _whole(self, entry: Entry) -> Iterable[tuple[str, str, str]]:
-        job, key = entry.job, _base(entry)
+        job, key = entry.job, entry.site.base
         yield "all", "", ""
         yield "site", key, ""
         yield "site", entry.site.name, ""
-        for source in self._sources(entry) if self._by_source else ():
-            yield "site", key, source
+        for source in self._active.sources.of(entry):
+            yield "decided", key, source
         if job.envelope.origin.login:
             yield "login", job.envelope.origin.login, ""
         if self.route_of is not None:
             first = job.recipients[0]
             yield "route", self.route_of(job.envelope.sender, first.domain, first.route), ""
 
-    def _sources(self, entry: Entry) -> tuple[str, ...]:
-        if self.sources_of is None:
-            return ()
-        envelope, first = entry.job.envelope, entry.job.recipients[0]
-        return self.sources_of(envelope.sender, first.domain, first.route, envelope.id)
-
     def _site_of(self, entry: Entry) -> Site:
         """Give mail from a source address that is slower at its site a line of its own."""
-        key, sources = _base(entry), self._sources(entry)
-        for one in self._slow:
-            if one.source in sources and one.site_key == key:
-                return replace(entry.site, key=f"{key}{_FROM}{one.source}")
-        return entry.site
+        site = entry.site
+        slower = {one.source for one in self._slow if one.site_key == site.base}
+        if not slower:
+            return site
+        apart = tuple(
+            one for one in self._active.sources.of(entry) if one in slower or one in site.sources
+        )
+        if slower.isdisjoint(apart):
+            return site
+        site = site.reached_from(apart)
+        if site.key not in self._lines:
+            self._lines[site.key] = site
+            self._set_pace(self._now_ms())
+        return site
 
     def observe(self, entry: Entry, outcomes: Iterable[Outcome], rules: Rules) -> None:
         """Count what rules are about; one attempt is one sample, however many recipients."""
@@ -181,52 +198,29 @@ class Restraints:
                 return
 
     def _count(self, entry: Entry, outcome: Outcome, found: Finding, action: Action) -> None:
-        if len(self._seen) >= _COUNTED:
-            self._seen.clear()
-        site_key, source = _base(entry), outcome.peer.source if outcome.peer is not None else ""
-        if source and source not in self._sources(entry):
-            source = ""  # chosen by the system: nothing can be said to it alone
-        key, deciding = (found.rule, site_key, source), (action.verb, site_key + source)
-        samples = self._seen.setdefault(key, deque(maxlen=action.samples))
-        now_s = self._clock.seconds()
-        samples.append((now_s, f"{outcome.reply[:_SAMPLE]}"))
-        while now_s - samples[0][0] > action.window_s:
-            samples.popleft()
-        if len(samples) < action.samples or deciding in self._deciding:
-            return
-        said = tuple(text for _, text in samples)[-_SAMPLES:]
-        del self._seen[key]
+        sources = self._active.sources.of(entry)
+        source = outcome.peer.source if outcome.peer is not None else ""
+        if source not in sources:  # chosen by the system, or there was no connection
+            source = "" if "" in sources else sources[0]
+        key = ("decided", entry.site.base, source)
+        if action.verb == "suspend" and key in self._by and self._by[key].holds(self._now_ms()):
+            return  # that is so already: what was under way ends
         wanted = Wanted(
             action.verb,
-            site_key,
+            entry.site.base,
             entry.site.name,
             source,
             found.cause.value,
             found.rule,
-            said,
+            (),
             int(action.for_s * 1000),
         )
-        self._deciding.add(deciding)
-        Deferred.fromCoroutine(self._decide(wanted)).addErrback(
-            lambda failure: self._log.failure("while deciding on a restraint", failure)
-        )
-
-    async def _decide(self, wanted: Wanted) -> None:
-        try:
-            await self._database.write(restraints.impose, wanted, self._now_ms())
-            await self.look(None)
-        except CancelledError:
-            raise
-        except Exception as error:
-            text = f"{wanted.verb} of site {wanted.site} is not written, and does not hold: {error}"
-            self._emit(Note("warning", "queue", text))
-        finally:
-            self._deciding.discard((wanted.verb, wanted.site_key + wanted.source))
+        said = outcome.reply[:_SAMPLE]
+        self._samples.add(wanted, Wish(action.samples, int(action.window_s * 1000)), said)
 
 
-def _base(entry: Entry) -> str:
-    """Return the key of the site, whatever line it has."""
-    return entry.site.key.partition(_FROM)[0]
+def _concerns(one: Restraint, site: Site) -> bool:
+    return one.site_key == site.base and one.source in site.sources
 
 
 def _block(one: Restraint, now_ms: int, free: tuple[object, ...] = ()) -> Block:

@@ -32,6 +32,7 @@ from mta.queue.claims import Claims
 from mta.queue.entry import Destination, Entry, Held
 from mta.queue.health import Health, health
 from mta.queue.housekeeping import Housekeeping, Periodic, wait
+from mta.queue.isolation import Isolation
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger, last_words
 from mta.queue.operators import Operators
@@ -42,10 +43,12 @@ from mta.queue.restraints import Restraints
 from mta.queue.settings import QueueSettings
 from mta.queue.settling import deferred, due_at_once, must_return, settle, told_why, with_causes
 from mta.queue.sites import PutOff
+from mta.queue.under_way import UnderWay
 from mta.queue.wake import Wake
 from mta.queue.wall import Wall, wall_ms
 from mta.queue.watch import Watch
 from mta.spool import leases
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Reservation
@@ -77,10 +80,12 @@ class Scheduler:
         random: Callable[[], float] = random_module.random,
         signer: Signer | None = None,
         names: SiteNames | None = None,
+        spool_clock: SpoolClock | None = None,
     ) -> None:
         """``destination(sender, domain)`` names the key of a destination.
 
         ``names`` knows its site; without it each is one by itself.  ``signer`` signs our reports.
+        ``spool_clock`` is what ``now_ms`` goes by, to be asked again with each renewal.
         """
         self._clock = clock
         self._database = database
@@ -91,6 +96,7 @@ class Scheduler:
         self._now_ms = now_ms
         self._random = random
         self._lease = Lease(clock, database, node, now_ms, emit)
+        self._lease.spool_clock = spool_clock
         self._recorder = Recorder(clock, emit, self._soon)
         self._wall = wall = Wall(clock, now_ms, database, emit, self._lease_s, self.kick)
         self._ledger = Ledger(database, self._recorder, settings, node, wall, emit, self._written)
@@ -105,8 +111,9 @@ class Scheduler:
             names=names or Alone(),
             soon=self._soon,
         )
+        self._isolation = Isolation(clock, now_ms, database, node, self._active, emit)
         self._claims = Claims(
-            clock, now_ms, database, self._lease, self._active, self._registered_ms
+            clock, now_ms, database, self._lease, self._active, self._isolation, self._registered_ms
         )
         self._publishing = Publishing(
             clock, now_ms, database, self._lease, self._active.sites, emit
@@ -120,8 +127,7 @@ class Scheduler:
             clock, emit, "renewing the lease", lambda: self._lease_s() / 3, self._renew
         )
         self._tidying = Periodic(clock, emit, "tidying", lambda: _TIDY_S, self._tidy)
-        self._running: dict[Entry, Deferred[list[Outcome]]] = {}
-        self._cancelled: dict[Entry, str] = {}
+        self._under_way = UnderWay()
         self._turn_set = False
         self._wake = Wake(clock, self._soon)
         self._stopping = False
@@ -129,7 +135,7 @@ class Scheduler:
     def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
         """Keep room for a message that is about to be accepted, or say that there is none."""
         room = self._active.room
-        if not self._ready() or not room.fits(recipients, octets, owner):
+        if not self._ready() or self._isolation.cut_off or not room.fits(recipients, octets, owner):
             return None
         room.take(recipients, octets)
         return Held(self._lease.token, self._registered_ms(), recipients, octets)
@@ -187,7 +193,7 @@ class Scheduler:
 
     def under_way(self) -> int:
         """Return how many attempts there are at the moment."""
-        return len(self._running)
+        return len(self._under_way)
 
     def start(self) -> Deferred[None]:
         """Register this run and begin.  With the spool away, begin as soon as it is back."""
@@ -205,6 +211,7 @@ class Scheduler:
         for duty in (self._polling, self._renewing, self._tidying, self._wall):
             duty.start()
         self._housekeeping.start()
+        self._isolation.start()
         self._publishing.start()
         self.kick()
 
@@ -271,7 +278,7 @@ class Scheduler:
         except Exception:
             self._broke(Failure(), entry)
             return
-        self._running[entry] = attempt
+        self._under_way.begin(entry, attempt)
         attempt.addCallbacks(
             self._came, self._broke, callbackArgs=(entry,), errbackArgs=(entry,)
         ).addErrback(self._fault, "settling an attempt")
@@ -279,7 +286,7 @@ class Scheduler:
     def _broke(self, failure: Failure, entry: Entry) -> None:
         """An attempt has ended without outcomes: cancelled by us, or by a fault of the program."""
         if failure.check(CancelledError):
-            text = self._cancelled.get(entry, "the attempt was cancelled")
+            text = self._under_way.why(entry) or "the attempt was cancelled"
             self._came(deferred(entry.job.recipients, "4.3.2", text), entry)
             return
         self._fault(failure, f"delivering {entry.job.envelope.id}")
@@ -288,14 +295,15 @@ class Scheduler:
 
     def _came(self, outcomes: list[Outcome], entry: Entry) -> None:
         """An attempt has ended."""
-        self._running.pop(entry, None)
-        why = self._cancelled.pop(entry, None)
+        why = self._under_way.ended(entry)
         if why is not None:
             outcomes = told_why(outcomes, why)
         state = health(outcomes)
         if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
             outcomes = with_causes(outcomes, self._settings.causes)
             self.restraints.observe(entry, outcomes, self._settings.causes)
+        if self._isolation.observe(entry, outcomes, state):
+            self._claims.due = True
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)
         self._active.ended(entry, state, last_words(outcomes) if state is Health.BAD else "")
@@ -341,24 +349,16 @@ class Scheduler:
         dropped = self._active.drop()
         text = (
             f"the lease of node {self._lease.node} had run out (did this process hang?) and was "
-            f"taken away; {dropped} deliveries dropped, {len(self._running)} cancelled"
+            f"taken away; {dropped} deliveries dropped, {len(self._under_way)} cancelled"
         )
         self._emit(Note("error", "queue", text))
-        self._cancel(list(self._running), "the lease was lost")
-
-    def _cancel(self, some: list[Entry], why: str) -> None:
-        for entry in some:
-            attempt = self._running.get(entry)
-            if attempt is not None:
-                self._cancelled[entry] = why
-                attempt.cancel()
+        self._under_way.cancel(self._under_way, "the lease was lost")
 
     async def _tidy(self) -> None:
         now_s = self._clock.seconds()
         self._active.sites.tidy(now_s)
-        limit_s = self._settings.attempt_limit_s
-        slow = [entry for entry in self._running if now_s - entry.began_s > limit_s]
-        self._cancel(slow, "the attempt took too long")
+        slow = self._under_way.since(now_s - self._settings.attempt_limit_s)
+        self._under_way.cancel(slow, "the attempt took too long")
         strays = await self._claims.give_back_strays()
         if strays:
             text = f"{strays} recipients were claimed by a commit that went unanswered; due again"
@@ -377,9 +377,10 @@ class Scheduler:
             duty.stop()
         self._active.give_back(lambda _entry: True)
         self._soon()
-        await self._until(lambda: not self._running and not self._claims.under_way, grace_s)
-        self._cancel(list(self._running), "the service is stopping")
-        await self._until(lambda: not self._running, _AFTER_CANCEL_S)
+        await self._until(lambda: not self._under_way and not self._claims.under_way, grace_s)
+        self._under_way.cancel(self._under_way, "the service is stopping")
+        await self._until(lambda: not self._under_way, _AFTER_CANCEL_S)
+        self.restraints.stop()
         await self._until(self._all_written, _LAST_WRITES_S)
         lost = self._recorder.stop()
         if lost:

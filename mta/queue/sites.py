@@ -13,7 +13,8 @@ Pure: the clock comes in as seconds of a monotonic clock, and nothing here does 
   always finds a place as long as there is one.  ``places`` says who gives its place away.
 * **Share.**  A site has at most ``share`` recipients in memory, and no more than would still
   find room: four slow sites with a quarter each would be the whole set.  What comes beyond goes
-  back to the spool (``backlog``), and so does all that is for a dead site.
+  back to the spool (``backlog``), and so does all that is for a dead site.  Where a site is several
+  because our addresses are told apart, a full one does not keep mail for another from being read.
 * **Pace.**  A site with a rate (``pace``) that is used up waits beside the lines until it may go
   on; ``wake_s`` says when somebody has to call ``next`` for it.
 * **Urgency** (RFC 6710).  A site with urgent mail is next in turn.
@@ -65,6 +66,7 @@ class Sites(Generic[L]):
         self._patient: Line[L] = OrderedDict()
         self._paced: list[tuple[float, int, SiteQueue[L]]] = []  # a heap: until when
         self._levels: dict[str, int] = {}  # of those that are slowed down
+        self._apart: set[str] = set()  # keys of sites that are several, by our addresses
         self._new_first = False
         self._places: Places[L] = Places(limits.total)
         self._dead_until_s = 0.0  # from then on none is
@@ -140,6 +142,8 @@ class Sites(Generic[L]):
             here = self._known[item.site.key] = SiteQueue(item.site, window)
             here.slowness = self._levels.get(item.site.key, 0)
             here.reshape(item.site, self._limits)
+            if item.site.sources:
+                self._set_apart(item.site.base)
         elif here.site is not item.site and here.site != item.site:
             self._reshape(here, item.site)
         here.used_s = now_s
@@ -164,12 +168,20 @@ class Sites(Generic[L]):
             heapify(self._paced)
         self._line_up(here)
 
+    def _set_apart(self, base: str) -> None:
+        """A site is several now: a domain whose mail fills one is still wanted at the others."""
+        self._apart.add(base)
+        here = self._known.get(base)
+        if here is not None and here.backlog.domains:
+            self._named -= here.backlog.unname()
+            self.relieved = True
+
     def _full(self, here: SiteQueue[L], item: L, now_s: float, domain: str) -> PutOff:
         backlog = here.backlog
         backlog.overflow(now_s, self._limits.share)
         if domain in backlog.domains:
             return PutOff(0.0, "")
-        if self._named < _MOST_DOMAINS:
+        if self._named < _MOST_DOMAINS and here.site.base not in self._apart:
             self._named += 1
             backlog.domains.add(domain)
             return PutOff(0.0, "")
@@ -315,3 +327,5 @@ class Sites(Generic[L]):
         for _, key in idle[: max(0, len(idle) - _REMEMBERED)]:
             del known[key]
         self._known = known
+        if self._apart:
+            self._apart = {here.site.base for here in known.values() if here.site.sources}

@@ -82,6 +82,7 @@ class Watch:
             {
                 "key": here.site.key,
                 "name": here.site.name,
+                "sources": list(here.site.sources),
                 "in_memory": here.load,
                 "running": here.running,
                 "window": here.window,

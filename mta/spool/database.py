@@ -76,9 +76,9 @@ class Database:
     ) -> None:
         """``min_free``: octets of the disk that new mail is not to have (``mta.spool.room``)."""
         self._reactor = reactor
-        self._engine = create_engine(url, connections=1)
+        self._engine = create_engine(url, connections=1, brisk=True)
         self._line = Line(self._engine.execution_options(writing=True))
-        self._reading = create_engine(url, connections=readers)
+        self._reading = create_engine(url, connections=readers, brisk=True)
         self._file = _SpoolFile.of(url)
         self._readers = ThreadPool(minthreads=0, maxthreads=readers, name="spool reader")
         # A thread that a frozen database holds must not hold the end of the process.
@@ -93,7 +93,7 @@ class Database:
         self._availability = Availability(lambda note: reactor.callFromThread(emit, note))
         # Told of each transaction, in the writer thread: writes in it, seconds
         self.committed: Callable[[int, float], None] | None = None
-        self.room = room_of(url, self._engine, min_free)
+        self.room = room_of(url, self._line, min_free)
         # Told why new mail is refused, and with "" that it is taken again
         self.when_short: Callable[[str], None] | None = None
         self._short_told = False

@@ -62,11 +62,21 @@ _POSTGRESQL_SETTINGS = (
     "SET lock_timeout = '5s'",
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'",
+    # The server, too, must see soon that we are gone
+    "SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '10'),"
+    " ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'),"
+    " ('tcp_user_timeout', '15000')) AS ours(name, value)"
+    " WHERE current_setting(name, true) IS NOT NULL",
 )
+# A host that is cut off, or stopped, in a transaction holds the locks on what it has claimed, and
+# nobody could take that back.  A command of an operator's may stand in a pager for longer.
+_BRISK = "SET idle_in_transaction_session_timeout = '20s'"
 
 
-def create_engine(url: str, connections: int = 5) -> Engine:
+def create_engine(url: str, connections: int = 5, *, brisk: bool = False) -> Engine:
     """Return an engine with at most so many ``connections``; nothing is connected yet.
+
+    ``brisk``: its transactions have no pauses, and one that has is broken off.
 
     A relative path of an SQLite file is taken from the working directory of now: the
     process may change it later.  Raises ``SpoolUnusable`` for a URL of anything but
@@ -86,7 +96,7 @@ def create_engine(url: str, connections: int = 5) -> Engine:
         return engine
     arguments = {k: v for k, v in _POSTGRESQL_ARGUMENTS.items() if k not in parsed.query}
     engine = sqlalchemy.create_engine(parsed, connect_args=arguments, **options)
-    event.listen(engine, "connect", _set_up_postgresql)
+    event.listen(engine, "connect", _set_up_brisk if brisk else _set_up_postgresql)
     return engine
 
 
@@ -247,8 +257,16 @@ def _begin_sqlite(conn: Connection) -> None:
 
 
 def _set_up_postgresql(connection: Any, _record: object) -> None:
+    _say(connection, *_POSTGRESQL_SETTINGS)
+
+
+def _set_up_brisk(connection: Any, _record: object) -> None:
+    _say(connection, *_POSTGRESQL_SETTINGS, _BRISK)
+
+
+def _say(connection: Any, *settings: str) -> None:
     with connection.cursor() as cursor:
-        for setting in _POSTGRESQL_SETTINGS:
+        for setting in settings:
             cursor.execute(setting)
     connection.commit()
 

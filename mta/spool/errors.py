@@ -48,6 +48,7 @@ _SQLITE_AWAY = {
 _PG_FULL = ("53100",)
 _PG_AWAY = (
     "08",  # connection exception
+    "25P03",  # we were silent in a transaction for too long
     "25006",  # read-only transaction: a standby, or default_transaction_read_only
     "28",  # invalid authorization
     "3D",  # the database is gone

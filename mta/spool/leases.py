@@ -12,7 +12,7 @@ SQLite has no ``FOR UPDATE SKIP LOCKED`` and SQLAlchemy drops it there without a
 The claims are right on SQLite all the same, because a writing transaction begins with
 ``BEGIN IMMEDIATE`` and is thus the only one (``engine``).
 
-Trusts that the clocks of nodes that share a spool agree to well within the lease.
+Trusts that the times it is given are of one clock for all nodes (``clock``).
 """
 
 import json

@@ -26,10 +26,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Engine
-
 from mta.spool import intake
 from mta.spool.engine import parse, sqlite_path
+from mta.spool.line import Line
 
 BRINGING: Collection[Callable[..., Any]] = (intake.accept, intake.store_chunk)
 """The writes that new mail comes by: these are refused while room is short."""
@@ -43,11 +42,11 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
 _FULL = (ENOSPC, EDQUOT)
 
 
-def room_of(url: str, engine: Engine, min_free: int) -> "Room":
-    """Return what looks after the room of the spool at ``url``, ``engine`` its writer's."""
+def room_of(url: str, line: Line, min_free: int) -> "Room":
+    """Return what looks after the room of the spool at ``url``, ``line`` its writer's."""
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite" and min_free:
-        return SqliteRoom(sqlite_path(parsed), engine, min_free)
+        return SqliteRoom(sqlite_path(parsed), line, min_free)
     return Room()
 
 
@@ -116,12 +115,12 @@ class _Sizes:
 class SqliteRoom(Room):
     """Of a spool in a file."""
 
-    def __init__(self, path: Path, engine: Engine, min_free: int) -> None:
+    def __init__(self, path: Path, line: Line, min_free: int) -> None:
         super().__init__()
         self._path = path
         self._wal = path.with_name(f"{path.name}-wal")
         self._reserve = path.with_name(f"{path.name}-reserve")
-        self._engine = engine
+        self._line = line
         self._min_free = min_free
         self._next_s = 0.0
         self._whole = True  # the reserve is there, or cannot be had
@@ -155,7 +154,7 @@ class SqliteRoom(Room):
         held = _size(self._reserve)
         self.short, self.why, self._whole = True, f"{self._reserve} is given up", self._unable
         self._reserve.unlink(missing_ok=True)
-        with suppress(sqlite3.Error), self._engine.connect() as conn:
+        with suppress(sqlite3.Error), self._line.connection() as conn:
             raw: Any = conn.connection.driver_connection
             raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return held > 0 or _size(self._wal) < before
@@ -181,7 +180,7 @@ class SqliteRoom(Room):
 
     def _inside(self) -> int:
         """Return what the database has free, as far as its log can follow, less what it owes."""
-        with self._engine.connect() as conn:
+        with self._line.connection() as conn:
             raw: Any = conn.connection.driver_connection
             page, pages, unused = (
                 raw.execute(f"PRAGMA {name}").fetchone()[0]

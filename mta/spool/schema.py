@@ -305,6 +305,18 @@ restraints = Table(  # who is sent nothing, or less, for a time
     Column("expires", Boolean, nullable=False),  # mail grows old meanwhile
 )
 
+samples = Table(  # replies that rules act upon, until they are enough or too old
+    "samples",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _text("site_key"),
+    _text("source"),  # as in ``restraints``
+    _text("rule"),
+    _ms("at_ms"),
+    _ms("keep_until_ms"),
+    _text("said"),
+)
+
 
 def _partial(name: str, *columns: Any, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -344,9 +356,10 @@ _partial(  # not what is delivered at its first attempt, which is nearly all
 _partial("ix_recipients_claim", recipients.c.claim, where="claim IS NOT NULL")
 _partial("ix_recipients_restraint", recipients.c.restraint, where="restraint IS NOT NULL")
 _partial("ix_restraints_open", restraints.c.id, where="ended_ms IS NULL")
+Index("ix_samples_key", samples.c.site_key, samples.c.source, samples.c.rule)
 Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0023"
+REVISION = "0024"
 """The revision of the migrations that leads to these tables."""

@@ -30,6 +30,7 @@ class SiteState:
     until_ms: int | None = None  # nothing is begun before; None: nothing holds it
     reason: str = ""  # why, or the site's last fault
     shaping: tuple[str, ...] = ()  # names of the entries that shape it
+    sources: tuple[str, ...] = ()  # addresses of ours that it is for; none: all that share it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +64,6 @@ def everywhere(conn: Connection, now_ms: int) -> list[NodeSites]:
 def _state(said: dict[str, object]) -> SiteState:
     """Read one; what a newer program adds is left out."""
     known = {name: said[name] for name in SiteState.__slots__ if name in said}
-    known["shaping"] = tuple(said.get("shaping", ()))  # type: ignore[arg-type]
+    for name in ("shaping", "sources"):
+        known[name] = tuple(said.get(name, ()))  # type: ignore[arg-type]
     return SiteState(**known)  # type: ignore[arg-type]

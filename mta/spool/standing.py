@@ -218,6 +218,35 @@ def at_site(conn: Connection, site: str, limit: int) -> list[AtSite]:
     return [AtSite(*row) for row in found]
 
 
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """What became of the newest attempts at a site."""
+
+    verdicts: dict[str, int]  # "delivered", "deferred", "failed"
+    last: QueueId | None  # the newest message among them
+    last_ms: int | None
+
+
+def lately_at_site(conn: Connection, site: str) -> Lately:
+    """Return what became of attempts at ``site`` among the ``NEWEST`` of the spool."""
+    columns = attempts.c
+    some = (
+        select(columns.message_id, columns.site, columns.verdict, columns.ended_ms)
+        .order_by(columns.message_id.desc(), columns.recipient.desc(), columns.attempt.desc())
+        .limit(NEWEST)
+        .subquery()
+    )
+    query = select(
+        some.c.verdict, func.count(), func.max(some.c.message_id), func.max(some.c.ended_ms)
+    )
+    rows = conn.execute(query.where(some.c.site == site).group_by(some.c.verdict)).all()
+    return Lately(
+        {verdict: number for verdict, number, _, _ in rows},
+        max((QueueId(newest) for _, _, newest, _ in rows), default=None),
+        max((last_ms for _, _, _, last_ms in rows), default=None),
+    )
+
+
 KEYS: dict[str, tuple[ColumnElement[Any], ...]] = {
     "domain": (recipients.c.domain,),
     "cause": (

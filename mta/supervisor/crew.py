@@ -2,11 +2,12 @@
 
 A worker that dies is started again at once; if it goes on dying, with pauses that grow to a bound
 (``restarts``), and an alarm.  One that is not ready ``START_S`` after its start is killed and
-counts as dead.  Until all have been ready once, a worker that ends by saying that it cannot run
-(``sysexits.h``), or whose program cannot be run at all, ends the whole start.
+counts as dead, and so does one that has not said for ``SILENT_S`` that its reactor runs: a process
+that hangs accepts connections and never greets.  Until all have been ready once, a worker that
+ends by saying that it cannot run (``sysexits.h``), or whose program cannot be run at all, ends the
+whole start.
 
-What it knowingly does not do: find workers that hang after they have been ready.  The lease of such
-a one runs out, and the others take over its mail; its port at ``metrics.listen`` tells a monitor.
+What it knowingly does not do: see that a worker does nothing although its reactor runs.
 """
 
 import errno
@@ -23,7 +24,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from mta.launch import EX_CANTCREAT, EX_CONFIG, EX_UNAVAILABLE
 from mta.mail.events import Emit, Note
-from mta.supervisor.pipes import FIRST_SOCKET
+from mta.supervisor.pipes import BEAT, FIRST_SOCKET
 from mta.supervisor.register import Register
 from mta.supervisor.restarts import STEADY_S, Restarts
 from mta.supervisor.run import Run, pipes
@@ -31,6 +32,8 @@ from mta.supervisor.sockets import Sockets
 
 START_S = 120.0
 STOP_S = 80.0  # above the bounds of a worker's stop; systemd's TimeoutStopSec is above this
+SILENT_S = 30.0  # several beats: a worker that is slow lives
+DOUBT_S = 2.0  # for beats to be read that have come while we ourselves were stopped
 KILLED_S = 5.0  # until a killed process is gone
 _CANNOT_RUN = {EX_UNAVAILABLE, EX_CANTCREAT, EX_CONFIG}
 _LASTING = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC}
@@ -47,11 +50,13 @@ class _Post:
     restarts: Restarts = field(default_factory=Restarts)
     run: Run | None = None
     timer: IDelayedCall | None = None  # the next start, or what waits for the run to be ready
+    silent: IDelayedCall | None = None  # what waits for a sign of life
 
     def cancel(self) -> None:
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
-        self.timer = None
+        for timer in (self.timer, self.silent):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self.timer = self.silent = None
 
 
 class Crew:
@@ -132,14 +137,38 @@ class Crew:
 
     def _said(self, run: Run, line: str) -> None:
         post = next((one for one in self._posts if one.run is run), None)
-        if post is None or line != "READY=1":
+        if post is None:
             return
+        if line == BEAT and run.ready and not self._stopping:
+            self._lives(post)
+        elif line == "READY=1":
+            self._is_ready(post, run)
+
+    def _lives(self, post: _Post) -> None:
+        """A sign of life: wait for the next one."""
+        if post.silent is not None and post.silent.active():
+            post.silent.cancel()
+        post.silent = self._reactor.callLater(SILENT_S, self._doubt, post)
+
+    def _doubt(self, post: _Post) -> None:
+        post.silent = self._reactor.callLater(DOUBT_S, self._hangs, post)
+
+    def _hangs(self, post: _Post) -> None:
+        post.silent = None
+        if post.run is None or self._stopping:
+            return
+        text = f"worker {post.node} [{post.run.pid}] hangs, silent for {SILENT_S:g} s: it is killed"
+        self._emit(Note("error", "service", text))
+        post.run.signal(SIGKILL)
+
+    def _is_ready(self, post: _Post, run: Run) -> None:
         if run.ready:
             self._reloaded(run)
             return
         run.ready = True
         post.cancel()
         post.timer = self._reactor.callLater(STEADY_S, self._steady, post)
+        self._lives(post)
         if not self._complete and all(one.run and one.run.ready for one in self._posts):
             self._complete = True
             self.when_complete()

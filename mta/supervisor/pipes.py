@@ -14,6 +14,8 @@ SAY = 3
 HOLD = 4
 FIRST_SOCKET = 5
 END_S = 75.0  # above all bounds of an orderly stop together
+BEAT = "WATCHDOG=1"
+BEAT_S = 5.0  # how often a worker says that its reactor runs
 
 
 def say(state: str) -> bool:

@@ -5,7 +5,6 @@ it and its alarms.  When a worker has died its claims are given back at once: wh
 process knows that it is gone, and need not wait for its lease.
 """
 
-import time
 from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred
@@ -16,6 +15,7 @@ from mta.mail.events import Emit, Note
 from mta.queue.housekeeping import Periodic
 from mta.queue.lease import Lease
 from mta.spool import alarms, leases, succession
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 
@@ -26,14 +26,23 @@ class Register:
     """The supervisor's row, its alarms, and the claims of the dead."""
 
     def __init__(
-        self, clock: IReactorTime, database: Database, node: str, workers: int, emit: Emit
+        self,
+        clock: IReactorTime,
+        database: Database,
+        node: str,
+        workers: int,
+        emit: Emit,
+        time: SpoolClock,
     ) -> None:
+        """``time`` is what all processes of the spool go by."""
         self.lease_s = 180.0  # may be replaced at any time
         self._database = database
         self._node = node
         self._emit = emit
         about = {leases.ROLE: leases.SUPERVISOR, "workers": str(workers)}
-        self._lease = Lease(clock, database, node, _wall_ms, emit, about)
+        self._now_ms = time.now_ms
+        self._lease = Lease(clock, database, node, time.now_ms, emit, about)
+        self._lease.spool_clock = time
         duty = "renewing the supervisor's lease"
         self._renewal = Periodic(clock, emit, duty, lambda: self.lease_s / 3, self._renew)
         self._told = ""
@@ -63,7 +72,7 @@ class Register:
 
     def bury(self, node: str, pid: int) -> None:
         """Give back what the dead process ``pid`` had in hand as ``node``."""
-        done = self._database.write(succession.bury, pid, _wall_ms(), identity.is_here)
+        done = self._database.write(succession.bury, pid, self._now_ms(), identity.is_here)
         done.addCallback(self._buried, node)
         done.addErrback(lambda failure: self._note(str(failure.value)))
 
@@ -74,7 +83,7 @@ class Register:
 
     def alarm(self, number: int, text: str) -> None:
         """Raise an alarm about a worker; with an empty text take it back."""
-        self._write(alarms.put, self._node, f"{_ALARM}{number}", text, _wall_ms())
+        self._write(alarms.put, self._node, f"{_ALARM}{number}", text, self._now_ms())
 
     async def stop(self) -> None:
         """Take the row away, and all alarms."""
@@ -91,7 +100,3 @@ class Register:
 
     def _note(self, text: str) -> None:
         self._emit(Note("warning", "service", text))
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

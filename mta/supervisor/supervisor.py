@@ -31,6 +31,7 @@ from mta.launch import EX_UNAVAILABLE, Launch, StartFailed
 from mta.log.mail_log import MailLog
 from mta.mail.events import Note
 from mta.readiness import notify, reloading
+from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.engine import prepare
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable
@@ -56,7 +57,8 @@ class Supervisor(Service):
         self._sockets = Sockets(reactor)
         nodes = worker_nodes(settings)
         node = node_name(settings)
-        self._register = Register(reactor, self._database, node, len(nodes), self._log)
+        clock = SpoolClock(reactor, self._log, settings.spool.url)
+        self._register = Register(reactor, self._database, node, len(nodes), self._log, clock)
         self._crew = Crew(
             reactor, path, nodes, self._sockets, self._register, self._log,
             daemon=not launch.foreground, obstacle=self._obstacle,

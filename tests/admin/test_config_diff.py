@@ -104,6 +104,17 @@ def test_limits_by_the_host_of_the_last_attempt(relay):
     assert "messages/min 3" in shaping["then"]
 
 
+def test_an_entry_about_one_of_our_addresses(relay):
+    """What of the mail is shaped otherwise depends on where it goes out from: both are said."""
+    running(relay, '[delivery]\nsource = ["192.0.2.5", "192.0.2.6"]\n')
+    relay.accept("b@example.biz")
+    entry = '[[shaping]]\nname = "new"\nsources = ["192.0.2.6"]\nmessages_per_hour = 9\n'
+    found, _ = diff(relay, changed(relay, "", entry))
+    shaping = found["shaping", "example.biz"]
+    assert shaping["now"] == "none"
+    assert shaping["then"] == "from 192.0.2.5: none, from 192.0.2.6: new; messages/h 9"
+
+
 def test_no_secret_is_kept(local):
     """Of a password there is the name of its file; of the spool there is nothing."""
     running(local)

@@ -14,7 +14,9 @@ import pytest
 from stub_dns import StubDns
 
 from mta.admin.obstacles import Aimed, obstacles
+from mta.admin.rehearsing import FromSources
 from mta.mail.restraint import Restraint
+from mta.mail.shape import ANY_SHAPE
 from mta.mail.site import Site
 from mta.spool import (
     accounts,
@@ -28,6 +30,7 @@ from mta.spool import (
 )
 from mta.spool.accounts import Account
 from mta.spool.counters import Count
+from mta.spool.restraints import Wanted
 from mta.spool.site_states import SiteState
 from mta.spool.suppressions import Suppression
 
@@ -35,7 +38,7 @@ SUPPORT = Path(__file__).parents[1] / "support"
 RULES = """
 [dns]
 servers = ["127.0.0.1:{dns}"]
-timeout = "1s"
+timeout = "5s"
 attempts = 1
 [[listener]]
 name = "submissions"
@@ -143,7 +146,7 @@ def explained(relay, cases):
     done = subprocess.run(
         [sys.executable, str(SUPPORT / "many_commands.py")],
         input=json.dumps([["explain", *one] for one in cases]),
-        check=True, capture_output=True, text=True, timeout=100,
+        check=True, capture_output=True, text=True, timeout=400,
         env={**os.environ, "MTA_CONFIG": str(relay.config)},
     )  # fmt: skip
     return [(status, text) for text, status in json.loads(done.stdout)]
@@ -221,6 +224,48 @@ def test_what_is_suspended(relay, scope, name, blocks):
     said = [one for one in found if one.kind == "suspended"]
     assert [one.blocks for one in said] == [True] * blocks
     assert all("until they are back (by anna, suspended until it is ended)" in o.text for o in said)
+
+
+@pytest.mark.parametrize(
+    ("ways", "said", "blocks"),
+    [
+        ([("192.0.2.5",)], 1, True),
+        ([("192.0.2.6",)], 0, False),
+        ([("192.0.2.5",), ("192.0.2.6",)], 1, False),
+        ([("192.0.2.5", "2001:db8::5")], 1, True),
+        ([("",)], 0, False),
+    ],
+)
+def test_what_one_of_our_addresses_is_suspended_for(relay, ways, said, blocks):
+    """It stands in the way of mail that can go out from there alone; of other mail it is said."""
+    now, site = relay.now, Site("site:mx", "mx.example.com")
+    wanted = Wanted(
+        "suspend", "site:mx", "mx.example.com", "192.0.2.5", "blocked-ip", "r", (), 9999
+    )
+    relay.write(restraints.impose, wanted, now)
+    here = tuple(FromSources(some, site, ANY_SHAPE) for some in ways)
+    aimed = Aimed(site, "out", "example.com", here)
+    found = relay.read(obstacles, ["x@example.com"], "app7", [aimed], (now, None))
+    suspended = [one for one in found if one.kind == "suspended"]
+    assert [one.blocks for one in suspended] == [blocks] * said
+    assert all("site mx.example.com from 192.0.2.5" in one.text for one in suspended)
+
+
+@pytest.mark.parametrize(("apart", "blocks"), [(False, False), (True, True)])
+def test_a_queue_of_one_address_that_is_left_alone(relay, apart, blocks):
+    """Mail from another address of ours has another queue, and is not held up."""
+    site = Site("site:mx", "mx.example.com")
+    theirs = site.reached_from(("192.0.2.5",))
+    relay.register()
+    state = SiteState(theirs.key, site.name, 1, 0, 7, 2.0, relay.now + 60_000, "421 too busy",
+                      sources=theirs.sources)  # fmt: skip
+    relay.write(site_states.publish, "token-of-this-run", relay.now, [state])
+    here = [FromSources(("192.0.2.5",), theirs, ANY_SHAPE)]
+    here += [] if apart else [FromSources(("192.0.2.6",), site, ANY_SHAPE)]
+    aimed = Aimed(site, "out", "example.com", tuple(here))
+    (one,) = relay.read(obstacles, ["x@example.com"], "app7", [aimed], (relay.now, None))
+    assert (one.kind, one.blocks) == ("site", blocks)
+    assert "leaves site mx.example.com from 192.0.2.5 alone" in one.text
 
 
 def test_nobody_delivers(relay):

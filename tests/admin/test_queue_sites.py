@@ -1,5 +1,7 @@
 """``mta queue sites``: what the processes say of their sites."""
 
+from dataclasses import replace
+
 from mta.spool import site_states
 from mta.spool.site_states import SiteState
 
@@ -44,7 +46,16 @@ def test_records_for_programs(relay):
         "until_ms": None,
         "reason": "",
         "shaping": ["google"],
+        "sources": [],
     }
+
+
+def test_a_site_from_one_address(relay):
+    """Where it splits, the address of ours stands beside the site's name."""
+    publish(relay, replace(BUSY, key="site:google from 192.0.2.5", sources=("192.0.2.5",)))
+    assert "google from 192.0.2.5" in relay.run("queue", "sites").stdout
+    (record,) = relay.json("queue", "sites")
+    assert (record["name"], record["sources"]) == ("google", ["192.0.2.5"])
 
 
 def test_nothing_to_show(relay):

@@ -79,6 +79,18 @@ def test_what_is_not_clear_is_refused(local, arguments):
     assert local.read(restraints.holding, local.now) == []
 
 
+def test_a_throttle_of_one_source_address(relay):
+    """It is said which address of ours is throttled there."""
+    wanted = Wanted(
+        "suspend", "site:x", "x.example", "192.0.2.5", "blocked-ip", "r", ("no",), 60_000
+    )
+    with writing(relay.engine) as conn:
+        restraints.impose(conn, wanted, relay.now)
+    assert "x.example from 192.0.2.5" in relay.run("throttle", "list").output
+    [listed] = relay.json("throttle", "list")
+    assert (listed["name"], listed["source"]) == ("x.example", "192.0.2.5")
+
+
 def test_throttles(relay):
     """A decision is listed with its cause and its samples, and can be revoked."""
     said = ("421 4.7.28 slow\x1b[31m down", "421 4.7.28 slow down")

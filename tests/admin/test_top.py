@@ -52,6 +52,13 @@ def test_with_a_service(relay):
     assert found["reports"]["node1"]["sites"][0]["window"] == 5
 
 
+def test_a_site_from_one_address(relay):
+    """Where it splits, the address of ours stands beside the site's name."""
+    relay.register()
+    report(relay, sites=[SITE | {"sources": ["192.0.2.5"]}])
+    assert "mx.example.com from 192.0.2.5" in relay.run("top", "--once").stdout
+
+
 def test_looking_is_told(relay):
     """A look asks the processes to report for a while, and no longer."""
     relay.run("top", "--once")

@@ -4,8 +4,9 @@ import pytest
 
 from mta.mail.envelope import Asked
 from mta.mail.queue_id import new_queue_id
-from mta.spool import alarms
+from mta.spool import alarms, leases, suppressions
 from mta.spool.schema import State, recipients
+from mta.spool.suppressions import Suppression
 
 MINUTE = 60_000
 
@@ -325,3 +326,43 @@ def test_what_a_shell_would_obey(local):
     two = local.accept("a*@example.com", "b@example.com")
     local.run("queue", "hold", two, "--yes")
     assert blocked(local, two)[1] == [f"mta queue release {two}"]
+
+
+def test_suppressed(relay):
+    """A suppressed address, or domain, is the answer about mail that never was accepted."""
+    old = Suppression("bo@example.net", "", "asked us to stop", "anna", relay.now - 60 * MINUTE)
+    relay.write(suppressions.add, old)
+    relay.write(suppressions.add, Suppression("@example.edu", "app7", "", "anna", relay.now))
+    result = relay.run("why", "Bo@Example.net")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "bo@example.net is suppressed by anna, 1h ago: asked us to stop",
+        "    why:     whoever sends there is refused at RCPT: 550 5.7.1",
+        "    do:      mta suppress remove bo@example.net",
+    ]
+    for what in ("example.edu", "x@example.edu"):
+        text = relay.run("why", what).stdout
+        assert "@example.edu is suppressed for login app7 by anna" in text
+        assert "do:      mta suppress remove @example.edu --login app7\n" in text
+    (found,) = relay.json("why", "bo@example.net")
+    assert found["suppressed"][0]["reason"] == "asked us to stop"
+
+
+def test_site_where_nothing_waits(relay):
+    """A site to which all went says what became of it, and which message was the last."""
+    one = relay.accept(claim=True)
+    relay.settle(one, State.DELIVERED, site="mx.example.com")
+    assert relay.run("why", "mx.example.com").stdout.splitlines() == [
+        "site mx.example.com: nothing that was tried there waits",
+        "why:   no service is running that uses this spool",
+        "attempts of late: 1 delivered, the last 2027-01-15 07:30:00Z (29m ago)",
+        f"the newest message: mta why {one}",
+    ]
+
+
+def test_delivered_by_another_process(relay):
+    """Who made the attempt is said where it is not the one process that runs."""
+    one = relay.accept(claim=True)
+    relay.settle(one, State.DELIVERED)
+    relay.write(leases.register_node, "node2", "another", relay.now, 60_000, {})
+    assert "29m ago, by node1\n" in relay.run("why", one).stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mta.config import ConfigError
-from mta.config.build_shaping import SHIPPED, providers, shaping
+from mta.config.build_shaping import SHIPPED, nobodys, providers, shaping
 from mta.mail.site import site_of
 
 ENTRY = """
@@ -29,6 +29,18 @@ def test_an_entry_becomes_a_rule(configured):
     assert (shape.tls_minimum, shape.messages_per_connection) == ("TLSv1.3", None)
 
 
+def test_an_entry_by_source_becomes_a_rule(configured):
+    """Addresses and networks, of both families; of those that no mail goes out from it is told."""
+    settings = configured(
+        '[delivery]\nshaping_file = "none"\nsource = ["192.0.2.5"]\n'
+        '[[shaping]]\nname = "a"\nconnections = 1\nsources = ["192.0.2.5", "2001:db8::/64"]'
+    )
+    (rule,) = shaping(settings).rules
+    assert list(map(str, rule.sources)) == ["192.0.2.5/32", "2001:db8::/64"]
+    (doubt,) = nobodys(settings)
+    assert doubt.startswith('shaping["a"].sources: no mail goes out from 2001:db8::/64')
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -36,6 +48,8 @@ def test_an_entry_becomes_a_rule(configured):
         ('name = "a"\nconnections = 0', "at least 1"),
         ('name = "a"\none_site = true', "needs mx"),
         ('name = "a"\none_site = true\nmx = ["x.y"]\nsites = ["x"]', "by mx alone"),
+        ('name = "a"\none_site = true\nmx = ["x.y"]\nsources = ["::1"]', "by mx alone"),
+        ('name = "a"\nconnections = 1\nsources = ["192.0.2.1/24"]', "did you mean"),
         ('name = "a"\nconections = 2', "did you mean"),
         ('name = "a"\nidle = 5', "Write a unit"),
         ('name = "a"\nconnections = 1\n[[shaping]]\nname = "a"\nconnections = 2', "used twice"),

@@ -1,5 +1,7 @@
 """From destinations to sites, with a cache and without surprises."""
 
+from ipaddress import ip_network
+
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -7,7 +9,9 @@ from twisted.internet.task import Clock
 from mta.delivery.sites import SiteFinder
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
+from mta.mail.shape import Shape
 from mta.mail.site import Site
+from mta.shaping.rules import Rule, Shaping
 
 HOSTS = (MailHost("mx1.provider.test", 10), MailHost("mx2.provider.test", 20))
 
@@ -90,3 +94,17 @@ def test_cancelling_reaches_the_look_up():
     finding.cancel()
     assert waiting.called
     waiting.addErrback(lambda _: None)
+
+
+def test_a_site_for_an_address_of_ours():
+    """What is shaped by source: a site for each address, the hosts being looked up once."""
+    dns = Dns(a=HOSTS)
+    rules = Shaping((Rule("warm", Shape(connections=1), sources=(ip_network("192.0.2.0/24"),)),))
+    finder = SiteFinder(dns, Clock().seconds, rules)
+    site = found(finder, "mx:a.test")
+    assert finder.sourced("mx:a.test", ("",)) == finder.sourced("mx:a.test", ("::1",)) == site
+    one, two = (finder.sourced("mx:a.test", (f"192.0.2.{n}",)) for n in (1, 2))
+    assert (one.key, two.key) == (f"{site.key} from 192.0.2.1", f"{site.key} from 192.0.2.2")
+    assert one.shape.connections == 1
+    assert finder.sourced("smarthost:x", ("192.0.2.1", "")).key == "smarthost:x from 192.0.2.1"
+    assert dns.asked == ["a.test"]

@@ -242,6 +242,21 @@ def test_a_worker_that_dies_again_and_again_raises_an_alarm(
     assert shown.count("running") == 2
 
 
+def test_a_worker_that_hangs_is_killed_and_replaced(receivers: Receivers, relays: Relays) -> None:
+    """Stopped after it was ready, as by a loop that never ends: half a minute, and another."""
+    receiver = receivers()
+    relay = relays(receiver.port, **TWO)
+    relay.start()
+    victim = pids(relay)["relay.test/2"]
+    os.kill(victim, signal.SIGSTOP)
+    eventually(lambda: f"[{victim}] hangs, silent for 30 s: it is killed" in relay.log, 60)
+    eventually(lambda: complete(relay) and pids(relay)["relay.test/2"] != victim)
+    assert gone(victim)
+    relay.send(["u@there.test"], "by whoever is there")
+    receiver.wait(1)
+    assert relay.log.count(" hangs, ") == 1
+
+
 def test_a_worker_that_dies_while_the_file_is_broken_is_down_until_it_is_mended(
     receivers: Receivers, relays: Relays
 ) -> None:

@@ -34,7 +34,7 @@ def test_one_answer(stage, scope, name, more):
     scheduler = stage.scheduler()
     theirs = scheduler.restraints
     theirs.route_of = lambda sender, domain, chosen: "bulk"
-    theirs.sources_of = lambda sender, domain, chosen, id: ("192.0.2.20",)
+    theirs.use_sources(lambda sender, domain, chosen, id: ("192.0.2.20",), shaped=False)
     wanted = Restraint(0, "suspend", scope, name, "why", stage.now_ms(), None, **more)
     with writing(stage.database.engine) as conn:
         restraints.suspend(conn, wanted)

@@ -58,6 +58,11 @@ def rule(verb, samples=3, for_s=60.0):
     return Rule("mine", Cause.RATE_LIMITED, (Pattern("rate limit"),), action=action)
 
 
+def by_sender(sender, domain, chosen, message_id):
+    """Say from where mail goes out: each of two senders has an address of its own, others none."""
+    return ({"a": "192.0.2.1", "b": "192.0.2.2"}.get(sender[:1], ""),)
+
+
 def limits(attempt):
     attempt.all(Verdict.DEFERRED, 421, "4.7.28", "rate limit", Blame.RECIPIENT)
 
@@ -315,9 +320,7 @@ def test_replies_slow_their_site_down_and_it_recovers(stage):
 def test_only_the_source_address_that_the_reply_was_said_to(stage, verb):
     """What one address of ours has earned holds for it at that site, and for no other."""
     scheduler = stage.scheduler(names=Provider(), **tell(rule(verb, for_s=600.0)))
-    scheduler.restraints.sources_of = lambda sender, domain, chosen, id_: (
-        "192.0.2.1" if sender.startswith("a") else "192.0.2.2",
-    )
+    scheduler.restraints.use_sources(by_sender, shaped=False)
     for number in range(3):
         stage.accept(scheduler, f"u{number}@one.example")
     for attempt in stage.take():

@@ -70,6 +70,17 @@ def until(spool, condition):
         spool.wait(spool.database.read(lambda _conn: None))
 
 
+def test_the_room_is_measured_beside_the_writes(spool, disk, mail):
+    """Looking again, when the writer has its connection in hand, holds nobody up."""
+    began, asked = monotonic(), disk.asked
+    for _ in range(3):
+        spool.database.room._next_s = 0.0
+        accept(spool, mail)
+    assert disk.asked >= asked + 3
+    assert spool.database.room.left > 0
+    assert monotonic() - began < 5
+
+
 def test_new_mail_is_refused_and_all_else_passes(spool, disk, mail, table_of):
     """Short of room the spool takes no message and no chunk, but what empties it."""
     accept(spool, mail)

@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 
 from mta.mail.events import Note
 from mta.supervisor import crew
-from mta.supervisor.crew import Crew
-from mta.supervisor.pipes import SAY
+from mta.supervisor.crew import DOUBT_S, SILENT_S, Crew
+from mta.supervisor.pipes import BEAT, SAY
 from mta.supervisor.restarts import STEADY_S
 
 
@@ -293,3 +293,37 @@ def test_a_stop_ends_although_a_process_cannot_be_killed(world: World):
     world.reactor.advance(crew.STOP_S)
     world.reactor.advance(crew.KILLED_S)
     assert gone.called
+
+
+def test_one_that_hangs_after_it_was_ready_is_killed(world: World):
+    """Its reactor says nothing for half a minute: it counts as dead; its fellow, who beats, not."""
+    world.all_ready()
+    hanging, beating = world.processes
+    for _ in range(13):
+        world.reactor.advance(2.5)
+        beating.run.childDataReceived(SAY, f"{BEAT}\n".encode())
+    assert hanging.signals == [signal.SIGKILL]
+    assert beating.signals == []
+    assert "worker relay/1 [100] hangs" in world.notes[-1].text
+    hanging.end()
+    world.reactor.advance(0)
+    assert world.register.buried == [("relay/1", 100)]
+    assert len(world.processes) == 3
+
+
+def test_a_beat_that_is_read_late_counts(world: World):
+    """The supervisor itself was stopped: its timers are due before it has read the pipes."""
+    world.all_ready()
+    world.reactor.advance(SILENT_S)
+    for process in world.processes:
+        process.run.childDataReceived(SAY, f"{BEAT}\n".encode())
+    world.reactor.advance(DOUBT_S)
+    assert [process.signals for process in world.processes] == [[], []]
+
+
+def test_silence_at_the_end_is_none_of_its_business(world: World):
+    """Whoever has been told to stop has the time of a stop."""
+    world.all_ready()
+    world.crew.stop()
+    world.reactor.advance(SILENT_S + DOUBT_S)
+    assert [process.signals for process in world.processes] == [[signal.SIGTERM]] * 2

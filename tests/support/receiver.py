@@ -27,6 +27,7 @@ class Receiver:
         self._judge = judge
         self._changed = threading.Condition()
         self.envelopes: list[tuple[str, tuple[str, ...], bytes]] = []
+        self.clients: list[tuple[str, float]] = []  # of each, by whom and when it was brought
         self.port = port or free_port()
         self._controller = Controller(self, hostname=address, port=self.port, **options)
         self._controller.start()
@@ -50,6 +51,7 @@ class Receiver:
                     envelope.content,
                 )
             )
+            self.clients.append((session.peer[0] if session.peer else "", time.monotonic()))
             self._changed.notify_all()
         return "250 2.0.0 Ok: taken"
 

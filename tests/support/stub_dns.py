@@ -17,12 +17,12 @@ Zone = Mapping[tuple[str, str], Sequence[str]]
 class StubDns:
     """Answers from ``zone``: ("example.org", "MX") -> ["10 mx.example.org."]."""
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(self, zone: Zone, address: str = "127.0.0.1") -> None:
         self.zone = dict(zone)
         self.queries: list[tuple[str, str]] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
+        self._socket.bind((address, 0))
+        self._address, self.port = self._socket.getsockname()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -51,7 +51,7 @@ class StubDns:
         return response
 
     def close(self) -> None:
-        self._socket.sendto(b"", ("127.0.0.1", self.port))
+        self._socket.sendto(b"", (self._address, self.port))
         self._thread.join(5)
         self._socket.close()
 

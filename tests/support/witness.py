@@ -44,7 +44,9 @@ class Witness:
     @property
     def recipients(self) -> set[str]:
         """Every recipient that must get mail, for what was answered 250."""
-        return {f"{subject}@{domain}" for subject in self.accepted for domain in self._domains}
+        with self._lock:
+            accepted = list(self.accepted)
+        return {f"{subject}@{domain}" for subject in accepted for domain in self._domains}
 
     @property
     def temporary(self) -> int:

@@ -1,0 +1,137 @@
+"""Two source addresses and one site: a receiver that has enough of one of them, and shaping."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from receiver import Receiver
+from relay_process import Relay, eventually
+
+pytestmark = pytest.mark.flow
+
+LIMITED, FREE = "127.0.0.2", "127.0.0.3"
+FAST = '[retry]\nsteps = ["1s"]\njitter = 0.0\n'
+SOURCES = f'\n[delivery]\nsource = ["{LIMITED}", "{FREE}"]\n'
+MANY = 20  # of which each address has at least three, but for one time in three thousand
+Relays = Callable[..., Relay]
+
+
+class Telling(Receiver):
+    """Has enough of one address's mail to there.test, and knows from where what came."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[tuple[str, str]] = Counter()  # (source, domain)
+        self.taken: Counter[tuple[str, str]] = Counter()
+        self.limits = True
+        super().__init__()
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        source, domain = session.peer[0], address.rpartition("@")[2]
+        self.asked[source, domain] += 1
+        if self.limits and (source, domain) == (LIMITED, "there.test"):
+            return "421 4.7.28 rate limit"
+        self.taken[source, domain] += 1
+        return await super().handle_RCPT(server, session, envelope, address, options)
+
+    def count(self, domain: str) -> int:
+        return self.taken[LIMITED, domain] + self.taken[FREE, domain]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Telling]:
+    made = Telling()
+    yield made
+    made.close()
+
+
+def send(relay: Relay, domain: str, count: int = MANY) -> None:
+    """Submit so many messages in one session."""
+    with relay.client() as client:
+        for number in range(count):
+            message = EmailMessage()
+            message["From"], message["To"] = "app@home.test", f"u{number}@{domain}"
+            message.set_content("Hello.\n")
+            client.send_message(message)
+
+
+def listed(relay: Relay, *command: str) -> list[dict[str, Any]]:
+    return [
+        json.loads(line)
+        for line in relay.mta(*command, "--json", check=False).stdout.split("\n")
+        if line
+    ]
+
+
+def held(relay: Relay) -> int:
+    """Count the recipients that wait for a decision about 127.0.0.2."""
+    rows = listed(relay, "queue", "list")
+    return sum(row["restraint"].startswith(f"site mx.there.test from {LIMITED}") for row in rows)
+
+
+def test_a_throttle_meets_exactly_one_address_at_one_site(
+    receiver: Telling, relays: Relays, tmp_path: Path
+) -> None:
+    """127.0.0.2 is refused at one site: nothing more goes there from it, and all else goes on."""
+    rules = tmp_path / "causes.toml"
+    rules.write_text(
+        '[[rule]]\nname = "enough"\ncause = "rate-limited"\ntext = ["rate limit"]\n'
+        'action = "suspend"\nfor = "1h"\nsamples = 3\n'
+    )
+    keys = {'host_name = "relay.test"': f'host_name = "relay.test"\ncauses_file = "{rules}"'}
+    relay = relays(receiver.port, FAST + SOURCES, **keys)
+    relay.start()
+    send(relay, "there.test")
+    eventually(lambda: listed(relay, "throttle", "list"))
+    (one,) = listed(relay, "throttle", "list")
+    assert (one["verb"], one["site_key"], one["source"]) == (
+        "suspend",
+        "site:mx.there.test",
+        LIMITED,
+    )
+    assert "mx.there.test from 127.0.0.2" in relay.mta("throttle", "list").stdout
+    eventually(lambda: f"suspend {one['id']}: site mx.there.test from {LIMITED}" in relay.log)
+
+    asked = receiver.asked[LIMITED, "there.test"]
+    before = receiver.taken[FREE, "there.test"]
+    send(relay, "there.test")
+    send(relay, "home.test")
+    eventually(lambda: receiver.count("home.test") == MANY)
+    assert receiver.taken[LIMITED, "home.test"] > 0 and receiver.taken[FREE, "home.test"] > 0
+    eventually(lambda: held(relay) == 2 * MANY - receiver.taken[FREE, "there.test"])
+    assert receiver.taken[FREE, "there.test"] > before
+    assert receiver.asked[LIMITED, "there.test"] == asked  # not one more question
+
+    receiver.limits = False
+    assert relay.mta("throttle", "revoke", str(one["id"])).returncode == 0
+    eventually(lambda: receiver.count("there.test") == 2 * MANY)
+
+
+def test_shaping_by_source_holds_for_that_address_alone(receiver: Telling, relays: Relays) -> None:
+    """Two an hour from 127.0.0.2: the rest of its mail waits, all of 127.0.0.3's is delivered."""
+    receiver.limits = False
+    entry = f'[[shaping]]\nname = "warm-up"\nsources = ["{LIMITED}"]\nmessages_per_hour = 2\n'
+    relay = relays(receiver.port, FAST + SOURCES + entry)
+    relay.start()
+    send(relay, "there.test")
+
+    def line() -> list[dict[str, Any]]:
+        found = listed(relay, "queue", "sites")
+        return [one for one in found if one.get("sources") == [LIMITED] and one["until_ms"]]
+
+    eventually(line)
+    (shaped,) = line()
+    assert (shaped["name"], shaped["reason"]) == ("mx.there.test", "rate: 2 an hour")
+    assert shaped["shaping"] == ["warm-up"]
+    assert receiver.taken[LIMITED, "there.test"] == 2
+    assert receiver.taken[FREE, "there.test"] + 2 + len(listed(relay, "queue", "list")) == MANY
+    assert f"mx.there.test from {LIMITED}" in relay.mta("queue", "sites").stdout
+    assert f"mx.there.test from {LIMITED}" in relay.mta("top", "--once").stdout
+    told = relay.mta("explain", "u@there.test", check=False).stdout
+    assert f"shaping: from {LIMITED}: warm-up; messages/h 2" in " ".join(told.split())
