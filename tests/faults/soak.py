@@ -6,7 +6,8 @@ refused at first, some for good, some go to a host that does every wrong in turn
 break off in the middle; every minute the configuration is read anew (SIGHUP).  Before that plain
 mail comes as fast as it can, until the page caches of the database (8 MiB for each connection) are
 full.  A line is fitted through what the process has of memory and of descriptors: neither may
-rise.  At the end the bad host is replaced by a good one, and all that was answered 250 has to arrive.
+rise.  At the end the bad host is replaced by a good one, and all that was answered 250 has to
+arrive.
 """
 
 import argparse
