@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from mta.config.problems import did_you_mean
+from mta.spool.url import with_hosts
 
 _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _URL = re.compile(
@@ -31,6 +32,7 @@ def check_url(value: object, info: ValidationInfo) -> str:
         guess = did_you_mean(driver, ("sqlite", "postgresql"))
         raise ValueError(f'"{driver}:" is not supported: the spool is SQLite or PostgreSQL{guess}')
     if not driver.startswith("sqlite"):
+        with_hosts(value)
         return value
     path, question, options = match["rest"].removeprefix("/").partition("?")
     if match["user"] is not None or not match["rest"].startswith("/"):

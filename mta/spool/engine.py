@@ -13,7 +13,6 @@ Trusts the URL; does not guard against another program that writes to the same t
 """
 
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +29,8 @@ from sqlalchemy.pool import QueuePool
 from mta.spool.driver import run
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable, classify, one_line
 from mta.spool.schema import REVISION
+from mta.spool.url import UNREADABLE, with_hosts
 
-_SEVERAL = re.compile(r"\A(postgresql[^:]*://)((?:[^@?]*@)?)([^/?@]*,[^/?@]*)(/[^?]*)?\??(.*)\Z")
 BUSY_S = 2.0  # how long one statement waits for another process's lock
 _UPGRADE = "run `mta db upgrade` (--config FILE goes before db)"
 
@@ -70,6 +69,7 @@ _POSTGRESQL_SETTINGS = (
 )
 # A host that is cut off, or stopped, in a transaction holds the locks on what it has claimed, and
 # nobody could take that back.  A command of an operator's may stand in a pager for longer.
+UNSURE = "unsure"  # in a connection's ``info``: its last commit did not wait for the standby
 _BRISK = "SET idle_in_transaction_session_timeout = '20s'"
 
 
@@ -101,25 +101,23 @@ def create_engine(url: str, connections: int = 5, *, brisk: bool = False) -> Eng
 
 
 def parse(url: str) -> URL:
-    """Return ``url`` in parts; raise ``SpoolUnusable`` unless it is SQLite or PostgreSQL."""
+    """Return ``url`` in parts; raise ``SpoolUnusable`` unless it is SQLite or PostgreSQL.
+
+    PostgreSQL may be at several hosts, ``host:port,[::1]:port``: libpq tries one after the other.
+    """
     try:
-        parsed = make_url(_SEVERAL.sub(_hosts, url))
+        parsed = make_url(with_hosts(url) if url.startswith("postgresql") else url)
         backend = parsed.get_backend_name()
         parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise SpoolUnusable(f"spool URL {url!r}: {one_line(error)}") from error
+    except (ArgumentError, ValueError) as error:
+        raise SpoolUnusable(f"spool URL: {UNREADABLE}") from error
+    except (NoSuchModuleError, ImportError) as error:
+        raise SpoolUnusable(f"spool URL: {one_line(error)}") from error
     if backend not in ("sqlite", "postgresql"):
         raise SpoolUnusable(f"spool URL: {backend} is not supported, only sqlite and postgresql")
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     return parsed
-
-
-def _hosts(found: re.Match[str]) -> str:
-    """Write several hosts as SQLAlchemy takes them; libpq tries one after the other."""
-    begin, who, hosts, database, options = found.groups()
-    named = [f"host={host}" for host in hosts.split(",")]
-    return f"{begin}{who}{database or '/'}?{'&'.join([*named, *filter(None, [options])])}"
 
 
 def sqlite_path(parsed: URL) -> Path:
@@ -256,12 +254,20 @@ def _begin_sqlite(conn: Connection) -> None:
     run(conn, "BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _set_up_postgresql(connection: Any, _record: object) -> None:
+def _set_up_postgresql(connection: Any, _record: Any) -> None:
     _say(connection, *_POSTGRESQL_SETTINGS)
 
 
-def _set_up_brisk(connection: Any, _record: object) -> None:
+def _set_up_brisk(connection: Any, record: Any) -> None:
     _say(connection, *_POSTGRESQL_SETTINGS, _BRISK)
+
+    def noticed(notice: Any) -> None:
+        # Somebody has ended the wait for the standby (pg_cancel_backend): the server warns, and
+        # answers that it has committed.  The words depend on its language, the place does not.
+        if notice.source_function == "SyncRepWaitForLSN":
+            record.info[UNSURE] = True
+
+    connection.add_notice_handler(noticed)
 
 
 def _say(connection: Any, *settings: str) -> None:

@@ -166,6 +166,8 @@ def test_the_error_is_its_list():
         ('[spool]\nurl = "sqlite://x.sqlite"', "spool.url", "three slashes"),
         ('[spool]\nurl = "sqlite://"', "spool.url", "three slashes"),
         ('[spool]\nurl = "sqlite:///:memory:"', "spool.url", "must name a file"),
+        ('[spool]\nurl = "postgresql://m:hu@sh@db/m"', "spool.url", "%40 for each @"),
+        ('[spool]\nurl = "postgresql://m:hush@db1:hush,db2/m"', "spool.url", "HOST:PORT"),
         ('[spool]\npassword_file = "p"', "spool.password_file", "SQLite has no password"),
         ("[spool]\nurl = 5", "spool.url", "must be a text"),
         ("spool = 5", "spool", "must be a table"),

@@ -101,6 +101,7 @@ def test_database_password_that_is_not_there(configured: Configured, tmp_path: P
         ("postgresql://:hunter2@db/mta", "postgresql://:***@db/mta"),
         ("postgresql://db/mta?user=mta&password=hunter2&x=y",
          "postgresql://db/mta?user=mta&password=***&x=y"),
+        ("postgresql://mta:hunter2@db1:5433,db2/mta", "postgresql://mta:***@db1:5433,db2/mta"),
         ("postgresql:///mta?host=/run/postgresql", "postgresql:///mta?host=/run/postgresql"),
     ],
 )  # fmt: skip

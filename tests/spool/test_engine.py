@@ -1,6 +1,7 @@
 """Connections, and what must hold before the service may use a spool."""
 
 import os
+import re
 import sqlite3
 import stat
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_postgresql_commits_wait(postgresql_url):
     ("url", "words"),
     [
         ("mysql://localhost/mail", "mysql"),
-        ("nonsense", "nonsense"),
+        ("nonsense", "cannot be read"),
         ("sqlite://", "needs a file"),
         ("sqlite:////nonexistent/spool.db", "directory /nonexistent does not exist"),
         ("postgresql://user:secret@127.0.0.1:1/mail", "127.0.0.1"),
@@ -180,6 +181,7 @@ def test_write_lock_is_taken_at_the_beginning(sqlite_url):
             "h1,h2",
             "5433,5434",
         ),
+        ("postgresql://m:p@[::1]:5433,h2/d?target_session_attrs=read-write", "::1,h2", "5433,"),
     ],
 )
 def test_several_hosts(url, host, port):
@@ -189,6 +191,33 @@ def test_several_hosts(url, host, port):
     assert (given["host"], given["dbname"], given["user"]) == (host, "d", "m")
     assert given["port"] == port
     assert given["target_session_attrs"] == "read-write"
+
+
+def test_a_comma_in_a_password_is_no_list_of_hosts():
+    """It was taken for one, and the password asked for in DNS."""
+    engine = create_engine("postgresql://mta:se,cret@db:5433/spool?sslmode=require")
+    _, given = engine.dialect.create_connect_args(engine.url)
+    assert (given["user"], given["password"], given["host"]) == ("mta", "se,cret", "db")
+    assert (given["port"], given["dbname"], given["sslmode"]) == (5433, "spool", "require")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://mta:hush@db:hush/spool",
+        "postgresql://mta:hush@db1:hush,db2/spool",
+        "postgresql://mta:hu@sh@db/spool",
+        "postgresql://mta:hush@db1,,db2/spool",
+        "postgresql://mta:hush@db1,db2/spool?host=db3",
+        "postgresql://mta:hush@[::1,db2/spool",
+        "postgresql:hush",
+    ],
+)
+def test_attack_a_password_in_an_error(url):
+    """A URL that is not understood is not quoted, nor a piece of it: logs are read by many."""
+    with pytest.raises(SpoolUnusable, match="spool URL: cannot be read: write") as raised:
+        create_engine(url)
+    assert not {"hush", "hu", "sh"} & set(re.findall(r"\w+", str(raised.value)))
 
 
 def test_the_host_that_answers_is_used(postgresql_url):
