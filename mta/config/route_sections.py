@@ -104,8 +104,8 @@ class SmarthostTarget(Section):
         None,
         ge=1,
         description="Messages in a second; what is beyond goes to the next, and the route is no"
-        " faster than all of them, by all processes together.  How it is divided among several, each"
-        " process counts for itself.",
+        " faster than all of them, by all processes together.  How it is divided among several"
+        " each process counts for itself.",
     )
     per_day: StrictInt | None = Field(
         None,
