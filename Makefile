@@ -15,6 +15,7 @@ help:
 	@echo "make idle   ten thousand silent clients: memory of each, mail beside them (IDLE='--number 2000')"
 	@echo "make kill   a long run of the SIGKILL test (KILLS=100)"
 	@echo "make faults disk full, clock jumps, power cut, ...: nothing answered 250 is lost (root, gcc, strace)"
+	@echo "make soak   half an hour of everything at once: flat memory, nothing lost (SOAK='--minutes 5')"
 	@echo "make fuzz   coverage-guided fuzzing of what reads octets from strangers (FUZZ='--seconds 600')"
 	@echo "make wheel  build the wheel into dist/"
 
@@ -50,6 +51,9 @@ kill: $(READY)
 
 faults: $(READY)
 	FAULTS=1 $(if $(filter command line,$(origin KILLS)),KILLS=$(KILLS)) $(BIN)/python -m pytest tests/faults $(PYTEST)
+
+soak: $(READY)
+	$(BIN)/python tests/faults/soak.py $(SOAK)
 
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[fuzz]'

@@ -20,6 +20,7 @@ from mta.config.build_tls_report import tls_reports
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
+from mta.descriptors import Descriptors
 from mta.dkim.signer import Signer
 from mta.dns.dane import DaneLookup
 from mta.dns.mx import MailExchangers
@@ -46,6 +47,11 @@ from mta.sts.renewal import Renewal
 from mta.tls.certificates import ServerCertificates
 from mta.tls.level import ClientTls
 from mta.verify.message import Verifier
+
+_OVER = {
+    alarms.ROOM: "new mail has room again",
+    alarms.DESCRIPTORS: "there are descriptors for new clients again",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,8 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
     budgets = Budgets(reactor, gate.now_ms, database, common.node, log, delivery.wait)
     lists = Lists(reactor, out.resolver, blocklists(settings), log, dnsbl_test_s(settings))
     verifier = Verifier(reactor, out.resolver, verify_settings(settings))
+    descriptors = Descriptors(reactor)
+    descriptors.told = partial(_alarm, common, alarms.DESCRIPTORS)
     inbound = Inbound(
         reactor,
         values.inbound_settings(settings, common.ours),
@@ -118,13 +126,14 @@ def build(reactor: Any, settings: Settings, *, foreground: bool) -> Parts:
         verifier=verifier,
         now_ms=clock.now_ms,
         room=database.room.has,
+        crowded=descriptors.short,
     )
     inbound.filter(milters_of(settings, reactor))
     return Parts(
         reactor, settings, foreground, log, database, accounts, certificates, delivery, names,
         scheduler, inbound, signer, gate, lists, verifier, out.validation, budgets, out.sts,
         reports, metrics(reactor, settings, log, database, inbound, scheduler, delivery),
-        _listener(common, scheduler), clock,
+        _listener(common, scheduler), clock, descriptors,
     )  # fmt: skip
 
 
@@ -216,9 +225,15 @@ def _validation(common: _Common, resolver: Resolver) -> Validation | None:
 def _tell_of_room(common: _Common, why: str) -> None:
     """Raise the alarm that new mail is refused for want of room, or with "" take it back."""
     text = f"new mail is refused (452) for want of room: {why}" if why else ""
-    common.log(Note("error" if why else "info", "spool", text or "new mail has room again"))
+    _alarm(common, alarms.ROOM, text)
+
+
+def _alarm(common: _Common, name: str, text: str) -> None:
+    """Raise an alarm, in the log and for ``mta status``; or with "" take it back."""
+    level, over = ("error", "") if text else ("info", _OVER[name])
+    common.log(Note(level, "service", text or over))
     now_ms = common.clock.now_ms()
-    said = common.database.write(alarms.put, common.node, alarms.ROOM, text, now_ms)
+    said = common.database.write(alarms.put, common.node, name, text, now_ms)
     said.addErrback(lambda failure: common.log(Note("warning", "spool", str(failure.value))))
 
 

@@ -24,11 +24,13 @@ from mta.config.running import as_text
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
 from mta.delivery.sites import SiteFinder
+from mta.descriptors import Descriptors
 from mta.dkim.signer import Signer
 from mta.dns.validation import Validation
 from mta.dnsbl.lists import Lists
 from mta.gate.gate import Gate
 from mta.inbound.listener import Inbound
+from mta.inbound.settings import ListenerSettings, TlsMode
 from mta.launch import EX_UNAVAILABLE, StartFailed
 from mta.log.mail_log import MailLog, Stamp
 from mta.log.sinks import Sink
@@ -80,6 +82,7 @@ class Parts:
     metrics: "Watched | None"
     listener: Listener | None
     clock: SpoolClock
+    descriptors: Descriptors
     ports: list[IListeningPort] = field(default_factory=list)
     monitors: IListeningPort | None = None
     inherited: Inherited | None = None  # of a worker: what its supervisor has bound
@@ -89,9 +92,13 @@ class Parts:
         listeners, where = values.listeners(self.settings), self.settings.metrics.listen
         given = self.inherited
         if given is None:
-            bound(self.reactor, listeners, self.inbound.factory, self.ports)
+            bound(self.reactor, listeners, self.inbound.factory, self.ports, self._opened)
         else:
-            adopted(self.reactor, listeners, self.inbound.factory, given.listeners, self.ports)
+            sockets = given.listeners
+            adopted(
+                self.reactor, listeners, self.inbound.factory, sockets, self.ports, self._opened
+            )
+        self.descriptors.install()
         if self.metrics is not None and where is not None:
             from mta.metrics.web import site  # noqa: PLC0415 - only who wants it pays for it
 
@@ -99,6 +106,11 @@ class Parts:
                 self.monitors = bind(self.reactor, MONITOR, where, site(self.metrics))
             elif given.monitor is not None:
                 self.monitors = adopt(self.reactor, given.monitor, site(self.metrics))
+
+    def _opened(self, listener: ListenerSettings, port: Any) -> None:
+        """Have clients told when no descriptor is left for them, where they would understand."""
+        if listener.tls is not TlsMode.IMPLICIT:
+            self.descriptors.speak(port.fileno())
 
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
@@ -224,6 +236,7 @@ class Parts:
         for port in self.ports:
             await maybeDeferred(port.stopListening)
         await self.inbound.shutdown(SESSION_GRACE_S)
+        self.descriptors.stop()
         if self.listener is not None:
             self.listener.stop()
         await self.scheduler.stop(DELIVERY_GRACE_S)

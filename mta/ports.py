@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet import tcp, unix
 from twisted.internet.endpoints import serverFromString
@@ -22,17 +22,22 @@ from mta.launch import EX_UNAVAILABLE, StartFailed
 MONITOR = "metrics"  # what its port is called in errors
 BACKLOG = 1024  # the kernel's own bound, net.core.somaxconn, applies too
 
+Opened: TypeAlias = Callable[[ListenerSettings, IListeningPort], None]
+"""Told of each port."""
+
 
 def bound(
     reactor: Any,
     listeners: Iterable[ListenerSettings],
     factory: Callable[[ListenerSettings], IProtocolFactory],
     ports: list[IListeningPort],
+    opened: Opened,
 ) -> None:
     """Bind every listener and add it to ``ports``; ``StartFailed`` for the first that cannot be."""
     for listener in listeners:
         name = listener_name(listener.name)
         ports.append(bind(reactor, name, listener.endpoint, factory(listener)))
+        opened(listener, ports[-1])
 
 
 def listener_name(name: str) -> str:
@@ -54,6 +59,7 @@ def adopted(
     factory: Callable[[ListenerSettings], IProtocolFactory],
     descriptors: Mapping[str, int],
     ports: list[IListeningPort],
+    opened: Opened,
 ) -> None:
     """Take up the socket of every listener that has one, and add it to ``ports``.
 
@@ -62,6 +68,7 @@ def adopted(
     for listener in listeners:
         if (descriptor := descriptors.get(listener.name)) is not None:
             ports.append(adopt(reactor, descriptor, factory(listener)))
+            opened(listener, ports[-1])
 
 
 class _Fair:

@@ -40,6 +40,7 @@ from mta.tls.prompt import PromptTls
 from mta.verify.message import Verifier
 
 TOO_MANY = reply(421, "4.7.0", "Too many connections; try again later")
+BUSY = reply(421, "4.3.2", "Too busy; try again later")
 TOO_MANY_OF_YOURS = reply(421, "4.7.0", "Too many connections from your address; try again later")
 _TURNED_AWAY = 100  # connections that are told to go at the same time, before we only hang up
 
@@ -97,6 +98,8 @@ class SessionFactory(Factory):
             return SHUTDOWN
         if len(self.sessions) >= self._limits.connections:
             return TOO_MANY
+        if self._reception.crowded is not None and self._reception.crowded():
+            return BUSY
         return None if client.may_introduce(self.listener) else self._too_many(client)
 
     def _too_many(self, client: Client) -> Reply | None:
@@ -165,6 +168,7 @@ class Inbound:
         lists: Lists | None = None,
         verifier: Verifier | None = None,
         room: Callable[[int], bool] | None = None,
+        crowded: Callable[[], bool] | None = None,
     ) -> None:
         """``accounts`` and ``certificates`` may be None where no listener needs them."""
         self._reception = Reception(
@@ -181,6 +185,7 @@ class Inbound:
             lists,
             verifier,
             room=room,
+            crowded=crowded,
         )
         self._factories: list[SessionFactory] = []
         self._doors: list[Door] = []

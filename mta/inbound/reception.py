@@ -78,5 +78,6 @@ class Reception:
     verifier: Verifier | None = None  # of the mail that they bring
     milters: Milters | None = None  # filters of others
     room: Callable[[int], bool] | None = None  # whether the spool has some for so many octets
+    crowded: Callable[[], bool] | None = None  # whether no descriptor is left for a new client
     held: int = 0  # octets of content of all messages arriving, in memory
     closing: bool = False  # the service is stopping

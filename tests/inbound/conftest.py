@@ -280,6 +280,7 @@ class World:
     def __init__(self, spool=None):
         self.clock = Clock()
         self.clock.advance(1_764_028_800.0)  # 2025-11-25 00:00:00 UTC
+        self.crowded = False  # whether no descriptor is left for a new client
         self.room = 1 << 40  # octets that the spool says it has left
         self.wall_ms = 0  # added to what the clock says
         self.spool = MemorySpool() if spool is None else spool
@@ -323,6 +324,7 @@ class World:
             lists=self.lists,
             verifier=self.verifier,
             room=lambda size: size <= self.room,
+            crowded=lambda: self.crowded,
         )
 
     def ours(self, addresses=ADDRESSES):

@@ -30,6 +30,18 @@ def test_connection_limit(world):
     assert world.connect().read().startswith(b"220 ")
 
 
+def test_no_descriptor_left(world):
+    """A client that there is no descriptor for is told so, and the others stay."""
+    first = world.connect()
+    world.crowded = True
+    second = world.connect()
+    assert second.read() == b"421 4.3.2 Too busy; try again later\r\n"
+    assert second.closed
+    assert not first.closed
+    world.crowded = False
+    assert world.connect().read().startswith(b"220 ")
+
+
 def test_connections_of_one_client(world):
     """One address has a limit of its own; others and trusted networks don't feel it."""
     world.limit(connections_per_client=1)
