@@ -18,11 +18,13 @@ from twisted.internet import tcp
 def write_now(transport: Any, octets: bytes) -> None:
     """Write ``octets``, at once as far as the kernel takes them, in order with all else."""
     if _is_idle(transport):
-        taken = transport.writeSomeData(octets)
-        if isinstance(taken, int):  # else the connection is lost, and ``write`` finds that out
-            if taken == len(octets):
-                return
-            octets = octets[taken:]
+        try:
+            taken = transport.socket.send(octets)
+        except OSError:  # no room, or the connection is lost, which ``write`` finds out
+            taken = 0
+        if taken == len(octets):
+            return
+        octets = octets[taken:]
     transport.write(octets)
 
 

@@ -135,3 +135,43 @@ def test_shaping_by_source_holds_for_that_address_alone(receiver: Telling, relay
     assert f"mx.there.test from {LIMITED}" in relay.mta("top", "--once").stdout
     told = relay.mta("explain", "u@there.test", check=False).stdout
     assert f"shaping: from {LIMITED}: warm-up; messages/h 2" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_what_two_processes_hear_counts_together(
+    database: str,
+    receiver: Telling,
+    relays: Relays,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Four replies are wanted, two processes on one spool hear two each: both stop, at once."""
+    rules = tmp_path / "causes.toml"
+    rules.write_text(
+        '[[rule]]\nname = "enough"\ncause = "rate-limited"\ntext = ["rate limit"]\n'
+        'action = "suspend"\nfor = "1h"\nsamples = 4\n'
+    )
+    top = f'host_name = "relay.test"\ncauses_file = "{rules}"'
+    slowly = f'[retry]\nsteps = ["1h"]\n[delivery]\nsource = ["{LIMITED}"]\n[queue]\nnode = '
+    keys = {'host_name = "relay.test"': top}
+    first, second = (relays(receiver.port, slowly + f'"{name}"\n', **keys) for name in "ab")
+    url = f"sqlite:///{tmp_path}/relay0/spool/mta.sqlite"
+    if database == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+        first.use_spool(url)
+    text = second.config.read_text()
+    old = next(line for line in text.splitlines() if line.startswith("url = "))
+    second.config.write_text(text.replace(old, f'url = "{url}"'))
+    for relay in (first, second):
+        relay.start()
+        send(relay, "there.test", 2)
+    eventually(lambda: listed(first, "throttle", "list"))
+    (one,) = listed(second, "throttle", "list")
+    assert (one["source"], one["level"], len(one["samples"])) == (LIMITED, 1, 4)
+    for relay in (first, second):
+        said = f"suspend {one['id']}: site mx.there.test from {LIMITED}"
+        eventually(lambda relay=relay, said=said: said in relay.log)
+        send(relay, "there.test", 1)
+        send(relay, "home.test", 1)
+    eventually(lambda: receiver.taken[LIMITED, "home.test"] == 2)
+    assert receiver.asked[LIMITED, "there.test"] == 4
