@@ -2,9 +2,9 @@
 
 A step is as long as takes ``_SHORT_S`` to ``_LONG_S``, whatever the machine, the database and the
 verb; for so long at most a service's commit waits on SQLite, which has one writer.  After it the
-verb rests for as long as the step took, and for ``_CROWDED`` times as long where others want to
-write: on SQLite that is seen from having had to wait for them, on PostgreSQL it is taken for
-granted, since nothing tells there.
+verb rests for as long as the step took, and several times as long where others want to write: on
+SQLite that is seen from having had to wait for them, on PostgreSQL, where nothing tells, it is
+taken for granted while a service runs.
 
 Does not know who the others are: two verbs at the same time slow each other down.
 """
@@ -12,7 +12,8 @@ Does not know who the others are: two verbs at the same time slow each other dow
 _SHORT_S = 0.012
 _LONG_S = 0.030
 _LEAST, _MOST = 20, 5_000  # recipients looked through in one step
-_CROWDED = 8
+_CROWDED = 8  # times as long as the step, where others wait for the one writer
+_BESIDE = 4  # where they only share processors and disk
 _MOST_REST_S = 1.0
 _WAITED_S = 0.001  # to be let in: SQLite asks again after a millisecond at the earliest
 _ALONE = 20  # steps without waiting, until nobody else is thought to be there
@@ -21,11 +22,12 @@ _ALONE = 20  # steps without waiting, until nobody else is thought to be there
 class Pace:
     """The pace of one run."""
 
-    def __init__(self, *, one_writer: bool) -> None:
-        """``one_writer``: whoever writes waits for all others."""
+    def __init__(self, *, one_writer: bool, served: bool) -> None:
+        """``one_writer``: whoever writes waits for all others.  ``served``: a service runs."""
         self.size = 200  # recipients that the next step is to look through
         self._one_writer = one_writer
-        self._alone = _ALONE if one_writer else 0
+        self._times = _CROWDED if one_writer else _BESIDE
+        self._alone = _ALONE if one_writer or not served else 0
 
     def rest_s(self, waited_s: float, worked_s: float) -> float:
         """Learn from a step; return how long to leave the spool alone."""
@@ -35,5 +37,5 @@ class Pace:
             self.size = min(_MOST, self.size + self.size // 2)
         if self._one_writer:
             self._alone = 0 if waited_s > _WAITED_S else self._alone + 1
-        times = 1 if self._alone >= _ALONE else _CROWDED
+        times = 1 if self._alone >= _ALONE else self._times
         return min(worked_s * times, _MOST_REST_S)

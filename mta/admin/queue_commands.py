@@ -13,7 +13,7 @@ from mta.admin.filters import Chosen, filters, queue_id
 from mta.admin.groups import list_groups, read_keys
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.queue_sites import sites
-from mta.admin.queue_verbs import HOLD, RELEASE, REMOVE, RESURRECT, RETRY, command_of
+from mta.admin.queue_verbs import HOLD, RELEASE, REMOVE, RETRY, command_of
 from mta.admin.render import (
     Column,
     address,
@@ -27,6 +27,7 @@ from mta.admin.render import (
     visible,
 )
 from mta.admin.reroute import reroute
+from mta.admin.resurrect import resurrect
 from mta.admin.story import Story
 from mta.admin.trace import reports
 from mta.mail.queue_id import QueueId
@@ -64,11 +65,12 @@ def queue() -> None:
     """Look at the queue, and change it."""
 
 
-for _verb in (HOLD, RELEASE, RETRY, REMOVE, RESURRECT):
+for _verb in (HOLD, RELEASE, RETRY, REMOVE):
     queue.add_command(command_of(_verb))
 queue.add_command(bounce)
 queue.add_command(sites)
 queue.add_command(reroute)
+queue.add_command(resurrect)
 
 
 def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> Position | None:

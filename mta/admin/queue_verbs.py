@@ -6,7 +6,7 @@ changed too; what that attempt brings is settled by the spool's rules.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -17,13 +17,15 @@ from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.pace import Pace
 from mta.admin.render import note, progress, say
-from mta.spool import listing, operate, resurrection
+from mta.spool import leases, listing, operate
 from mta.spool.errors import SpoolFull, SpoolUnavailable
 from mta.spool.filters import Filter
 from mta.spool.schema import WAITING, State
 
 Step: TypeAlias = Callable[[Any, Filter, int, str, int], int]
 """A function of ``mta.spool.operate``: connection, filter, now in ms, who, at most so many."""
+Parts: TypeAlias = Callable[[Any, Filter, Callable[[], int]], Iterator[Filter]]
+"""Divides what a filter means; ``listing.slices``."""
 
 _TRIES = 5  # of a step that the spool is too busy for
 _AWAY_S = 1.0  # between two of them
@@ -42,6 +44,7 @@ class Verb:
     explanation: str
     others: str = ""  # why it may have been fewer than were counted
     makes_mail: bool = False
+    parts: Parts = listing.slices  # what is looked through in one transaction, where no id says it
 
     def narrowed(self, wanted: Filter) -> Filter | None:
         """Return ``wanted`` for the states that the verb applies to; None if it excludes them.
@@ -94,17 +97,6 @@ REMOVE = Verb(
     WAITING,
     operate.remove,
     "Drop recipients.  Nobody is told; see 'bounce'.",
-)
-
-RESURRECT = Verb(
-    "resurrect",
-    "resurrected",
-    (State.BOUNCED, State.EXPIRED),
-    resurrection.resurrect,
-    "Queue bounced and expired recipients again, while their content is kept"
-    " (spool.returned_retention).  Name them by --state, id or other filters; they get a new"
-    " lifetime.  Reports that were sent stay sent.",
-    "of the others the content is no longer kept",
 )
 
 
@@ -174,22 +166,24 @@ def _agreed(invocation: Invocation, verb: Verb, number: int) -> bool:
 
 def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int, number: int) -> int:
     """Act in transactions that are short by the clock, with rests, so that mail goes on."""
-    pace, total = Pace(one_writer=invocation.one_writer), 0
-    waiting = set(verb.states) <= set(WAITING) and not wanted.ids
-    parts = (
-        listing.slices(invocation.reading, wanted, lambda: pace.size)
-        if waiting
-        else iter((wanted,))
-    )
+    pace, total = Pace(one_writer=invocation.one_writer, served=_served(invocation)), 0
+    whole = iter((wanted,)) if wanted.ids else None
+    parts = whole or verb.parts(invocation.reading, wanted, lambda: pace.size)
     with progress(verb.name, number) as advance:
         for part in parts:
             step = most = 1
             while step and (step >= most or verb.makes_mail):  # of those some may be passed over
-                most = operate.STEP if waiting else min(pace.size, operate.STEP)
+                most = min(pace.size, operate.STEP) if whole else operate.STEP
                 step = _one_step(invocation, verb, part, now_ms, most, pace)
                 total += step
                 advance(step)
     return total
+
+
+def _served(invocation: Invocation) -> bool:
+    """Tell whether a process has a lease on the spool."""
+    with invocation.reading() as conn:
+        return any(one.lease_until_ms > invocation.now_ms() for one in leases.everyone(conn))
 
 
 def _one_step(

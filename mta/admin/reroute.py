@@ -18,6 +18,13 @@ from mta.spool.schema import WAITING
 _DEFAULT = "default"  # to the mail exchangers: what no route of the configuration matches
 
 
+def known_route(invocation: Invocation, route: str | None) -> None:
+    """Refuse the name of a route that is not there; None is none."""
+    known = [*(one.name for one in invocation.settings.route), _DEFAULT]
+    if route is not None and route not in known:
+        raise click.UsageError(f"There is no route {route!r}; there are: {', '.join(known)}.")
+
+
 @click.command()
 @filters
 @consent
@@ -42,9 +49,7 @@ def reroute(
     """
     if (route is None) is not clear:
         raise click.UsageError("Say either --route NAME or --clear.")
-    known = [*(one.name for one in invocation.settings.route), _DEFAULT]
-    if route is not None and route not in known:
-        raise click.UsageError(f"There is no route {route!r}; there are: {', '.join(known)}.")
+    known_route(invocation, route)
     step = partial(operate.reroute, route=route or "")
     verb = Verb("reroute", "rerouted", WAITING, step, "", "the others go there already")
     return carry_out(invocation, verb, chosen, Consent(everything, yes, dry_run))

@@ -82,6 +82,14 @@ class Surroundings:
         """Return the restraints of a kind that are about ``mail``."""
         return [one for one in self.restraints if one.verb == verb and one.concerns(mail)]
 
+    def unsited(self, mail: Marks) -> str:
+        """Say which sites are suspended, if it is not known whether that of ``mail`` is; or ""."""
+        if mail.site or mail.site_key:
+            return ""
+        names = [it.name for it in self.restraints if it.verb == "suspend" and it.scope == "site"]
+        known = ", ".join(dict.fromkeys(names))
+        return v(f"DNS does not say at which site; of sites suspended: {known}") if names else ""
+
     def at_site(self, mail: Marks) -> list[tuple[str, SiteState]]:
         """Return what processes say of the site of ``mail``."""
         found = [(node, one) for node, one in self.sites if _same_site(one, mail)]

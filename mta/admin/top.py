@@ -144,8 +144,11 @@ def _show(look: Look, rows: int, as_json: bool) -> None:
 
 
 def _cells(node: str, report: Mapping[str, Any], site: Mapping[str, Any]) -> tuple[str, ...]:
-    down = f"down for {span(site['down_s'] * 1000)}" if site["down_s"] else ""
-    why = f": {visible(site['why'])}" if site["why"] else ""
+    held_ms = (site["until_ms"] or 0) - report["at_ms"]
+    state = "failing" if site["failing"] else "ok"
+    if held_ms > 0:
+        state = f"held for {span(held_ms)}"
+    why = f": {visible(' '.join(site['reason'].split()))}" if site["reason"] else ""
     return (
         visible(from_sources(site["name"], site.get("sources", ()))),
         visible(node),
@@ -153,7 +156,7 @@ def _cells(node: str, report: Mapping[str, Any], site: Mapping[str, Any]) -> tup
         str(site["running"]),
         str(site["window"]),
         *(_rate(one) for one in _rates(report, site["counts"])),
-        (down or ("failing" if why else "ok")) + why,
+        state if state == "ok" else state + why,
     )
 
 

@@ -58,6 +58,9 @@ def trace(
             table(_COLUMNS, [_row(one, invocation) for one in traces])
             if transcript:
                 note("several messages match: name one by its id, to see what was said")
+        searched = not as_json and "@" in what and not what.startswith("<")
+        if searched and len(traces) != 1 and history.has_older(conn):
+            note(f"mail from it was looked for among the newest {history.SENDERS} messages")
     if not traces:
         note(f"nothing is known of {visible(what)}")
         return Exit.NOTHING

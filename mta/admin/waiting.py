@@ -63,10 +63,14 @@ def waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         return _restrained(suspended, due, around)
     if around.no_service is not None:
         words, unblock = around.no_service
-        return Reason("queued", "no service", words, due, unblock)
+        when = "when a service runs"
+        when += f", {around.at(due)} at the earliest" if due > around.now_ms else ""
+        return Reason("queued", "no service", words, due, unblock, when)
     slowed = list(slow(mail, around))
     block, words, next_ms = _obstacle(trace, one, mail, around)
     besides = [text for text, _ in slowed]
+    if unsited := around.unsited(mail):
+        besides.append(unsited)
     alone = around.left_alone(mail)
     if alone is not None and alone.text != words:
         last = last_attempt(trace, one.recipient.number)

@@ -179,7 +179,8 @@ def _answer(
         if last.outcome.cause:
             yield f"    cause:   {visible(last.outcome.cause)}"
         ago = span(around.now_ms - last.ended_ms)
-        by = "" if [last.node] == list(around.running) else f", by {visible(last.node)}"
+        others = {*around.running, *around.gone} - {last.node}
+        by = f", by {visible(last.node)}" if others else ""
         yield f"    last:    {reply(last.outcome)}, {ago} ago{by}{cause}"
         if last.outcome.maybe_delivered and "final dot" not in last.outcome.text:
             yield "             it may have been delivered: the line was lost after the final dot"

@@ -60,6 +60,7 @@ def inbound_settings(settings: Settings, addresses: Addresses | None = None) -> 
         requests=request_settings(settings),
         submission=submission_settings(settings),
         expiry_ms=_ms(settings.retry.expiry),
+        authserv_id=settings.incoming.authserv_id or "",
         postmaster=settings.reports.postmaster,
         addresses=addresses,
     )

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from mta.delivery.outgoing import Outgoing
 from mta.delivery.token import OAuth
 from mta.mail.address import split
+from mta.mail.site import by_mx
 from mta.policy.matching import AddressPattern
 from mta.policy.rewriting import Rewrites
 from mta.tls.certificates import CertificateFiles
@@ -217,8 +218,8 @@ class Routes:
 def destination_of(route: Route, domain: str) -> str:
     """Return the key of the destination to which ``route`` leads mail for ``domain``."""
     match route.target:
-        case Mx():
-            return f"mx:{domain}"
+        case Mx(port=port):
+            return by_mx(domain, port)
         case Lmtp(host, port):
             return f"lmtp:{host}:{port}" if port else f"lmtp:{host}"
         case Smarthosts():

@@ -20,13 +20,12 @@ from mta.dns.answers import DnsTemporary
 from mta.dns.cache import Cache
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NullMx
 from mta.mail.shape import Shape
-from mta.mail.site import Site, alone, site_of
+from mta.mail.site import Site, alone, at_port, behind_mx, by_mx, site_of
 from mta.shaping.rules import NO_SHAPING, Shaping
 
 _KEEP_S = 300.0
 _KEEP_FAILURE_S = 30.0
 _REMEMBERED = 20_000
-_MX = "mx:"  # how ``routes`` begins the key of a destination by MX
 
 
 class Hosts(Protocol):
@@ -58,20 +57,19 @@ class SiteFinder:
         kept = self._kept.get(destination)
         if kept is not None:
             return kept[0]
-        if destination.startswith(_MX) and not destination.startswith(_MX + "["):
-            return None
-        return self.alone(destination)
+        by = behind_mx(destination)
+        return self.alone(destination) if by is None or by[0].startswith("[") else None
 
     def alone(self, destination: str) -> Site:
         """Return ``destination`` as a site by itself; that of "mx:example.org" is "example.org"."""
-        return self._shaping.site(*_alone(destination))
+        return self._shaped(destination, *_alone(destination))
 
     def sourced(self, destination: str, sources: tuple[str, ...]) -> Site:
         """Return the site of ``destination``, which is known, for mail from ``sources``.
 
         These are addresses of ours, one of a family; "" is nothing that could be spoken about.
         """
-        return self._shaping.site(*self._unshaped(destination), _named(sources))
+        return self._shaped(destination, *self._unshaped(destination), _named(sources))
 
     def shape(self, destination: str, sources: tuple[str, ...]) -> Shape:
         """Return all that is said about mail to ``destination``, which is known, from there."""
@@ -83,12 +81,22 @@ class SiteFinder:
         kept = self._plain.get(destination)
         return (site, domain) if kept is None else (kept[0], domain)
 
+    def _shaped(
+        self, destination: str, site: Site, domain: str, sources: tuple[str, ...] = ()
+    ) -> Site:
+        """Return ``site`` as shaping has it, at the port by which the destination is reached."""
+        by = behind_mx(destination)
+        found = self._shaping.site(site, domain, sources)
+        return found if by is None else at_port(found, by[1])
+
     def find(self, destination: str) -> Deferred[Site]:
         """Look the site up; fails only when cancelled, or by a fault of the program."""
         return Deferred.fromCoroutine(self._find(destination))
 
     async def _find(self, destination: str) -> Site:
-        domain = destination.removeprefix(_MX)
+        by = behind_mx(destination)
+        assert by is not None
+        domain = by[0]
         try:
             hosts = await self._exchangers.hosts(domain)
         except CancelledError:
@@ -97,7 +105,7 @@ class SiteFinder:
             site, keep_s = self.alone(destination), _KEEP_FAILURE_S
         else:
             found = site_of((host.preference, host.name) for host in hosts)
-            site, keep_s = self._shaping.site(found, domain), _KEEP_S
+            site, keep_s = self._shaped(destination, found, domain), _KEEP_S
             if self._shaping.by_source:
                 self._plain.put(destination, found, keep_s)
         self._kept.put(destination, site, keep_s)
@@ -111,7 +119,7 @@ def _named(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 def _alone(destination: str) -> tuple[Site, str]:
     """Return ``destination`` as a site by itself, and the domain of its mail; "": any."""
-    kind, _, name = destination.partition(":")
-    return (
-        (alone(destination, name), name) if kind == "mx" else (alone(destination, destination), "")
-    )
+    by = behind_mx(destination)
+    if by is None:
+        return alone(destination, destination), ""
+    return alone(by_mx(by[0]), by[0]), by[0]

@@ -5,9 +5,9 @@ A token is kept in memory and renewed when four fifths of its time are over; one
 way at a time, and whoever needs a token meanwhile waits for that one.  When the endpoint
 fails, it is left alone for a moment.
 
-A new refresh token in an answer takes the place of the old one, here and in its file, which is
-replaced as a whole, with mode 0600.  If the file cannot be written, the new one lives in this
-process alone, and that is said.  A file that somebody else has changed goes before.
+A new refresh token in an answer takes the place of the old one, here and in its file
+(``token_file``), which several processes may share.  If the file cannot be written, the new one
+lives in this process alone, and that is said.
 
 SECURITY.  The request goes by HTTPS to the configured place, whose certificate must verify;
 redirects are not followed.  Of an answer nothing is passed on that repeats a secret.  Trusts:
@@ -21,12 +21,13 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import quote, quote_plus, urlencode
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 
+from mta.delivery.token_file import FileTrouble, RefreshFile
 from mta.mail.events import Emit, Note
 from mta.tls.reasons import printable
 
@@ -76,19 +77,19 @@ Ask: TypeAlias = Callable[[str, bytes, str], Awaitable[Answered]]
 class TokenSource:
     """The tokens of one ``OAuth``."""
 
-    def __init__(self, oauth: OAuth, ask: Ask, seconds: Callable[[], float], emit: Emit) -> None:
-        """``seconds`` is a monotonic clock."""
+    def __init__(self, oauth: OAuth, ask: Ask, clock: IReactorTime, emit: Emit) -> None:
+        """``clock`` is a monotonic one."""
         self._oauth = oauth
         self._ask = ask
-        self._seconds = seconds
+        self._seconds = clock.seconds
         self._emit = emit
         self._token = ""
         self._renew_s = self._expires_s = 0.0
         self._failed: tuple[float, str] | None = None  # until when, and why
         self._request: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
-        self._file_said = ""  # the refresh token that was in the file when it was read or written
-        self._refresh = ""  # the newest one
+        path = oauth.refresh_token_file
+        self._file = None if path is None else RefreshFile(path, clock)
 
     async def token(self) -> str:
         """Return a token that is good as far as is known; raises ``NoToken``."""
@@ -131,24 +132,33 @@ class TokenSource:
 
     async def _fetch(self) -> None:
         try:
-            form, authorization = self._form()
-            answer = await self._ask(self._oauth.token_url, form, authorization)
-            self._take(self._parsed(answer))
+            await self._fetch_in_turn()
         except CancelledError:
             raise NoToken("no token: this process stops") from None
         except Exception as error:
-            why = str(error) if isinstance(error, NoToken) else type(error).__name__
+            known = isinstance(error, NoToken | FileTrouble)
+            why = str(error) if known else type(error).__name__
             why = f"no token from {self._oauth.token_url}: {why}"
             self._failed = (self._seconds() + RETRY_S, why)
             raise NoToken(why) from None  # the cause may quote secrets
         self._failed = None
 
+    async def _fetch_in_turn(self) -> None:
+        """Ask the endpoint; nobody else shows the refresh token meanwhile."""
+        lock = None if self._file is None else await self._file.lock()
+        try:
+            form, authorization = self._form()
+            answer = await self._ask(self._oauth.token_url, form, authorization)
+            self._take(self._parsed(answer))
+        finally:
+            if lock is not None:
+                os.close(lock)
+
     def _form(self) -> tuple[bytes, str]:
         oauth = self._oauth
         fields = {"grant_type": "client_credentials"}
-        if oauth.refresh_token_file is not None:
-            token = self._refresh_token(oauth.refresh_token_file)
-            fields = {"grant_type": "refresh_token", "refresh_token": token}
+        if self._file is not None:
+            fields = {"grant_type": "refresh_token", "refresh_token": self._file.read()}
         if oauth.scope:
             fields["scope"] = oauth.scope
         if oauth.client_secret and oauth.client_auth == "basic":
@@ -158,21 +168,6 @@ class TokenSource:
         if oauth.client_secret:
             fields["client_secret"] = oauth.client_secret
         return urlencode(fields).encode(), ""
-
-    def _refresh_token(self, path: Path) -> str:
-        try:
-            said = path.read_text("utf-8").strip()
-        except OSError as error:
-            if self._refresh:
-                return self._refresh
-            raise NoToken(f"{path} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise NoToken(f"{path} is not UTF-8") from None
-        if said != self._file_said or not self._refresh:
-            self._file_said = self._refresh = said
-        if not self._refresh:
-            raise NoToken(f"{path} is empty")
-        return self._refresh
 
     def _parsed(self, answer: Answered) -> dict[str, Any]:
         try:
@@ -195,7 +190,8 @@ class TokenSource:
                     parts.append(printable(value[:_ABOUT]))
         text = ": ".join(parts)
         whole = " ".join(map(str, said.values())) if isinstance(said, dict) else ""
-        secrets = {self._oauth.client_secret, self._refresh, self._token} - {""}
+        refresh = "" if self._file is None else self._file.token
+        secrets = {self._oauth.client_secret, refresh, self._token} - {""}
         forms = {form for one in secrets for form in (one, quote(one), quote_plus(one))}
         if any(form in whole for form in forms):
             return f"HTTP status {status}: (text withheld: it repeats a secret)"
@@ -212,21 +208,19 @@ class TokenSource:
         self._token = token
         self._expires_s, self._renew_s = now_s + lives_s, now_s + lives_s * _RENEWED
         newer = said.get("refresh_token")
-        path = self._oauth.refresh_token_file
-        if isinstance(newer, str) and newer.strip() and path and newer != self._refresh:
-            self._refresh = newer.strip()
-            self._keep(path)
+        if self._file is None or not isinstance(newer, str):
+            return
+        if newer.strip() and newer.strip() != self._file.token:
+            self._keep(self._file, newer.strip())
 
-    def _keep(self, path: Path) -> None:
+    def _keep(self, file: RefreshFile, token: str) -> None:
         """Write the new refresh token down."""
         try:
-            _replace(path.resolve(), self._refresh)
+            file.keep(token)
         except OSError as error:
-            text = f"{path}: the new refresh token cannot be written ({error.strerror})"
+            text = f"{file.path}: the new refresh token cannot be written ({error.strerror})"
             gone = "it is in this process alone, and lost when that ends"
             self._emit(Note("warning", "delivery", f"{text}: {gone}"))
-        else:
-            self._file_said = self._refresh
 
 
 def _lives_s(said: object) -> float:
@@ -238,25 +232,6 @@ def _lives_s(said: object) -> float:
     if isinstance(said, bool) or not isinstance(said, int | float) or not said > 0:
         raise NoToken("the token has expired already, or expires_in is no number")
     return min(float(said), _LONGEST_S)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace what is in ``path`` at once; its owner stays.  Raises ``OSError``."""
-    if not os.access(path, os.W_OK):
-        raise PermissionError(0, "it is not writable")
-    was = path.stat()
-    number, temporary = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as stream:
-            stream.write(f"{text}\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            if was.st_uid != os.geteuid():  # an operator's command line must not lock us out
-                os.fchown(stream.fileno(), was.st_uid, was.st_gid)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class Tokens:
@@ -273,8 +248,8 @@ class Tokens:
         """Return the source of tokens by ``oauth``."""
         source = self._sources.get(oauth)
         if source is None:
-            seconds = self._reactor.seconds
-            source = self._sources[oauth] = TokenSource(oauth, self._ask, seconds, self._emit)
+            clock = self._reactor
+            source = self._sources[oauth] = TokenSource(oauth, self._ask, clock, self._emit)
         return source
 
     def keep(self, wanted: set[OAuth]) -> None:

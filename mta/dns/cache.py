@@ -38,5 +38,9 @@ class Cache(Generic[T]):
         while len(self._entries) > self._size:
             self._entries.popitem(last=False)
 
+    def drop(self, key: Hashable) -> None:
+        """Forget what is kept for ``key``, if anything is."""
+        self._entries.pop(key, None)
+
     def __len__(self) -> int:
         return len(self._entries)

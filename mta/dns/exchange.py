@@ -17,7 +17,14 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from mta.dns.wire import Query, ServerSilent, ServerUnusable, is_reply, is_truncated
+from mta.dns.wire import (
+    Query,
+    ServerSilent,
+    ServerUnreached,
+    ServerUnusable,
+    is_reply,
+    is_truncated,
+)
 
 # IReactorTime, IReactorUDP and IReactorTCP at once, which no type can say.
 Reactor: TypeAlias = Any
@@ -39,7 +46,7 @@ async def exchange(
     except TimeoutError as error:
         raise ServerSilent("no answer in time") from error
     except OSError as error:  # "network is unreachable" and the like
-        raise ServerSilent(error.strerror or str(error)) from error
+        raise ServerUnreached(error.strerror or str(error)) from error
     return data
 
 
@@ -121,7 +128,7 @@ def _by_udp(reactor: Reactor, server: Server, query: Query, random: Random) -> D
             reactor.listenUDP(port, datagrams, interface=interface, maxPacketSize=_MAX_DATAGRAM)
         except CannotListenError as error:
             if tries == _TRIES - 1:
-                raise ServerSilent(f"no socket to ask with: {error.socketError}") from error
+                raise ServerUnreached(f"no socket to ask with: {error.socketError}") from error
         else:
             break
     return datagrams.waiting.reply

@@ -3,8 +3,8 @@
 Servers are asked in the order given; one that is silent stands back for half a minute, so
 that a dead first server costs its time-out once and not at every question.  Aliases are
 followed, in one answer or over several.  Answers are kept for their time to live, the
-news that there is nothing for the time that the zone's SOA allows (RFC 2308).  Failures
-are not kept.
+news that there is nothing for the time that the zone's SOA allows (RFC 2308), and what
+failed is not asked again for a while (``failures``).
 
 Trusts: the servers, in what they say; their word that an answer was validated (AD) only
 where the configuration calls them validating.  ``/etc/hosts`` is not consulted.
@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from mta.dns.answers import Answer, DnsTemporary, NoSuchName
 from mta.dns.cache import Cache
 from mta.dns.exchange import Reactor, Server, exchange
+from mta.dns.failures import Failures
 from mta.dns.sharing import Sharing
 from mta.dns.wire import (
     MAX_ALIASES,
@@ -28,6 +29,7 @@ from mta.dns.wire import (
     NoEdns,
     NotAName,
     ServerSilent,
+    ServerUnreached,
     ServerUnusable,
     make_query,
     read_reply,
@@ -67,6 +69,7 @@ class Resolver:
         self._random = random or SystemRandom()
         self._back_at: dict[Server, float] = {}
         self._cache: Cache[Answer | Absent] = Cache(reactor.seconds, cache_size)
+        self._failures = Failures(reactor.seconds, cache_size)
         self._going: Sharing[Answer | Absent] = Sharing()
 
     def lookup(self, name: str, rdtype: str) -> Deferred[Answer]:
@@ -82,6 +85,8 @@ class Resolver:
             if isinstance(found, Absent):
                 return fail(NoSuchName(name))
             return succeed(replace(found, ttl=max(1, int(left))))
+        if (why := self._failures.lately((name, rdtype))) is not None:
+            return fail(DnsTemporary(why))
         shared = self._going.join((name, rdtype), lambda: self._find(name, rdtype))
         return shared.addCallback(_exists, name)
 
@@ -93,6 +98,18 @@ class Resolver:
         return found.addCallback(_exists, name)
 
     async def _find(self, name: str, rdtype: str) -> Answer | Absent:
+        """Find something, or nothing, and remember if there was no telling."""
+        try:
+            found = await self._follow(name, rdtype)
+        except _NotAsked as error:  # our own fault is not the name's
+            raise DnsTemporary(str(error)) from error
+        except DnsTemporary as error:
+            self._failures.add((name, rdtype), str(error))
+            raise
+        self._failures.forget((name, rdtype))
+        return found
+
+    async def _follow(self, name: str, rdtype: str) -> Answer | Absent:
         """Follow aliases over several answers until there is something, or nothing."""
         asked, target, ttl, authenticated = {name}, name, None, True
         while True:
@@ -116,6 +133,7 @@ class Resolver:
     async def _ask(self, name: str, rdtype: str) -> Finding:
         """Ask one server after the other until one has something to say."""
         failures: dict[str, None] = {}  # an ordered set
+        asked = False
         servers = self._in_order()
         for attempt in range(self._attempts):
             server = servers[attempt % len(servers)]
@@ -126,8 +144,10 @@ class Resolver:
             except ServerUnusable as error:
                 if isinstance(error, ServerSilent):
                     self._back_at[server] = self._reactor.seconds() + _STAND_BACK_S
+                asked = asked or not isinstance(error, ServerUnreached)
                 failures[f"{error} from {server[0]}"] = None
-        raise DnsTemporary(f"{name} {rdtype}: {', '.join(failures)}")
+        why = f"{name} {rdtype}: {', '.join(failures)}"
+        raise DnsTemporary(why) if asked else _NotAsked(why)
 
     async def _ask_server(self, server: Server, name: str, rdtype: str) -> Finding:
         try:
@@ -152,6 +172,10 @@ class Resolver:
         """The servers as given, but those that were silent lately come last."""
         now = self._reactor.seconds()
         return sorted(self._servers, key=lambda one: max(0.0, self._back_at.get(one, 0.0) - now))
+
+
+class _NotAsked(DnsTemporary):
+    """No server was asked: there was no way to any, or no socket here."""
 
 
 def _exists(found: Answer | Absent, name: str) -> Answer:

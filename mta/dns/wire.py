@@ -49,6 +49,10 @@ class ServerSilent(ServerUnusable):
     """The server did not answer at all, which says something about the server itself."""
 
 
+class ServerUnreached(ServerSilent):
+    """It was not even asked: no way to it from here, or no socket to ask with."""
+
+
 class NoEdns(ServerUnusable):
     """The server does not understand EDNS0: to be asked again without."""
 

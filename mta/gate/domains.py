@@ -3,8 +3,10 @@
 The resolver is the one that delivery asks, and its cache the same: what is asked here need not be
 asked again there.  That a domain takes mail, or that nothing could be found out, is kept for
 a while here too; a refusal never outlives what the resolver remembers.  Once an answer has been
-waited for in vain, and no other has come meanwhile, nothing is asked for half a minute: a dead
-resolver costs its patience once, and not at each recipient.
+waited for in vain, and no other has come meanwhile, nothing is asked for half a minute, twice as
+long the next time, and five minutes at most: a dead resolver costs its patience once, and not at
+each recipient.  A question that nobody waits for any more goes on, within the resolver's bounds:
+what comes of it is remembered there, an answer as well as a failure (RFC 9520).
 """
 
 from collections.abc import Awaitable
@@ -20,6 +22,7 @@ from mta.policy.recipients import Domain
 
 PATIENCE_S = 2.0
 PAUSE_S = 30.0
+MOST_S = 300.0
 _KEEP_S = 60.0  # that a domain takes mail; delivery finds out when that has ended
 _REMEMBERED = 10_000
 
@@ -32,6 +35,7 @@ class Domains:
         self._exchangers = exchangers
         self._kept: Cache[Domain] = Cache(clock.seconds, _REMEMBERED)
         self._paused_until_s = 0.0
+        self._pause_s = PAUSE_S  # the next one
         self._answered_s = -1.0
 
     def ask(self, domain: str) -> Domain | Awaitable[Domain]:
@@ -52,13 +56,25 @@ class Domains:
 
     async def _later(self, found: Deferred[Domain], domain: str, asked_s: float) -> Domain:
         try:
-            said = await found.addTimeout(PATIENCE_S, self._clock)
+            said = await self._patiently(found)
         except LateError:
             if self._answered_s < asked_s:
-                self._paused_until_s = self._clock.seconds() + PAUSE_S
+                self._paused_until_s = self._clock.seconds() + self._pause_s
+                self._pause_s = min(2 * self._pause_s, MOST_S)
             return self._keep(domain, Domain.UNKNOWN)
-        self._answered_s = self._clock.seconds()
+        self._answered_s, self._pause_s = self._clock.seconds(), PAUSE_S
         return self._keep(domain, said)
+
+    def _patiently(self, found: Deferred[Domain]) -> Deferred[Domain]:
+        """Wait for so long; the question itself is not given up then."""
+        waiting: Deferred[Domain] = Deferred()
+
+        def pass_on(said: Domain | Failure) -> None:
+            if not waiting.called:
+                waiting.callback(said)  # a Failure is an errback
+
+        found.addBoth(pass_on)
+        return waiting.addTimeout(PATIENCE_S, self._clock)
 
     def _keep(self, domain: str, said: Domain) -> Domain:
         if said in (Domain.TAKES_MAIL, Domain.UNKNOWN):

@@ -114,6 +114,10 @@ class Passage:
             return owned or decision
         return decision
 
+    def rewritten(self, sender: str) -> None:
+        """Take the sender that routes are chosen by: tables have changed it."""
+        self._sender = sender
+
     def recipient(self, address: str, before: int) -> Ruling | Awaitable[Ruling]:
         """Decide on one recipient."""
         rules = self._policy.recipients

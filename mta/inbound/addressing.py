@@ -85,6 +85,15 @@ def aim(
     return Aim(recipients, (*remarks, *used))
 
 
+def sender(addresses: Addresses, address: str, *, submission: bool) -> tuple[str, Remark | None]:
+    """Return what takes the place of a sender's address, and a remark if that is another."""
+    new, tables = addresses.rewritten(address, sender=True, submission=submission)
+    if not tables:
+        return new, None
+    text = f"sender {address} -> {new} by {', '.join(tables)}"
+    return new, Remark("rewrite", text, "addresses")
+
+
 def is_srs(addresses: Addresses, address: str) -> bool:
     """Tell whether ``address`` is one for bounces, as far as it says so itself."""
     return addresses.srs is not None and addresses.srs.claims(address)

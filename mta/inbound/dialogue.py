@@ -39,7 +39,6 @@ from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
 from mta.smtp.xclient import XClient
-from mta.spool.intake import Remark
 from mta.tls.clients import ClientCertificate
 
 Said: TypeAlias = Reply | StoredKeys | None  # None: go on
@@ -171,6 +170,7 @@ class Dialogue:
             asked=asked,
             highest=requests.highest(mail.wanted, self._settings.requests, login=self.login),
             verification=verification,
+            outside=not self._trusted,
         )
         ok = requests.accepted(mail.wanted, asked, OK_MAIL)
         if self._screen is not None:
@@ -195,13 +195,13 @@ class Dialogue:
 
     def _canonical(self, mail: Mail, rulings: Rulings) -> Mail:
         """Look the sender up in the tables that rewrite."""
-        addresses, submission = self._settings.addresses, self._submission
-        assert addresses is not None
-        new, tables = addresses.rewritten(mail.sender, sender=True, submission=submission)
-        if not tables:
+        assert self._settings.addresses is not None
+        known = self._settings.addresses
+        new, remark = addressing.sender(known, mail.sender, submission=self._submission)
+        if remark is None:
             return mail
-        text = f"sender {mail.sender} -> {new} by {', '.join(tables)}"
-        rulings.remarks.append(Remark("rewrite", text, "addresses"))
+        rulings.remarks.append(remark)
+        self._passage.rewritten(new)
         return replace(mail, sender=new)
 
     def _recipient(self, rcpt: Rcpt) -> Reply | Later:

@@ -36,6 +36,9 @@ class Passage(Protocol):
     def mail(self, sender: str) -> Ruling:
         """Ask at MAIL."""
 
+    def rewritten(self, sender: str) -> None:
+        """Say under which sender the message goes on, where tables have another one."""
+
     def recipient(self, address: str, before: int) -> Ruling | Awaitable[Ruling]:
         """Ask at RCPT; ``before`` recipients are in the message already."""
 
@@ -83,6 +86,9 @@ class _Free:
 
     def mail(self, sender: str) -> Ruling:
         return None
+
+    def rewritten(self, sender: str) -> None:
+        pass
 
     def recipient(self, address: str, before: int) -> Ruling:
         return None

@@ -16,6 +16,7 @@ from mta.mail.envelope import Origin
 from mta.mail.queue_id import QueueId
 from mta.smtp.replies import Reply, reply
 from mta.spool.intake import Remark
+from mta.verify.forged import without_forged
 
 # RFC 6409 §6.3: 554 for what is wrong with the syntax of new mail
 TOO_MANY_HOPS = reply(554, "5.4.6", "Too many Received fields: the message is in a loop")
@@ -39,8 +40,9 @@ class Head:
         highest: int | None,
         verification: Verification | None,
         priority: int | None = None,
+        outside: bool = False,
     ) -> None:
-        """``submission``, ``highest`` and ``verification`` are as ``Transaction`` has them.
+        """All but ``id`` and ``priority`` are as ``Transaction`` has them.
 
         ``priority``: what MAIL asked for.
         """
@@ -57,7 +59,7 @@ class Head:
         self._sender = sender
         self._id = id
         self._created_ms = created_ms
-        self._submission = submission
+        self._submission, self._outside = submission, outside
         self._highest = highest
         self._asked_priority = priority
         self._verification = verification
@@ -91,6 +93,8 @@ class Head:
             self._name_author(block, header)
         if self._verification is not None:
             block = self._verified(self._verification, block, header, complete=complete)
+        elif (self._submission or self._outside) and _may_have_results(block, header):
+            block = self._without_forged(block, header, complete=complete)
         if b"mt-priority" in header.names and self._settings.requests.priority is not None:
             block = self._without_priority(block, header.end)
         if self._passage.checks_author() and not self._added.startswith(b"From"):
@@ -153,6 +157,27 @@ class Head:
         header.end -= len(block) - len(kept)
         return kept
 
+    def _without_forged(self, block: bytes, header: headers.Header, *, complete: bool) -> bytes:
+        """Take out results that claim to be ours (RFC 8601 §5), where nothing is verified.
+
+        New mail without a header gets one of its own above it, and is text from its first line.
+        """
+        if self._submission and not header.well_begun:
+            return block
+        if not complete and block[header.end : header.end + 2] != b"\r\n":
+            self._refuse(HEADER_TOO_LONG, "the header is too long to be searched")
+            return block
+        settings = self._settings
+        name = settings.authserv_id or settings.host_name
+        kept, forged = without_forged(block[: header.end], name)
+        if forged:
+            text = f"{forged} Authentication-Results in our name"
+            who = "submission" if self._submission else "verify"
+            self._rulings.remarks.append(Remark("removed", text, who))
+        rest = block[header.end :]
+        header.end = len(kept)
+        return kept + rest
+
     def _without_priority(self, block: bytes, end: int) -> bytes:
         """Take the priority out of the header: it goes on with the envelope (RFC 6758 §4)."""
         rest, priority = headers.take_priority(block, end)
@@ -184,3 +209,13 @@ class Head:
             if not (header.well_begun and b"message-id" in header.names):
                 self.message_id = headers.new_message_id(host_name, self._id)
         return lines
+
+
+def _may_have_results(block: bytes, header: headers.Header) -> bool:
+    """Tell whether a closer look is worth it.
+
+    A lone CR (BINARYMIME) may hide a field's name, and a header without an end more of it.
+    """
+    end = header.end
+    hidden = block.count(b"\r", 0, end) != block.count(b"\n", 0, end)
+    return hidden or end == len(block) or b"authentication-results" in header.names

@@ -114,5 +114,6 @@ class InboundSettings:
     requests: RequestSettings = RequestSettings()
     submission: SubmissionSettings = SubmissionSettings()
     expiry_ms: int = 5 * 24 * 3600 * 1000  # from acceptance to the last attempt
+    authserv_id: str = ""  # under which we tell results (RFC 8601); "": the host name
     postmaster: str = ""  # whom mail for <postmaster> (RFC 5321 §4.5.1) goes to; "": see relaying
     addresses: Addresses | None = None  # domains of ours, aliases, rewriting; None: nothing of it

@@ -72,11 +72,13 @@ class Transaction:
         asked: Asked = NOTHING,
         highest: int | None = None,
         verification: Verification | None = None,
+        outside: bool = False,
     ) -> None:
         """``submission``: the message is new and what its header lacks is added (RFC 6409 §8).
 
         ``highest``: what an MT-Priority field may say at most (RFC 6758); None: nothing.
-        ``verification``: it comes from outside, and is verified.
+        ``verification``: it comes from outside, and is verified.  ``outside``: from no trusted
+        network.
         """
         self.filtering: Filtering | None = None  # if filters are to see the message
         self.left = False  # the client has gone, and will never hear what we say
@@ -94,7 +96,7 @@ class Transaction:
         self._head = Head(
             settings, passage, rulings, origin, mail.sender, self.id, self._created_ms,
             submission=submission, highest=highest, verification=verification,
-            priority=None if mail.wanted is None else mail.wanted.priority,
+            priority=None if mail.wanted is None else mail.wanted.priority, outside=outside,
         )  # fmt: skip
         self._pieces = Pieces(reception)
         self._size = 0  # octets in all, those that were prepended included

@@ -3,7 +3,10 @@
 Thousands of domains at one provider are one site: they share its connections, its limits and
 its troubles.  Two domains belong together where the *sets* of their mail exchangers are the
 same, whatever the preferences; or where somebody has said that hosts under some suffix are
-one site (``gathered``), because the provider gives each customer a name of its own.
+one site (``gathered``), because the provider gives each customer a name of its own.  At another
+port than 25 (``mx.port`` of a route) the same hosts are another site: what listens there is another
+service, which may be dead while the first is well.  Its name is the same, so what is said about a
+site by name is about both.
 
 Trusts nothing: what a name server says can only put a domain into the company of hosts that its
 mail does go to.
@@ -15,6 +18,7 @@ from hashlib import sha256
 
 from mta.mail.shape import ANY_SHAPE, Shape
 
+SMTP_PORT = 25
 _FROM = " from "  # between the key of a site and our addresses; no name server can say it so
 
 
@@ -62,6 +66,29 @@ def site_of(hosts: Iterable[tuple[int, str]]) -> Site:
 def alone(key: str, name: str) -> Site:
     """Return the site of a destination that is one by itself: a smarthost, an address literal."""
     return Site(key, name)
+
+
+def by_mx(domain: str, port: int = SMTP_PORT) -> str:
+    """Return the key of a destination that is reached by the mail exchangers of ``domain``."""
+    return f"mx:{domain}" if port == SMTP_PORT else f"mx:{domain}:{port}"
+
+
+def behind_mx(destination: str) -> tuple[str, int] | None:
+    """Return domain, or address literal, and port of such a key; None: it is another kind."""
+    if not destination.startswith("mx:"):
+        return None
+    domain, colon, port = destination[3:].rpartition(":")
+    if not colon or destination.endswith("]"):
+        return destination[3:], SMTP_PORT
+    return domain, int(port)
+
+
+def at_port(site: Site, port: int) -> Site:
+    """Return ``site`` as it is at another port: a service of its own, under the same name."""
+    if port == SMTP_PORT:
+        return site
+    ours = _from(site.sources) if site.sources else ""
+    return replace(site, key=f"{site.base}:{port}{ours}")
 
 
 def _common(names: tuple[str, ...]) -> str:

@@ -99,6 +99,8 @@ class Counting:
         result = event.status
         cause = _among(outcome.cause, _CAUSES) if outcome.cause else "none"
         families.deliveries.labels(result, cause).inc()
+        if outcome.maybe_delivered:
+            families.unanswered.labels(result).inc()
         families.replies.labels(_class_of(outcome.code) if outcome.remote else "none").inc()
         if outcome.peer is not None and outcome.peer.address:
             families.tls.labels(outcome.peer.tls.level.value).inc()
@@ -145,6 +147,8 @@ def _begin_at_zero(families: Families) -> None:
         families.reports.labels(kind)
     for part in ("delivery", "inbound", "policy", "queue", "service", "spool"):
         families.notes.labels("error", part)
+    for result in ("sent", "deferred"):
+        families.unanswered.labels(result)
     for result in ("deferred", "bounced"):
         for cause in _CAUSES:
             families.deliveries.labels(result, cause)

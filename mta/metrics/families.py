@@ -41,6 +41,7 @@ class Families:
     session_seconds: Counter = field(init=False)
     inbound: Gauge = field(init=False)
     deliveries: Counter = field(init=False)
+    unanswered: Counter = field(init=False)
     replies: Counter = field(init=False)
     tls: Counter = field(init=False)
     attempt_seconds: Histogram = field(init=False)
@@ -119,6 +120,9 @@ class Families:
         counter = self._counter
         self.deliveries = counter(
             "mta_deliveries_total", "Attempts, one for each recipient.", "result", "cause"
+        )
+        self.unanswered = counter(
+            "mta_deliveries_unanswered_total", "Attempts without a word after the dot.", "result"
         )
         self.replies = counter(
             "mta_replies_total", "Next hops' last words on a recipient.", "reply_class"

@@ -64,31 +64,35 @@ class Publishing:
             key = here.site.key
             self._counted[key] = here.ended_count
             ended = here.ended_count - before.get(key, here.ended_count)
-            found.append(self._state(here, now_s, round(ended * 60 / passed_s, 1)))
+            per_minute = round(ended * 60 / passed_s, 1)
+            found.append(state_of(here, now_s, self._now_ms(), per_minute))
         found.sort(key=lambda one: (one.until_ms is None, -one.waiting - one.running, one.key))
         return found[:MOST]
 
-    def _state(self, here: SiteQueue[Entry], now_s: float, per_minute: float) -> SiteState:
-        until_s, reason = None, here.why
-        if here.dead(now_s):
-            until_s = here.dead_until_s
-        elif here.paced and here.pace is not None:
-            until_s = now_s + here.pace.wait_s(now_s)
-            reason = "rate: " + ", ".join(
-                f"{count} {_per(seconds)}" for count, seconds in here.pace.rates
-            )
-        return SiteState(
-            here.site.key,
-            here.site.name,
-            here.window,
-            here.running,
-            sum(item.weight for item in here.ready),
-            per_minute,
-            None if until_s is None else self._now_ms() + int((until_s - now_s) * 1000),
-            reason,
-            here.site.shape.names,
-            here.site.sources,
-        )
+
+def state_of(
+    here: SiteQueue[Entry], now_s: float, now_ms: int, per_minute: float = 0.0
+) -> SiteState:
+    """Say how a site is; ``now_s`` and ``now_ms`` are the same moment, by the two clocks."""
+    until_s, reason = None, here.why
+    if here.dead(now_s):
+        until_s = here.dead_until_s
+    elif here.paced and here.pace is not None:
+        until_s = now_s + here.pace.wait_s(now_s)
+        rates = (f"{count} {_per(seconds)}" for count, seconds in here.pace.rates)
+        reason = f"rate: {', '.join(rates)}"
+    return SiteState(
+        here.site.key,
+        here.site.name,
+        here.window,
+        here.running,
+        sum(item.weight for item in here.ready),
+        per_minute,
+        None if until_s is None else now_ms + int((until_s - now_s) * 1000),
+        reason,
+        here.site.shape.names,
+        here.site.sources,
+    )
 
 
 def _per(seconds: float) -> str:

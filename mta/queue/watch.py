@@ -2,11 +2,13 @@
 
 It costs nothing while nobody looks.  ``mta top`` says in the spool until when it wants to see
 more; the poll that is made anyway reads that.  Until then what comes of attempts is counted by
-site, and once a second a summary is written into this run's row among the nodes.
+site, and once a second that is written into this run's row among the nodes, with what
+``publishing`` would say of each site at that moment.
 """
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -15,6 +17,7 @@ from mta.mail.outcome import Outcome, Verdict
 from mta.mail.site import Site
 from mta.queue.entry import Entry
 from mta.queue.lease import Lease
+from mta.queue.publishing import state_of
 from mta.queue.sites import Sites
 from mta.spool import watching
 from mta.spool.database import Database
@@ -76,24 +79,19 @@ class Watch:
         await self._database.write(watching.report, self._lease.token, report)
 
     def _report(self) -> dict[str, Any]:
-        counts, now_s = self._counts or {}, self._clock.seconds()
+        counts, now_s, now_ms = self._counts or {}, self._clock.seconds(), self._now_ms()
         known = sorted(self._sites, key=lambda here: -here.load)[:MOST_SITES]
         sites = [
             {
-                "key": here.site.key,
-                "name": here.site.name,
-                "sources": list(here.site.sources),
+                **asdict(state_of(here, now_s, now_ms)),
                 "in_memory": here.load,
-                "running": here.running,
-                "window": here.window,
-                "down_s": round(max(0.0, here.dead_until_s - now_s)),
-                "why": here.why if here.faults else "",
+                "failing": here.faults > 0,
                 "counts": list(counts.get(here.site.key, _NONE)),
             }
             for here in known
         ]
         return {
-            "at_ms": self._now_ms(),
+            "at_ms": now_ms,
             "since_ms": self._since_ms,
             "running": self._sites.running,
             "sites": sites,

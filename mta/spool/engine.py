@@ -69,6 +69,7 @@ _POSTGRESQL_SETTINGS = (
 )
 # A host that is cut off, or stopped, in a transaction holds the locks on what it has claimed, and
 # nobody could take that back.  A command of an operator's may stand in a pager for longer.
+UNSURE = "unsure"  # in a connection's ``info``: its last commit did not wait for the standby
 _BRISK = "SET idle_in_transaction_session_timeout = '20s'"
 
 
@@ -253,12 +254,20 @@ def _begin_sqlite(conn: Connection) -> None:
     run(conn, "BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _set_up_postgresql(connection: Any, _record: object) -> None:
+def _set_up_postgresql(connection: Any, _record: Any) -> None:
     _say(connection, *_POSTGRESQL_SETTINGS)
 
 
-def _set_up_brisk(connection: Any, _record: object) -> None:
+def _set_up_brisk(connection: Any, record: Any) -> None:
     _say(connection, *_POSTGRESQL_SETTINGS, _BRISK)
+
+    def noticed(notice: Any) -> None:
+        # Somebody has ended the wait for the standby (pg_cancel_backend): the server warns, and
+        # answers that it has committed.  The words depend on its language, the place does not.
+        if notice.source_function == "SyncRepWaitForLSN":
+            record.info[UNSURE] = True
+
+    connection.add_notice_handler(noticed)
 
 
 def _say(connection: Any, *settings: str) -> None:

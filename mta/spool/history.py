@@ -32,6 +32,8 @@ from mta.spool.schema import (
 )
 
 MOST_FOUND = 100
+SENDERS = 200_000
+"""Messages, the newest, that a sender is looked for in: senders have no index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
     """Return the messages that ``what`` may mean, the newest ``limit``, oldest first.
 
     It is a queue id, a Message-ID with or without its brackets, or the address of a
-    recipient, as it is or as the client gave it, or of the sender.
+    recipient, as it is or as the client gave it, or of the sender, who is looked for among the
+    ``SENDERS`` newest messages.
     """
     what = what.strip()
     if not what:
@@ -107,13 +110,25 @@ def find(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:
         select(recipients.c.message_id.label("id")).where(
             func.lower(recipients.c.given) == func.lower(what), text("given <> ''")
         ),
-        select(messages.c.id).where(func.lower(messages.c.sender) == func.lower(what)),
+        _from(what),
     )
     ids: set[str] = set()
     for query in queries:
         newest = query.order_by(query.selected_columns.id.desc()).limit(limit)
         ids.update(conn.execute(newest).scalars())
     return [QueueId(message_id) for message_id in sorted(ids)[-limit:]]
+
+
+def has_older(conn: Connection) -> bool:
+    """Tell whether there are messages that a sender is not looked for in."""
+    beyond = select(messages.c.id).order_by(messages.c.id.desc()).offset(SENDERS).limit(1)
+    return conn.execute(beyond).first() is not None
+
+
+def _from(what: str) -> Select[Any]:
+    columns = messages.c
+    new = select(columns.id, columns.sender).order_by(columns.id.desc()).limit(SENDERS).subquery()
+    return select(new.c.id).where(func.lower(new.c.sender) == func.lower(what))
 
 
 def by_message_id(conn: Connection, what: str, limit: int = MOST_FOUND) -> list[QueueId]:

@@ -5,6 +5,9 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
 
+from mta.spool.engine import UNSURE
+from mta.spool.errors import SpoolUnavailable
+
 
 class Line:
     """A connection that is kept while all goes well: taking it anew costs what a statement does."""
@@ -16,10 +19,16 @@ class Line:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Give the connection; after a failure the next one is another."""
+        """Give the connection; after a failure the next one is another.
+
+        Raises ``SpoolUnavailable`` at the end where the server said that what it has committed may
+        not be on its standby: a 250 would promise too much.
+        """
         self._kept = conn = self._kept or self._engine.connect()
         try:
             yield conn
+            if conn.info.pop(UNSURE, False):
+                raise SpoolUnavailable("committed, but perhaps not on the standby")
         except BaseException:
             self.close()
             raise

@@ -6,7 +6,9 @@ message; whoever deletes the row decides: ``purge`` for the octets to go, ``resu
 the message to come back.  Two that meet wait for each other on that row, or pass it over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from sqlalchemy import Connection, delete, func, select, text
 
@@ -14,15 +16,19 @@ from mta.spool import bulk
 from mta.spool.driver import run
 from mta.spool.filters import Filter
 from mta.spool.operated import done, pick
-from mta.spool.schema import chunks, kept, messages
+from mta.spool.schema import State, chunks, kept, messages, recipients
+
+SLICE = 500
+"""Messages that may come back, in one transaction."""
 
 _BACK = "recipients.state IN ('bounced', 'expired')"
 _CONTENT = (
     "(messages.finished_ms IS NULL"
     " OR EXISTS (SELECT 1 FROM kept WHERE kept.message_id = messages.id))"
 )
-_QUEUED = """UPDATE recipients SET state = 'queued', finished_ms = NULL, warned = v.column3,
-  next_attempt_ms = CASE WHEN claim IS NULL THEN v.column4 ELSE next_attempt_ms END FROM"""
+_QUEUED = """UPDATE recipients SET state = v.column5, finished_ms = NULL, warned = v.column3,
+  next_attempt_ms = CASE WHEN claim IS NULL THEN v.column4 ELSE next_attempt_ms END,
+  route = CASE WHEN v.column6 = '' THEN route ELSE v.column6 END FROM"""
 _ALIVE = """UPDATE messages SET finished_ms = NULL,
   expires_ms = CASE WHEN expires_ms - created_ms + v.column2 > expires_ms
     THEN expires_ms - created_ms + v.column2 ELSE expires_ms END,
@@ -68,10 +74,46 @@ def purge(conn: Connection, before_ms: int, most_octets: int, limit: int) -> int
     return len(ids)
 
 
-def resurrect(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: int) -> int:
+def slices(
+    read: Callable[[], AbstractContextManager[Connection]],
+    wanted: Filter,
+    rows: Callable[[], int],
+) -> Iterator[Filter]:
+    """Yield ``wanted`` for some messages at a time of all that can come back.
+
+    What is finished can if it is in ``kept``, what is not if it waits: so neither the history nor
+    the rest of a long queue is looked through.  Each is of ``rows()`` messages, ``SLICE`` at most.
+    """
+    for column, condition in (
+        (kept.c.message_id, text("1 = 1")),
+        (recipients.c.message_id, text("recipients.state IN ('queued', 'held')")),
+    ):
+        query = select(column).where(condition).group_by(column).order_by(column)
+        after, ids = wanted.beyond, ("",)
+        while ids:
+            with read() as conn:
+                some = query.where(column > after).limit(min(rows(), SLICE))
+                ids = tuple(conn.execute(some).scalars())
+            if ids:
+                yield replace(wanted, ids=ids)
+                after = ids[-1]
+
+
+def resurrect(
+    conn: Connection,
+    wanted: Filter,
+    now_ms: int,
+    who: str,
+    limit: int,
+    *,
+    held: bool = False,
+    route: str = "",
+) -> int:
     """Queue recipients again that were given up, due now, with a new lifetime; return how many.
 
-    A deadline of the sender's that is over is forgotten: it would send the mail back at once.
+    ``held``: nobody tries them before they are released.  ``route``: the one that they go by from
+    now on; "" leaves that as it was.  A deadline of the sender's that is over is forgotten: it
+    would send the mail back at once.
     """
     keys = pick(conn, wanted, now_ms, limit, f"{_BACK} AND {_CONTENT}")
     ids = sorted({message_id for message_id, _ in keys})
@@ -90,5 +132,10 @@ def resurrect(conn: Connection, wanted: Filter, now_ms: int, who: str, limit: in
     same = "AS v WHERE messages.id = v.column1"
     bulk.update(conn, _ALIVE, same, [(message_id, now_ms) for message_id in alive])
     same = "AS v WHERE recipients.message_id = v.column1 AND recipients.number = v.column2"
-    bulk.update(conn, _QUEUED, same, [(*key, False, now_ms) for key in keys])
-    return done(conn, keys, now_ms, "resurrect", who)
+    state = State.HELD if held else State.QUEUED
+    bulk.update(conn, _QUEUED, same, [(*key, False, now_ms, state.value, route) for key in keys])
+    said = [f"by route {route}"] * len(keys) if route else ()
+    number = done(conn, keys, now_ms, "resurrect", who, said)
+    if held:
+        done(conn, keys, now_ms, "hold", who)
+    return number

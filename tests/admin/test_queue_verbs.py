@@ -9,7 +9,7 @@ import pytest
 from mta.admin import queue_verbs
 from mta.admin.invocation import Invocation
 from mta.admin.pace import Pace
-from mta.spool import leases, operate
+from mta.spool import leases, operate, resurrection
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.filters import Filter
 from mta.spool.schema import State
@@ -237,6 +237,50 @@ def test_resurrect_what_is_gone(local):
     assert (result.stdout, result.exit_code) == ("resurrected 0 recipients\n", 1)
     assert "the content is no longer kept" in result.stderr
     assert "resurrect" not in local.run("why", one).stdout
+
+
+def test_resurrect_to_be_looked_at(relay):
+    """--hold keeps what comes back until it is released, and --route says how it goes then."""
+    with_route = relay.config.read_text() + '[[route]]\nname = "drop"\ndiscard = true\n'
+    relay.config.write_text(with_route)
+    one, two = relay.accept(claim=True), relay.accept(claim=True)
+    for message in (one, two):
+        relay.settle(message, State.BOUNCED)
+    result = relay.run("queue", "resurrect", one, "--hold", "--route", "drop", "--yes")
+    assert (result.output, result.exit_code) == ("resurrected and held 1 recipient\n", 0)
+    assert relay.states(one, two) == ["held", "bounced"]
+    (found,) = relay.json("trace", one)
+    assert [to["route"] for to in found["recipients"]] == ["drop"]
+    said = [(event["verb"], event["text"]) for event in found["events"]]
+    assert said == [("resurrect", "by route drop"), ("hold", "")]
+    assert f"mta queue release {one}" in relay.run("why", one).stdout
+    assert relay.run("queue", "release", one, "--yes").exit_code == 0
+    assert relay.states(one) == ["queued"]
+    result = relay.run("queue", "resurrect", two, "--route", "dorp", "--yes")
+    assert result.exit_code == 64
+    assert "there are: drop, default" in result.stderr
+    assert relay.states(two) == ["bounced"]
+
+
+def test_resurrect_in_parts(relay, monkeypatch):
+    """All that can come back does, some messages at a time, and no transaction has more of them."""
+    monkeypatch.setattr(resurrection, "SLICE", 2)
+    steps = []
+    pick = resurrection.pick
+    monkeypatch.setattr(
+        resurrection,
+        "pick",
+        lambda conn, wanted, *rest: steps.append(wanted) or pick(conn, wanted, *rest),
+    )
+    ids = [relay.accept(*(f"u{n}@example.com" for n in range(2)), claim=True) for _ in range(5)]
+    waits = relay.accept("a@example.com", "b@example.com", claim=True)
+    for message in ids:
+        relay.settle(message, State.BOUNCED, State.BOUNCED)
+    relay.settle(waits, State.BOUNCED, State.QUEUED)
+    result = relay.run("queue", "resurrect", "--state", "bounced", "--yes")
+    assert result.output == "resurrected 11 recipients\n"
+    assert relay.states(*ids, waits) == ["queued"] * 12
+    assert all(0 < len(one.ids) <= 2 for one in steps)
 
 
 def test_long_queue_in_parts(local, monkeypatch):

@@ -5,9 +5,12 @@ import json
 from mta.spool import leases, watching
 from mta.spool.schema import State
 
+NOW = 1_800_000_000_000  # of ``relay``
+
 SITE = {
     "key": "site:mx.example.com", "name": "mx.example.com", "in_memory": 12, "running": 3,
-    "window": 5, "down_s": 90, "why": "451 4.3.2 \x1b[2Jbusy", "counts": [30, 6, 1],
+    "window": 5, "reason": "451 4.3.2 \x1b[2Jbusy", "counts": [30, 6, 1], "failing": True,
+    "until_ms": NOW + 89_500,
 }  # fmt: skip
 
 
@@ -46,7 +49,7 @@ def test_with_a_service(relay):
         "",
         "SITE            NODE   MEMORY  RUNNING  WINDOW  SENT/MIN  DEFER/MIN  FAIL/MIN  STATE",
         "mx.example.com  node1      12        3       5        30          6         1"
-        "  down for 1m30s: 451 4.3.2 \\x1b[2Jbusy",
+        "  held for 1m30s: 451 4.3.2 \\x1b[2Jbusy",
     ]
     (found,) = relay.json("top", "--once")
     assert found["reports"]["node1"]["sites"][0]["window"] == 5

@@ -54,6 +54,7 @@ class Figure:
     seconds: float
     memory_mb: float
     remark: str = ""
+    cpu_s: float | None = None  # processor time of the command, or the service until then
 
 
 class Installation:
@@ -95,7 +96,8 @@ class Installation:
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - begin
         remark = "" if process.returncode in (0, expected, -15) else f"status {process.returncode}"
-        return Figure("mta " + " ".join(arguments), seconds, usage.ru_maxrss / 1024, remark)
+        cpu_s = usage.ru_utime + usage.ru_stime
+        return Figure("mta " + " ".join(arguments), seconds, usage.ru_maxrss / 1024, remark, cpu_s)
 
     def begin(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start ``mta``."""
@@ -131,7 +133,8 @@ class Installation:
         try:
             begin = time.monotonic()
             wait_for_port(self.port, lambda: process.poll() is None)
-            yield Figure("start", time.monotonic() - begin, self.peak_mb())
+            seconds, cpu_s = time.monotonic() - begin, measure.cpu_ms(self.pid) / 1000
+            yield Figure("start", seconds, self.peak_mb(), cpu_s=cpu_s)
         finally:
             self.pid = 0
             process.terminate()

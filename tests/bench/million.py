@@ -27,9 +27,10 @@ from postgresql import PostgreSQL
 
 def show(title: str, figures: Iterable[Figure]) -> None:
     """Print a table."""
-    print(f"\n{title}\n{'':44} {'seconds':>8} {'peak MB':>8}", flush=True)
+    print(f"\n{title}\n{'':44} {'seconds':>8} {'of CPU':>8} {'peak MB':>8}", flush=True)
     for one in figures:
-        row = f"{one.what:44} {one.seconds:8.2f} {one.memory_mb:8.0f}  {one.remark}"
+        cpu = "" if one.cpu_s is None else f"{one.cpu_s:.2f}"
+        row = f"{one.what:44} {one.seconds:8.2f} {cpu:>8} {one.memory_mb:8.0f}  {one.remark}"
         print(row.rstrip(), flush=True)
 
 
@@ -93,13 +94,15 @@ def _p99(load: Load) -> float:
 
 @contextmanager
 def acting(one: Installation) -> Iterator[Callable[[], None]]:
-    """Hold and release the whole queue, over and over; yield what makes sure that it goes on."""
-    verbs_, running = ["hold", "release"], []
+    """Hold the whole queue, and when that is done remove it; yield what makes sure of that.
+
+    Not ``release``: what is due then is tried, and that takes its time from fresh mail by right.
+    """
+    verbs_, running = ["remove", "hold"], []
 
     def go_on() -> None:
         if not running or running[0].poll() is not None:
-            running[:] = [one.begin("queue", verbs_[0], "--all", "--yes")]
-            verbs_.reverse()
+            running[:] = [one.begin("queue", verbs_.pop(), "--all", "--yes")]
             _wait_for_more(one)
 
     try:
@@ -133,7 +136,7 @@ def together(
             figures = list(mail.figures(wanted.rounds, go_on))
             changed = full.store.number("SELECT count(*) FROM events") - before[1]
         pace = changed / (time.monotonic() - before[0])
-        verb = Figure("hold and release, meanwhile", 0.0, 0.0, f"{pace:.0f}/s")
+        verb = Figure("hold, meanwhile", 0.0, 0.0, f"{pace:.0f}/s")
         show(f"{title}: the service, while verbs run", [*figures, verb])
         begin = time.monotonic()
         os.kill(full.pid, signal.SIGTERM)

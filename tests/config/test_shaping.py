@@ -95,11 +95,17 @@ def test_the_large_providers_are_one_site_each():
 
 
 def test_every_figure_of_the_shipped_file_has_its_source():
-    """Each entry says whether its figures are published, and where, or are a guess."""
-    blocks = SHIPPED.read_text().split("\n\n")
-    for block in blocks:
-        if "[[shaping]]" in block:
-            assert "published" in block or "secondary" in block, block
+    """Each entry says of all its figures, or of each by its name, whence they are, or: a guess."""
+    for block in SHIPPED.read_text().split("\n\n"):
+        about, begins, entry = block.partition("\n[[shaping]]\n")
+        if not begins:
+            continue
+        figures = set(tomllib.loads(entry)) - {"name", "mx", "one_site"}
+        named = {figure for figure in figures if figure in about}
+        assert "published" in about or "secondary" in about, block
+        assert named in (set(), figures), block
+        real = "published, " in about.replace("not published", "") or "secondary" in about
+        assert not real or "https://" in about, block
 
 
 def test_a_file_of_ones_own_replaces_it(configured, tmp_path: Path):

@@ -131,7 +131,7 @@ def test_a_route_chosen_by_an_operator(world: Any, job: Callable[..., Job]) -> N
     assert host.transactions[0][1] == [b"RCPT TO:<b@there.test>"]
     routes = world.settings.routes
     assert routes.destination("a@x.test", "there.test") == "discard:drop"
-    assert routes.destination("a@x.test", "there.test", "other") == "mx:there.test"
+    assert routes.destination("a@x.test", "there.test", "other") == "mx:there.test:2526"
     assert routes.destination("a@x.test", "there.test", "default") == "mx:there.test"
 
 

@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
+from mta.delivery.routes import Mx, Route, Routes
 from mta.delivery.sites import SiteFinder
 from mta.dns.answers import DnsTemporary
 from mta.dns.mx import MailHost, MailLoop, NoSuchDomain, NoUsableHost, NullMx
@@ -96,6 +97,28 @@ def test_cancelling_reaches_the_look_up():
     waiting.addErrback(lambda _: None)
 
 
+def test_another_port_is_another_service():
+    """The same hosts at another port have troubles and turns of their own, and the same name."""
+    dns = Dns(a=HOSTS)
+    finder = SiteFinder(dns, Clock().seconds)
+    usual, other = found(finder, "mx:a.test"), found(finder, "mx:a.test:2525")
+    assert (other.key, other.name) == (f"{usual.key}:2525", usual.name)
+    assert finder.known("mx:a.test:2525") == other
+    assert finder.known("mx:[IPv6:2001:db8::1]") == finder.known("mx:[IPv6:2001:db8::1]:25")
+    assert finder.known("mx:[192.0.2.1]:26") == Site("mx:[192.0.2.1]:26", "[192.0.2.1]")
+    dns.answers["a"] = DnsTemporary("?")
+    finder = SiteFinder(dns, Clock().seconds)
+    assert found(finder, "mx:a.test:26") == Site("mx:a.test:26", "a.test")
+
+
+def test_routes_tell_ports_apart():
+    """Two routes to the mail exchangers, at different ports, are different destinations."""
+    routes = Routes((Route("b", Mx(port=2525), sender_domains=("b.test",)),))
+    assert routes.destination("x@b.test", "a.test") == "mx:a.test:2525"
+    assert routes.destination("x@c.test", "a.test") == "mx:a.test"
+    assert routes.destination("x@b.test", "[IPv6:::1]") == "mx:[IPv6:::1]:2525"
+
+
 def test_a_site_for_an_address_of_ours():
     """What is shaped by source: a site for each address, the hosts being looked up once."""
     dns = Dns(a=HOSTS)
@@ -106,5 +129,8 @@ def test_a_site_for_an_address_of_ours():
     one, two = (finder.sourced("mx:a.test", (f"192.0.2.{n}",)) for n in (1, 2))
     assert (one.key, two.key) == (f"{site.key} from 192.0.2.1", f"{site.key} from 192.0.2.2")
     assert one.shape.connections == 1
+    found(finder, "mx:a.test:2525")
+    other = finder.sourced("mx:a.test:2525", ("192.0.2.1",))
+    assert (other.key, other.base) == (f"{site.key}:2525 from 192.0.2.1", f"{site.key}:2525")
     assert finder.sourced("smarthost:x", ("192.0.2.1", "")).key == "smarthost:x from 192.0.2.1"
-    assert dns.asked == ["a.test"]
+    assert dns.asked == ["a.test", "a.test"]

@@ -58,7 +58,7 @@ def notes():
 def make(endpoint, clock, notes):
     def made(**more):
         oauth = OAuth(URL, "we", **{"client_secret": "hush", **more})
-        return TokenSource(oauth, endpoint, clock.seconds, notes.append)
+        return TokenSource(oauth, endpoint, clock, notes.append)
 
     return made
 
@@ -231,7 +231,7 @@ def test_rotation(make, endpoint, clock, tmp_path, notes):
     ask(source)
     endpoint.say(access_token="one", refresh_token="second")
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("second\n", 0o600)
-    assert [one.name for one in tmp_path.iterdir()] == ["refresh"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".refresh.lock", "refresh"]
     source.drop("one")
     ask(source)
     endpoint.say(access_token="two")
@@ -271,6 +271,45 @@ def test_rotation_keeps_the_owner(make, endpoint, tmp_path):
     found = path.stat()
     assert (path.read_text(), found.st_uid, found.st_gid) == ("second\n", 12345, 12346)
     assert found.st_mode & 0o777 == 0o600
+    lock = (tmp_path / ".refresh.lock").stat()
+    assert (lock.st_uid, lock.st_gid, lock.st_mode & 0o777) == (12345, 12346, 0o600)
+
+
+def test_one_at_a_time(make, endpoint, clock, tmp_path):
+    """Two with one file: the second waits, and shows what the first was given, not what it knew."""
+    path = tmp_path / "refresh"
+    path.write_text("first\n")
+    one, two = make(refresh_token_file=path), make(refresh_token_file=path)
+    got, other = ask(one), ask(two)
+    clock.advance(1)
+    assert len(endpoint.asked) == 1
+    endpoint.say(access_token="one", refresh_token="second")
+    clock.advance(1)
+    endpoint.say(access_token="two", refresh_token="third")
+    assert (got.found, other.found) == (["one"], ["two"])
+    assert [form["refresh_token"] for _, form, _ in endpoint.asked] == [["first"], ["second"]]
+    assert path.read_text() == "third\n"
+    assert clock.getDelayedCalls() == []
+
+
+def test_waiting_for_others_has_an_end(make, endpoint, clock, tmp_path):
+    """A process that never lets go keeps nobody for ever; who stops meanwhile leaves nothing."""
+    path = tmp_path / "refresh"
+    path.write_text("first\n")
+    ask(make(refresh_token_file=path))
+    waits, stops = make(refresh_token_file=path), make(refresh_token_file=path)
+    got, gone = ask(waits), ask(stops)
+    stops.stop()
+    assert "stops" in gone.error
+    for _ in range(700):
+        clock.advance(0.05)
+    assert f"another process has had {path} for 30 s" in got.error
+    assert len(endpoint.asked) == 1
+    assert clock.getDelayedCalls() == []
+    endpoint.say(status=500)
+    late = ask(make(refresh_token_file=path))
+    endpoint.say(access_token="one")
+    assert late.found == ["one"]
 
 
 def test_refresh_token_that_is_not_there(make, endpoint, tmp_path):

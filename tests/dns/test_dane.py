@@ -8,6 +8,8 @@ from twisted.internet.task import Clock
 
 from mta.dns.answers import Answer, DnsTemporary, NoSuchName
 from mta.dns.dane import DaneLookup, strongest, tlsa, usable
+from mta.dns.failures import MOST_S
+from mta.dns.responder import Manner
 from mta.dns.validation import Probes, State, Validation
 from mta.mail.security import DaneState, Tlsa
 
@@ -289,3 +291,27 @@ def test_the_digest_of_nothing_is_a_digest():
     """The lengths that are asked for are those of the digests."""
     assert usable(Tlsa(3, 1, 1, hashlib.sha256().digest()))
     assert usable(Tlsa(3, 1, 2, hashlib.sha512().digest()))
+
+
+def test_bogus_is_not_kept_for_long(net, resolver):
+    """RFC 9520 §3.2: what was bogus for hours is seen to be mended within five minutes."""
+    zone = {MX: [("A", "192.0.2.1")]}
+    lookup = DaneLookup(resolver(attempts=1), net.seconds)
+
+    def state():
+        found = []
+        Deferred.fromCoroutine(lookup.facts(MX, 25)).addBoth(found.append)
+        net.run()
+        return found[0].state
+
+    server = net.serve(zone, manners={MX: Manner(rcode="SERVFAIL")})
+    for _ in range(3600):
+        assert state() is DaneState.FAILED
+        net.advance(2)
+    assert len(server.asked) < 2 * (9 + 7200 / MOST_S + 2)
+    net.serve(zone)
+    mended_s = net.seconds()
+    while state() is DaneState.FAILED:
+        net.advance(1)
+    assert net.seconds() - mended_s <= MOST_S
+    assert state() is DaneState.INSECURE

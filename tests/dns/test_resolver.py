@@ -215,11 +215,11 @@ def test_the_last_who_leaves_puts_out_the_light(net, resolver, outcome):
 
 def test_somebody_who_asks_again_in_the_callback(net, resolver, outcome):
     """A failure is over before it is told: asking again starts a new question."""
-    net.serve(ZONE, manners={"example.com": Manner(rcode="SERVFAIL")})
+    net.taken = 48  # three attempts with eight ports each, twice
     ask = resolver()
     again = ask.lookup("example.com", "MX").addErrback(lambda _: ask.lookup("example.com", "MX"))
     assert type(outcome(again)) is DnsTemporary
-    assert len(net.sent) == 6
+    assert net.taken == 0
 
 
 @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"])
@@ -515,3 +515,98 @@ def test_huge_answers_are_used_and_not_kept(net, resolver, outcome, count, look_
     for _ in range(2):
         assert len(outcome(ask.lookup(name, "A")).texts) == count
     assert len(responder.asked) == 2 * look_ups  # by UDP, and by TCP
+
+
+def failing(net, resolver, outcome, manner, **options):
+    """Return a resolver, and what asks it for what fails, and says how often a server was asked."""
+    server = net.serve(ZONE, manners={"example.com": manner})
+    ask = resolver(attempts=1, **options)
+
+    def asked():
+        before = len(server.asked)
+        lookup = ask.lookup("example.com", "MX")
+        found = outcome(lookup) or outcome(lookup, 5)
+        return type(found), len(server.asked) - before
+
+    return ask, server, asked
+
+
+@pytest.mark.parametrize("manner", [Manner(rcode="SERVFAIL"), Manner(silent=True)])
+def test_failures_are_kept(net, resolver, outcome, manner):
+    """RFC 9520 §3.2: not asked again for a second, then for twice as long, five minutes at most."""
+    _, server, asked = failing(net, resolver, outcome, manner, timeout_s=5)
+    pauses = []
+    assert asked() == (DnsTemporary, 1)
+    while len(pauses) < 11:
+        began_s = net.seconds()
+        count = len(server.asked)
+        while asked() == (DnsTemporary, 0):
+            net.advance(0.25)
+        assert len(server.asked) == count + 1
+        pauses.append(net.seconds() - began_s)
+    waited_s = 5 if manner.silent else 0  # for the failure itself
+    rounds = [round(one - waited_s) for one in pauses]
+    assert rounds == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+def test_failure_is_told_again(net, resolver, outcome):
+    """What is not asked says why, at once, to all who want it; other types are asked for."""
+    ask, server, asked = failing(net, resolver, outcome, Manner(rcode="SERVFAIL"))
+    assert asked() == (DnsTemporary, 1)
+    sent = len(net.sent)
+    found = [outcome(ask.lookup("EXAMPLE.com.", "mx")) for _ in range(1000)]
+    assert {str(one) for one in found} == {f"example.com MX: SERVFAIL from {FIRST}"}
+    assert len(net.sent) == sent
+    outcome(ask.lookup("example.com", "A"))
+    assert server.asked[-1] == ("example.com", "A", "udp")
+
+
+def test_an_answer_ends_a_failure(net, resolver, outcome):
+    """What has been answered begins with a second again; who asks anew is always let through."""
+    ask, server, asked = failing(net, resolver, outcome, Manner(rcode="SERVFAIL"))
+    for _ in range(3):
+        assert asked() == (DnsTemporary, 1)
+        net.advance(8)
+    assert asked() == (DnsTemporary, 1)
+    good = net.serve(ZONE)
+    assert asked()[0] is DnsTemporary
+    assert len(outcome(ask.lookup_anew("example.com", "MX")).exchanges) == 2
+    assert len(outcome(ask.lookup("example.com", "MX")).exchanges) == 2
+    assert len(good.asked) == 1
+    net.advance(61)  # beyond its time to live
+    _, server, _ = failing(net, resolver, outcome, Manner(rcode="SERVFAIL"))
+    assert type(outcome(ask.lookup("example.com", "MX"))) is DnsTemporary
+    net.advance(1.1)
+    count = len(server.asked)
+    outcome(ask.lookup("example.com", "MX"))
+    assert len(server.asked) == count + 1
+
+
+def test_our_own_fault_is_not_kept(net, resolver, outcome):
+    """No socket here: the name is not to blame, and is asked about as soon as there is one."""
+    net.serve(ZONE)
+    ask = resolver()
+    net.taken = 24  # three attempts with eight ports each
+    assert type(outcome(ask.lookup("example.com", "MX"))) is DnsTemporary
+    assert net.taken == 0
+    assert len(outcome(ask.lookup("example.com", "MX")).exchanges) == 2
+
+
+def test_who_leaves_is_no_failure(net, resolver, outcome):
+    """A question that was given up says nothing about the name."""
+    server = net.serve(ZONE, manners={"example.com": Manner(silent=True)})
+    ask = resolver()
+    for _ in range(2):
+        lookup = ask.lookup("example.com", "MX").addErrback(lambda failure: None)
+        net.run()
+        lookup.cancel()
+    assert len(server.asked) == 2
+
+
+def test_attack_many_names_that_fail(net, resolver, outcome):
+    """Memory is bounded, whatever names strangers make us ask about."""
+    ask = resolver(attempts=1, cache_size=10)
+    net.servers[FIRST, 53] = lambda data, transport: [(None, 0, None)]
+    for number in range(50):
+        assert type(outcome(ask.lookup(f"n{number}.example", "A"))) is DnsTemporary
+    assert len(ask._failures._kept) == 10

@@ -67,7 +67,7 @@ class Sockets(TestCase):
         resolver = Resolver(reactor, [("127.0.0.1", port)], timeout_s=0.05, attempts=2)
         yield self.assertFailure(resolver.lookup("silent.example.com", "A"), DnsTemporary)
         self.assertEqual(len(self.responder.asked), 2)
-        lookup = resolver.lookup("silent.example.com", "A")
+        lookup = resolver.lookup("silent.example.com", "MX")
         lookup.addErrback(lambda failure: failure.type.__name__)
         lookup.cancel()
         name = yield lookup

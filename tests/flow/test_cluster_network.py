@@ -59,7 +59,7 @@ class World:
         self.network, self.directory = network, directory
         with network.on(network.hub):
             self.database = Postgres(f"{INSIDE}.1", 5432)
-            self.dns = StubDns(zone(), f"{OUTSIDE}.1")
+            self.dns = StubDns(zone(), address=f"{OUTSIDE}.1")
             self.receiver = Receiver(address=f"{OUTSIDE}.1", port=PORT)
         self.hosts: dict[int, str] = {}
         self.relays: dict[int, Relay] = {}

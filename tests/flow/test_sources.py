@@ -92,7 +92,7 @@ def test_a_throttle_meets_exactly_one_address_at_one_site(
     (one,) = listed(relay, "throttle", "list")
     assert (one["verb"], one["site_key"], one["source"]) == (
         "suspend",
-        "site:mx.there.test",
+        f"site:mx.there.test:{receiver.port}",
         LIMITED,
     )
     assert "mx.there.test from 127.0.0.2" in relay.mta("throttle", "list").stdout

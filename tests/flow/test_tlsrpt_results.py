@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import dns.flags
-import dns.message
-import dns.rcode
 import pytest
 import sqlalchemy
 from dane_cases import OTHER, Issued, issue
@@ -73,22 +70,11 @@ level = "dane-only"
 """
 
 
-class Validating(StubDns):
-    """Says AD of what is in ``SIGNED``, and SERVFAIL of TLSA records that are bogus."""
-
-    def _answer(self, query: dns.message.Message) -> dns.message.Message:
-        response = super()._answer(query)
-        name = query.question[0].name.to_text(omit_final_dot=True).lower()
-        if any(name == one or name.endswith(f".{one}") for one in SIGNED):
-            response.flags |= dns.flags.AD
-        if name.endswith("_tcp.mx.bogus.test"):
-            response.set_rcode(dns.rcode.SERVFAIL)
-        return response
-
-
 @pytest.fixture
 def name_server() -> Iterator[StubDns]:
-    with Validating({("signed.test", "SOA"): ["a. b. 1 2 3 4 5"]}) as server:
+    """Validates, and finds TLSA records of one host bogus."""
+    zone = {("signed.test", "SOA"): ["a. b. 1 2 3 4 5"]}
+    with StubDns(zone, SIGNED, {"_tcp.mx.bogus.test"}) as server:
         yield server
 
 

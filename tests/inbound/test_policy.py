@@ -388,6 +388,30 @@ def test_mail_that_does_not_go_by_mx_asks_nothing(world):
     assert client.say(TO).startswith(b"556 5.1.10 ")
 
 
+@pytest.mark.parametrize(
+    ("routed", "asks"), [("ann@example.org", False), ("ann@old.example", True)]
+)
+def test_route_of_the_sender_that_it_becomes(world, routed, asks):
+    """Whether the domain matters is asked of the route that the mail will take: the sender's who
+    stands in the envelope after the tables, as the queue does."""
+    asked = []
+
+    class Noting:
+        def hosts(self, domain):
+            asked.append(domain)
+            return fail(NullMx(domain))
+
+    world.ours()
+    world.rule(Policy(recipients=Recipients(null_mx=True)), None, Noting())
+    world.gate.destination = lambda sender, domain: (
+        "smarthost:all" if sender == routed else f"mx:{domain}"
+    )
+    client = world.connect()
+    client.say(b"EHLO me\r\nMAIL FROM:<ann@old.example>\r\n")
+    refused = client.say(TO).startswith(b"556 ")
+    assert (refused, asked) == (asks, ["example.com"] * asks)
+
+
 def test_forbidden_and_suppressed(world):
     """Forbidden, not allowed and suppressed look the same to the client, not in the log."""
 

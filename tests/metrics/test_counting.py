@@ -50,6 +50,16 @@ def attempted(status: str, outcome: Outcome) -> Attempted:
     return Attempted(ENVELOPE, recipient, outcome, status, 2.0, 5.0, None)
 
 
+def test_no_answer_after_the_final_dot() -> None:
+    """What may have been delivered is counted by what it counts as, and beforehand at nothing."""
+    lost = Outcome(
+        0, Verdict.DEFERRED, 0, "4.4.2", "lost", "end of data", peer=PEER, maybe_delivered=True
+    )
+    value = counted(attempted("deferred", lost))
+    assert value("mta_deliveries_unanswered_total", result="deferred") == 1
+    assert value("mta_deliveries_unanswered_total", result="sent") == 0
+
+
 def test_an_accepted_message_counts_itself_its_recipients_and_its_octets() -> None:
     """Three figures, by listener; the first by TLS version as well."""
     two = (Recipient(0, "u@x.example", "x.example"), Recipient(1, "v@x.example", "x.example"))

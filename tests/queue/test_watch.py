@@ -44,7 +44,12 @@ def test_a_summary_a_second(any_stage):
     assert sites["mx:good.example"]["counts"] == [1, 0, 1]
     assert (sites["mx:good.example"]["running"], sites["mx:good.example"]["in_memory"]) == (1, 1)
     assert sites["mx:bad.example"]["counts"] == [0, 1, 0]
-    assert sites["mx:bad.example"]["why"]
+    assert sites["mx:bad.example"]["failing"]
+    assert sites["mx:bad.example"]["reason"]
+    published = {one.key: one for one in scheduler._publishing.states()}
+    for key, one in published.items():  # one summary of a site, wherever it is shown
+        said = {name: sites[key][name] for name in ("window", "running", "waiting", "until_ms")}
+        assert said == {name: getattr(one, name) for name in said}
     assert (found["sums"], found["running"]) == ([1, 1, 1], 2)  # a report is on its way, too
     assert found["at_ms"] - found["since_ms"] == 1000
 

@@ -3,6 +3,8 @@
 The plans are asked of databases with enough rows in them for a planner to have the choice.
 """
 
+from contextlib import contextmanager
+
 import pytest
 from sqlalchemy import event, text
 
@@ -178,6 +180,19 @@ def test_find(plans, mail):
     assert "ix_messages_message_id" in plan
 
 
+def test_find_a_sender(plans, mail, monkeypatch):
+    """A sender is looked for among the newest messages, by their key, and no further."""
+    monkeypatch.setattr(history, "SENDERS", 100)
+    plan = plans.of(history.find, "app@example.org")
+    # SQLite's table is in the order of the key: so many rows of it, unsorted
+    ordered = "CO-ROUTINE anon_1\nSCAN messages\nSCAN anon_1"
+    assert "Index Scan Backward using pk_messages" in plan or ordered in plan
+    found = plans.table.read(history.find, "app@example.org", 1000)
+    newest = plans.table.rows("SELECT id FROM messages ORDER BY id DESC LIMIT 100")
+    assert found == sorted(one for (one,) in newest)
+    assert plans.table.read(history.has_older)
+
+
 def test_purge(plans, mail):
     """The oldest finished messages are read off their index."""
     plan = plans.of(history.purge, mail.now + 100_000, 1, 5)
@@ -223,3 +238,18 @@ def test_groups(plans, mail, by):
     plan = plans.of(standing.groups, Filter(), mail.now, by)
     assert "ix_recipients_waiting" in plan or "ix_recipients_turn" in plan
     assert "SCAN recipients\n" not in plan + "\n"
+
+
+def test_resurrect(plans, mail):
+    """What comes back is found among what is kept, and by keys, not in the history."""
+
+    @contextmanager
+    def read(conn):
+        yield conn
+
+    def search(conn):
+        return list(resurrection.slices(lambda: read(conn), Filter(), lambda: 100))
+
+    _no_scan(plans.of(search))
+    wanted = Filter(ids=("1000001", "1000002"), among=(State.BOUNCED, State.EXPIRED))
+    _no_scan(plans.of(resurrection.resurrect, wanted, mail.now, "anna", 500))

@@ -1,5 +1,7 @@
 """Mail that was given up comes back whole while its octets are kept, and only then."""
 
+from functools import partial
+
 import pytest
 
 from mta.mail.envelope import Asked, DeliverBy
@@ -112,3 +114,20 @@ def test_forgotten_with_the_message(table, mail):
     assert table.write(history.purge, mail.now + 1000, 1, 10) == 1
     assert content(table, item) == b""
     assert table.rows("SELECT count(*) FROM kept") == [(0,)]
+
+
+def test_held_and_by_another_route(table, mail):
+    """What comes back held waits, and has the route it was given; without one it keeps its own."""
+    one, two = given_up(table, mail, State.BOUNCED), given_up(table, mail, State.BOUNCED)
+    table.rows("UPDATE recipients SET route = 'old' RETURNING 1")
+    wanted = Filter(ids=(one.envelope.id,), among=(State.BOUNCED,))
+    now = mail.now + 1000
+    count = table.write(
+        partial(resurrection.resurrect, held=True, route="new"), wanted, now, "anna", 9
+    )
+    assert (count, back(table, mail, two)) == (1, 1)
+    assert table.states(one) + table.states(two) == ["held", "queued"]
+    routes = table.rows("SELECT message_id, route FROM recipients ORDER BY message_id")
+    assert sorted(routes) == sorted([(one.envelope.id, "new"), (two.envelope.id, "old")])
+    claimed = table.write(leases.claim_due, "t", now + 1, now + 60_000, 10)
+    assert [item.envelope.id for item in claimed] == [two.envelope.id]

@@ -2,8 +2,15 @@
 
 Run as ``python opensmtpd_host.py FILES PORT DIRECTORY`` in mount and PID namespaces of its own: the
 package cannot be installed beside another mail server, and its paths are built in.  What arrives is
-put into ``DIRECTORY/mail`` as a Maildir.  Never returns.  Without TLS: with
-OpenSSL 3 the handshakes of version 6.8 fail on its own side.
+put into ``DIRECTORY/mail`` as a Maildir.  Never returns.
+
+With TLS if ``key.pem``, ``chain.pem`` and ``own_key.so`` are in ``DIRECTORY``. By itself version
+6.8 cannot do it with OpenSSL 3: the process that has the sessions has no private keys; its RSA
+and EC methods ask the one that has them, and know by a mark on a key which one is meant. OpenSSL
+3 signs with a copy of the key that has no such mark; so the methods sign by themselves, with a
+key that is public (``smtpd -v``: "pony: rsae_priv_enc", "missing private key"; strace: nothing
+goes to the other process). RSA or EC, TLS 1.2 or 1.3, it is the same. ``own_key.c`` gives the
+sessions their key.
 """
 
 import os
@@ -13,9 +20,15 @@ from pathlib import Path
 
 USERS = ("opensmtpd", "opensmtpq", "keeper")
 CONFIG = """
-listen on 127.0.0.1 port {port} hostname mx.open.test
+{pki}
+listen on 127.0.0.1 port {port} hostname mx.open.test {tls}
 action "keep" maildir "{directory}/mail" virtual {{ "u@open.test" = keeper }}
 match from any for domain "open.test" action "keep"
+"""
+
+PKI = """
+pki mx.open.test cert "{directory}/chain.pem"
+pki mx.open.test key "{directory}/key.pem"
 """
 
 
@@ -46,10 +59,14 @@ def main(files: Path, port: str, directory: Path) -> None:
     os.chown(directory / "mail", 64002, 64002)
     mount("--bind", str(files / "usr/libexec/opensmtpd"), "/usr/libexec/opensmtpd")
     config = directory / "smtpd.conf"
-    config.write_text(CONFIG.format(directory=directory, port=port))
+    library, key = directory / "own_key.so", directory / "key.pem"
+    pki = PKI.format(directory=directory) if key.exists() else ""
+    tls = "tls pki mx.open.test" if pki else ""
+    config.write_text(CONFIG.format(directory=directory, port=port, pki=pki, tls=tls))
     config.chmod(0o644)
+    more = {"LD_PRELOAD": str(library), "OWN_KEY": str(key)} if pki else {}
     program = str(files / "usr/sbin/smtpd")
-    os.execv(program, [program, "-d", "-f", str(config)])
+    os.execve(program, [program, "-d", "-f", str(config)], {**os.environ, **more})
 
 
 if __name__ == "__main__":

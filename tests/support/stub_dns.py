@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
 import dns.flags
@@ -15,10 +15,22 @@ Zone = Mapping[tuple[str, str], Sequence[str]]
 
 
 class StubDns:
-    """Answers from ``zone``: ("example.org", "MX") -> ["10 mx.example.org."]."""
+    """Answers from ``zone``: ("example.org", "MX") -> ["10 mx.example.org."].
 
-    def __init__(self, zone: Zone, address: str = "127.0.0.1") -> None:
+    What is at or below a name in ``signed`` is said to be authentic, what is below one in ``bogus``
+    gets SERVFAIL.
+    """
+
+    def __init__(
+        self,
+        zone: Zone,
+        signed: Iterable[str] = (),
+        bogus: Iterable[str] = (),
+        *,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.zone = dict(zone)
+        self.signed, self.bogus = set(signed), set(bogus)
         self.queries: list[tuple[str, str]] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 0))
@@ -48,6 +60,10 @@ class StubDns:
             response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *texts))
         elif not any(known == name for known, _ in self.zone):
             response.set_rcode(dns.rcode.NXDOMAIN)
+        if any(f".{name}".endswith(f".{one}") for one in self.signed):
+            response.flags |= dns.flags.AD
+        if any(f".{name}".endswith(f".{one}") for one in self.bogus):
+            response.set_rcode(dns.rcode.SERVFAIL)
         return response
 
     def close(self) -> None:

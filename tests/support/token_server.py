@@ -25,8 +25,7 @@ class TokenServer:
                 form = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 authorization = self.headers.get("Authorization", "")
                 outer.asked.append((self.path, authorization, parse_qs(form)))
-                more = len(outer.answers) > 1
-                status, said = outer.answers.pop(0) if more else outer.answers[0]
+                status, said = outer.answer(outer.asked[-1][2])
                 body = said if isinstance(said, bytes) else json.dumps(said).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
@@ -47,6 +46,10 @@ class TokenServer:
         self.url = f"https://localhost:{self._server.server_port}/token"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+
+    def answer(self, form: dict[str, list[str]]) -> tuple[int, Any]:
+        """Return status and what is said to ``form``."""
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def close(self) -> None:
         self._server.shutdown()
