@@ -155,6 +155,9 @@ def _read(query: Query, message: dns.message.Message) -> Finding:
     if found is not None:
         records = tuple(_record(rdata) for rdata in found)
         return Answer(_text(name), records, _bounded(min(ttl, found.ttl)), authenticated)
+    if message.answer and all(rrset.name != query.name for rrset in message.answer):
+        # Not "there is nothing": whoever says this has not answered the question.
+        raise ServerUnusable("records of other names")
     negative = min(ttl, _negative_ttl(message))
     if rcode == dns.rcode.NXDOMAIN:
         return Absent(negative)

@@ -32,8 +32,8 @@ from mta.spool.errors import SpoolUnavailable
 _PURGE_EVERY_S = 60.0
 _SWEEP_EVERY_S = 3600.0
 _COUNT_EVERY_S = 600.0
-_STEP = 200  # messages, or chunks, removed in one transaction
-_PAUSE_S = 0.2  # between two of them, for those who want to write as well
+_STEP = 50  # messages, or chunks, removed in one transaction: few, for mail waits for it
+_PAUSE_S = 0.05  # between two of them, for those who want to write as well
 _AGAIN_S = 5.0  # after a failure, where the duty's own interval is longer
 
 

@@ -234,6 +234,8 @@ def _values(table: Table, content: Content, dialect: Mapping[str, str]) -> dict[
             "verdict": "'deferred'",
             "state": "'queued'",
             "code": "451",
+            "blame": "'recipient'",
+            "tls_level": "'none'",
         }
     values |= {"address": "'user' || i || '@example'", "attempts": "1"}
     if done:

@@ -370,6 +370,21 @@ def test_referral_is_not_an_answer(net, resolver, outcome):
     assert "a referral" in str(found)
 
 
+def test_records_of_other_names_are_not_an_answer(net, resolver, outcome):
+    """Records that nobody has asked for make no domain look empty, and lead no mail anywhere."""
+
+    def server(data, transport):
+        reply = dns.message.make_response(dns.message.from_wire(data))
+        reply.answer.append(dns.rrset.from_text("else.test.", 60, "IN", "MX", "0 mx.evil.test."))
+        reply.additional.append(dns.rrset.from_text("example.com.", 60, "IN", "A", "192.0.2.66"))
+        return [(reply.to_wire(), 0, (FIRST, 53))]
+
+    net.servers[FIRST, 53] = server
+    found = outcome(resolver().lookup("example.com", "MX"))
+    assert type(found) is DnsTemporary
+    assert "records of other names" in str(found)
+
+
 def test_server_without_edns(net, resolver, outcome):
     """RFC 6891 §7: a server that does not know EDNS0 is asked again without it."""
     responder = net.serve(ZONE)

@@ -142,3 +142,18 @@ def test_fsync_fails(bed: Bed, preload: Callable[[str], str]) -> None:
     one.recovers()
     one.count("failing disk: fsync says EIO")
     assert "the database is away" in one.relay.log
+
+
+def test_read_only(bed: Bed, preload: Callable[[str], str]) -> None:
+    """The file system becomes a read-only one meanwhile: 451, and afterwards all goes on."""
+    one = bed()
+    manner = on_disk(one, preload("disk"))
+    one.start()
+    manner.write_text("EROFS")
+    eventually(lambda: one.load.answers[451] > 10)
+    time.sleep(3)
+    manner.unlink()
+    one.recovers()
+    one.count("disk read-only")
+    assert "the database is away" in one.relay.log
+    assert "the database is back" in one.relay.log

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from bad_peer import WRONGS, BadPeer
+from moody_dns import EVIL
 from receiver import Receiver
 from relay_process import eventually
 
@@ -24,6 +25,27 @@ def test_name_server(bed: Bed, mood: str) -> None:
     one.recovers()
     one.relay.mta("queue", "retry", "--all", "--yes", check=False)
     one.count(f"DNS: {mood}")
+    assert one.load.temporary == one.load.lost == 0
+
+
+def test_name_server_answers_in_good_form_and_falsely(bed: Bed) -> None:
+    """Records of other names, CNAMEs in circles, hundreds of hosts, addresses on top: no mail
+    goes where they lead, and none comes back.
+    """
+    one = bed("\n[queue]\ndown_after = 1000\n", pause_s=0.05)
+    evil = Receiver(address=EVIL, port=one.receiver.port)
+    one.name_server.mood = "false"  # from the start: nothing is in the cache
+    try:
+        one.start()
+        eventually(lambda: one.name_server.told > 8, timeout_s=90)
+        time.sleep(8)
+        one.name_server.mood = "well"
+        one.recovers()
+        one.relay.mta("queue", "retry", "--all", "--yes", check=False)
+        one.count("DNS: false, in good form")
+        assert evil.envelopes == []
+    finally:
+        evil.close()
     assert one.load.temporary == one.load.lost == 0
 
 

@@ -110,13 +110,13 @@ def housekeeping(database):
 
 def test_purging_goes_in_small_steps_with_pauses():
     """Full steps follow each other after a pause; a step that is not full is the last one."""
-    database = Database(200, 200, 7)
+    database = Database(50, 50, 7)
     clock, _ = housekeeping(database)
     clock.advance(60)
-    assert database.calls == [(history.purge, 10**9, 1_000_000, 200)]
-    clock.advance(0.1)
+    assert database.calls == [(history.purge, 10**9, 1_000_000, 50)]
+    clock.advance(0.03)
     assert len(database.calls) == 1
-    clock.pump([0.1, 0.2, 0.2, 0.2])
+    clock.pump([0.03, 0.05, 0.05, 0.05])
     assert [fn for fn, *_ in database.calls].count(history.purge) == 3
 
 
@@ -125,14 +125,14 @@ def test_orphans_are_swept_every_hour():
     database = Database()
     clock, _ = housekeeping(database)
     clock.advance(3600)
-    assert (history.sweep_orphans, 10**9 - 500_000, 200) in database.calls
+    assert (history.sweep_orphans, 10**9 - 500_000, 50) in database.calls
 
 
 def test_stop_ends_a_long_purge():
     """The stop does not wait until millions of rows are gone."""
-    database = Database(*[200] * 1000)
+    database = Database(*[50] * 1000)
     clock, made = housekeeping(database)
-    clock.pump([60, 0.2])
+    clock.pump([60, 0.05])
     made.stop()
     clock.pump([0.2] * 10)
     assert len(database.calls) == 2
@@ -145,4 +145,4 @@ def test_transcripts_are_forgotten_earlier():
     clock, _ = housekeeping(database)
     clock.advance(60)
     day_ms = 86_400_000
-    assert database.calls[1:2] == [(transcripts.purge, 10**9 - 3 * day_ms, 200)]
+    assert database.calls[1:2] == [(transcripts.purge, 10**9 - 3 * day_ms, 50)]
