@@ -57,6 +57,15 @@ def test_mail_from_the_future(relay):
     assert row["next_attempt_ms"] == before
 
 
+def test_a_verb_that_makes_mail_means_none_from_the_future(relay):
+    """A bounce of what arrived "later" than now could not be told from the reports it makes."""
+    one = relay.accept(claim=True)
+    relay.settle(one, State.QUEUED)
+    before = relay.now - 7_200_000
+    result = relay.run("queue", "bounce", "--all", "--yes", now_ms=before)
+    assert "nothing to bounce" in result.output + result.stderr
+
+
 def test_remove(relay):
     """What is removed is gone without a report, and its content with it."""
     one = relay.accept("anna@example.com", "bo@example.net")

@@ -5,7 +5,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from mta.dns.answers import DnsTemporary
-from mta.dns.mx import NullMx
+from mta.dns.mx import NoSuchDomain, NoUsableHost, NullMx
 from mta.gate.domains import MOST_S, PATIENCE_S, PAUSE_S, Domains
 from mta.policy.recipients import Domain
 
@@ -116,3 +116,28 @@ def test_client_goes(domains, clock, exchangers):
     assert failed == [CancelledError]
     exchangers.waiting[0].callback(())
     assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(NullMx, Domain.NULL_MX), (NoSuchDomain, Domain.MISSING)]
+)
+def test_a_refusal_is_kept_by_the_resolver_alone(domains, exchangers, error, said):
+    """A domain that takes mail again is believed as soon as DNS says so."""
+    exchangers.at_once = lambda: fail(error("there.test"))
+    assert ask(domains, "there.test") == [said]
+    exchangers.at_once = lambda: succeed(())
+    assert ask(domains, "there.test") == [Domain.TAKES_MAIL]
+    assert len(exchangers.asked) == 2
+
+
+def test_that_it_takes_mail_is_kept(domains, exchangers):
+    """A thousand recipients there are one question."""
+    exchangers.at_once = lambda: succeed(())
+    assert [ask(domains, "there.test") for _ in range(3)] == [[Domain.TAKES_MAIL]] * 3
+    assert len(exchangers.asked) == 1
+
+
+def test_a_domain_without_a_usable_host_exists(domains, exchangers):
+    """Its mail exchangers may be back in an hour: that is for the retries, not for a 550."""
+    exchangers.at_once = lambda: fail(NoUsableHost("there.test"))
+    assert ask(domains, "there.test") == [Domain.UNKNOWN]

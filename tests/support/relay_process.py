@@ -17,6 +17,7 @@ from pathlib import Path
 BIN = Path(sys.executable).parent
 LOGIN, PASSWORD = "app7", "correct horse"
 _PORTS = range(15_000, 32_000)
+_given: set[int] = set()  # by us, to who may not listen there yet
 
 
 def free_ports(count: int) -> list[int]:
@@ -26,7 +27,9 @@ def free_ports(count: int) -> list[int]:
     these about, such a port is soon taken, and stays so for a minute.
     """
     probes: list[socket.socket] = []
-    for port in random.sample(_PORTS, 200):
+    for port in random.SystemRandom().sample(_PORTS, 200):  # not what a test has seeded
+        if port in _given:
+            continue
         try:
             probes.append(socket.create_server(("", port), reuse_port=False))
         except OSError:
@@ -37,6 +40,7 @@ def free_ports(count: int) -> list[int]:
     for probe in probes:
         probe.close()
     assert len(ports) == count, "no ports are free"
+    _given.update(ports)
     return ports
 
 
