@@ -11,6 +11,7 @@ Everything is bounded.  Circles and lists that are too long are found when the t
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from mta.mail.address import folded, quoted, split, unquoted
 
@@ -18,6 +19,11 @@ MOST = 1000
 _DEPTH = 20
 _STEPS_TOLD = 20
 _WORDS = 1000
+
+Chain: TypeAlias = tuple[tuple[str, str], ...]
+"""Addresses that led one to the other, each with the key of the entry that was used for it.  A
+circle is both again: by an entry of a whole domain other names may pass.
+"""
 
 
 class UnknownAddress(LookupError):
@@ -170,8 +176,8 @@ class _Search:
         self._done: set[tuple[str, str]] = set()
         self.known = True
 
-    def visit(self, address: str, chain: tuple[str, ...], owner: str, *, asked: bool) -> None:
-        """Follow ``address``; ``chain``: the entries that have led to it.
+    def visit(self, address: str, chain: Chain, owner: str, *, asked: bool) -> None:
+        """Follow ``address``; ``chain``: what has led to it.
 
         ``asked``: its name is the client's, not the table's.
         """
@@ -185,33 +191,35 @@ class _Search:
             self._mailbox(address, name, domain, owner, asked=asked)
             return
         key, entry = found
-        if chain and chain[-1] == key:
+        if chain and chain[-1][1] == key:
             self._end(address, owner)
             return
-        if key in chain or len(chain) >= _DEPTH:
-            raise Endless(f"{address} leads back to itself: {' -> '.join((*chain, key))}")
-        if (f"{name}@{domain}", key) in self._done:
+        link = (f"{name}@{domain}", key)
+        if link in chain or len(chain) >= _DEPTH:
+            keys = " -> ".join(one for _, one in (*chain, link))
+            raise Endless(f"{address} leads back to itself: {keys}")
+        if link in self._done:
             return
-        self._done.add((f"{name}@{domain}", key))
-        self._follow(address, key, entry, (chain, owner), asked=asked)
+        self._done.add(link)
+        self._follow(address, entry, ((*chain, link), owner), asked=asked)
 
     def _follow(
         self,
         address: str,
-        key: str,
         entry: Entry,
-        so_far: tuple[tuple[str, ...], str],
+        so_far: tuple[Chain, str],
         *,
         asked: bool,
     ) -> None:
         chain, owner = so_far
+        key = chain[-1][1]
         domain = folded(address).rpartition("@")[2]
         if not key.startswith("@"):
             owner = self._table.owner(f"{key.rpartition('@')[0]}@{domain}") or owner
         targets = tuple(self._whole(one, split(address)[0], domain) for one in entry.targets)
         self.steps.append(Step(address, targets, entry.where))
         for written, one in zip(entry.targets, targets, strict=True):
-            self.visit(one, (*chain, key), owner, asked=asked and written.startswith("@"))
+            self.visit(one, chain, owner, asked=asked and written.startswith("@"))
 
     @staticmethod
     def _whole(target: str, local: str, domain: str) -> str:

@@ -153,6 +153,21 @@ def test_postmaster_is_always_there() -> None:
     ]
 
 
+def test_twice_by_a_domain_under_two_names() -> None:
+    """A domain that stands for another may be passed again by another name: that is no circle."""
+    aliases = table({"@example.org": "@two.example", "b@two.example": "a@example.org"})
+    assert list(aliases.problems()) == []
+    assert to(aliases, "b@example.org") == ["a@two.example"]
+
+
+def test_a_circle_of_whole_domains() -> None:
+    """Two domains that stand for each other keep the name: that is one, and is found."""
+    aliases = table({"@example.org": "@two.example", "@two.example": "@example.org"})
+    assert len(list(aliases.problems())) == 2
+    with pytest.raises(Endless):
+        aliases.expand("b@example.org")
+
+
 _name = st.sampled_from(["a", "b", "c", "d", "a+x", "owner-a", "postmaster", "ann"])
 _domain = st.sampled_from(["", "@example.org", "@two.example", "@a.example"])
 _target = st.one_of(st.tuples(_name, _domain).map("".join), st.just("@two.example"))
