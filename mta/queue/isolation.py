@@ -18,8 +18,6 @@ from mta.queue.outside import PROBE, Outside
 from mta.spool import alarms
 from mta.spool.database import Database
 
-_ALARM = "outside"
-
 
 class Isolation:
     """Watches what attempts come to; says how much may be taken on."""
@@ -45,10 +43,6 @@ class Isolation:
     def cut_off(self) -> bool:
         """Whether nobody answers."""
         return self.state.cut_off
-
-    def start(self) -> None:
-        """What this process's last run said is found out anew."""
-        self._alarm("")
 
     def observe(self, entry: Entry, outcomes: Iterable[Outcome], health: Health) -> bool:
         """Learn from an attempt; tell whether we are not cut off any more."""
@@ -86,7 +80,7 @@ class Isolation:
         self._alarm(text)
 
     def _alarm(self, text: str) -> None:
-        put = self._database.write(alarms.put, self._node, _ALARM, text, self._now_ms())
+        put = self._database.write(alarms.put, self._node, alarms.OUTSIDE, text, self._now_ms())
         put.addErrback(self._unsaid)
 
     def _unsaid(self, failure: Failure) -> None:

@@ -45,10 +45,10 @@ from mta.queue.settling import deferred, due_at_once, must_return, settle, told_
 from mta.queue.sites import PutOff
 from mta.queue.under_way import UnderWay
 from mta.queue.wake import Wake
-from mta.queue.wall import Wall, wall_ms
+from mta.queue.wall import Wall
 from mta.queue.watch import Watch
 from mta.spool import leases
-from mta.spool.clock import SpoolClock
+from mta.spool.clock import SpoolClock, wall_ms
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
 from mta.spool.intake import Reservation
@@ -100,17 +100,7 @@ class Scheduler:
         self._wall = wall = Wall(clock, now_ms, database, emit, self._lease_s, self.kick)
         self._ledger = Ledger(database, self._recorder, settings, node, wall, emit, self._written)
         self._ledger.signer = signer
-        self._active = ActiveSet(
-            clock,
-            now_ms,
-            settings,
-            self._lease,
-            self._ledger,
-            database,
-            destination=self._destination,
-            names=names or Alone(),
-            soon=self._soon,
-        )
+        self._active = self._active_set(names or Alone())
         self._isolation = Isolation(clock, now_ms, database, node, self._active, emit)
         self._claims = Claims(
             clock, now_ms, database, self._lease, self._active, self._isolation, self._registered_ms
@@ -131,6 +121,12 @@ class Scheduler:
         self._turn_set = False
         self._wake = Wake(clock, self._soon)
         self._stopping = False
+
+    def _active_set(self, names: SiteNames) -> ActiveSet:
+        return ActiveSet(
+            self._clock, self._now_ms, self._settings, self._lease, self._ledger, self._database,
+            destination=self._destination, names=names, soon=self._soon,
+        )  # fmt: skip
 
     def reserve(self, recipients: int, octets: int, owner: str = "") -> Reservation | None:
         """Keep room for a message that is about to be accepted, or say that there is none."""
@@ -211,7 +207,6 @@ class Scheduler:
         for duty in (self._polling, self._renewing, self._tidying, self._wall):
             duty.start()
         self._housekeeping.start()
-        self._isolation.start()
         self._publishing.start()
         self.kick()
 
@@ -379,11 +374,11 @@ class Scheduler:
             duty.stop()
         self._active.give_back(lambda _entry: True)
         self._soon()
-        await self._until(lambda: not self._under_way and not self._claims.under_way, grace_s)
+        await until(self._clock, self._idle, grace_s)
         self._under_way.cancel(self._under_way, "the service is stopping")
-        await self._until(lambda: not self._under_way, _AFTER_CANCEL_S)
+        await until(self._clock, lambda: not self._under_way, _AFTER_CANCEL_S)
         self.restraints.stop()
-        await self._until(self._all_written, _LAST_WRITES_S)
+        await until(self._clock, self._all_written, _LAST_WRITES_S)
         lost = self._recorder.stop()
         if lost:
             text = f"{lost} writes could not be made; what was delivered may be delivered again"
@@ -392,9 +387,9 @@ class Scheduler:
         self._wake.stop()
         await self._lease.give_up()
 
+    def _idle(self) -> bool:
+        return not self._under_way and not self._claims.under_way
+
     def _all_written(self) -> bool:
         self._ledger.flush()
         return not self._recorder.pending and not self._ledger.composing
-
-    async def _until(self, done: Callable[[], bool], bound_s: float) -> None:
-        await until(self._clock, done, bound_s)

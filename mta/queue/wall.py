@@ -14,7 +14,6 @@ Trusts the monotonic clock.  Knowingly: a jump while no process ran cannot be to
 rest; what has expired meanwhile is tried once more before it is given up, as ever.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,11 +31,6 @@ DOUBT_S = 3600.0
 _BACK_S = 60.0  # what a clock is set back by without anybody noticing
 _LOOK_S = 5.0
 _PAUSE_S = 0.05  # between two steps
-
-
-def wall_ms() -> int:
-    """Milliseconds since the epoch, UTC."""
-    return time.time_ns() // 1_000_000
 
 
 class Wall:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, delete, insert, select
 
 from mta.spool.schema import alarms
 
-ROOM, DESCRIPTORS = "room", "descriptors"
-OF_A_RUN = (ROOM, DESCRIPTORS)
+ROOM, DESCRIPTORS, OUTSIDE = "room", "descriptors", "outside"
+OF_A_RUN = (ROOM, DESCRIPTORS, OUTSIDE)
 """What a process knows of itself alone: its next run finds out anew."""
 
 
