@@ -17,7 +17,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -128,31 +128,64 @@ def _complete(reply: bytes) -> bool:
     return last[3:4] != b"-"
 
 
-class Clients:
+def auth_plain(login: str, password: str) -> bytes:
+    """Return the command that logs in; b"" without a login."""
+    plain = f"\0{login}\0{password}".encode()
+    return b"AUTH PLAIN " + base64.b64encode(plain) + b"\r\n" if login else b""
+
+
+class Talking:
+    """Many conversations at the same time, in one thread."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._waiting: dict[int, tuple[Talk, Connection, int]] = {}
+
+    def _ended(self, connection: Connection) -> None:
+        """A conversation is over; take the connection out of the epoll set, or begin another."""
+        raise NotImplementedError
+
+    def _go_on(self, how_far: Callable[[], str]) -> None:
+        """Return when all have ended; ``Refused``, with ``how_far()``, when nothing moves."""
+        while self._waiting:
+            events = self._epoll.poll(_STALLED_S)
+            if not events:
+                raise Refused(f"no answer for {_STALLED_S:.0f} s, {how_far()}")
+            for descriptor, _ in events:
+                self._step(*self._waiting.pop(descriptor))
+
+    def _step(self, talk: Talk, connection: Connection, interest: int) -> None:
+        """Let one client go on until it has to wait or has finished."""
+        wanted = next(talk, 0)
+        descriptor = connection.socket.fileno()
+        if not wanted:
+            self._ended(connection)
+            return
+        if not interest:
+            self._epoll.register(descriptor, wanted)
+        elif wanted != interest:
+            self._epoll.modify(descriptor, wanted)
+        self._waiting[descriptor] = talk, connection, wanted
+
+
+class Clients(Talking):
     """All clients of this process; they share the messages that are left to send."""
 
     def __init__(self, work: Work) -> None:
+        super().__init__()
         self._work = work
         self._left = work.messages
         self._context = _context() if work.tls else None
-        self._epoll = select.epoll()
-        self._waiting: dict[int, tuple[Talk, Connection, int]] = {}
         rest = max(work.size - 200, 80)
         self._filling = _LINE * (rest // len(_LINE)) + _LINE[-(rest % len(_LINE)) or -2 :]
-        plain = f"\0{work.login}\0{work.password}".encode()
-        self._auth = b"AUTH PLAIN " + base64.b64encode(plain) + b"\r\n" if work.login else b""
+        self._auth = auth_plain(work.login, work.password)
         self.latencies_ms: list[float] = []
 
     def run(self) -> None:
         """Return when every message is answered."""
         for _ in range(self._work.clients):
             self._begin()
-        while self._waiting:
-            events = self._epoll.poll(_STALLED_S)
-            if not events:
-                raise Refused(f"no answer for {_STALLED_S:.0f} s, {self._left} not begun")
-            for descriptor, _ in events:
-                self._step(*self._waiting.pop(descriptor))
+        self._go_on(lambda: f"{self._left} not begun")
 
     def _begin(self) -> None:
         if self._left <= 0:
@@ -162,19 +195,9 @@ class Clients:
         connection = Connection(self._work, self._context)
         self._step(self._session(connection, share), connection, 0)
 
-    def _step(self, talk: Talk, connection: Connection, interest: int) -> None:
-        """Let one client go on until it has to wait or has finished."""
-        wanted = next(talk, 0)
-        descriptor = connection.socket.fileno()
-        if not wanted:
-            connection.socket.close()  # which takes it out of the epoll set
-            self._begin()
-            return
-        if not interest:
-            self._epoll.register(descriptor, wanted)
-        elif wanted != interest:
-            self._epoll.modify(descriptor, wanted)
-        self._waiting[descriptor] = talk, connection, wanted
+    def _ended(self, connection: Connection) -> None:
+        connection.socket.close()  # which takes it out of the epoll set
+        self._begin()
 
     def _session(self, connection: Connection, messages: int) -> Talk:
         begin = time.monotonic()

@@ -5,9 +5,7 @@ Each is brought as far as ``Hold`` says, a few at the same time, and then left a
 process is told to let go.
 """
 
-import base64
 import os
-import select
 import socket
 import time
 from dataclasses import dataclass
@@ -15,10 +13,9 @@ from multiprocessing import Pipe, Process
 from multiprocessing.connection import Connection as End
 
 import client
-from client import Connection, Refused, Talk, Work
+from client import Connection, Refused, Talk, Talking, Work, auth_plain
 
 _AT_ONCE = 50
-_STALLED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +77,20 @@ def _work(hold: Hold, end: End) -> None:
     os._exit(0)  # the kernel closes them at once, which is faster than we are
 
 
-class _Opening:
+class _Opening(Talking):
     def __init__(self, hold: Hold) -> None:
+        super().__init__()
         self._hold = hold
         self._work = Work(hold.host, hold.port, 1, 1, 0, hold.recipient)
         self._context = client._context() if hold.tls or hold.starttls else None
-        self._epoll = select.epoll()
-        self._waiting: dict[int, tuple[Talk, Connection, int]] = {}
         self._begun = 0
         self._held: list[Connection] = []
-        plain = f"\0{hold.login}\0{hold.password}".encode()
-        self._auth = b"AUTH PLAIN " + base64.b64encode(plain) + b"\r\n" if hold.login else b""
+        self._auth = auth_plain(hold.login, hold.password)
 
     def all(self) -> list[Connection]:
         for _ in range(min(_AT_ONCE, self._hold.number)):
             self._begin()
-        while self._waiting:
-            events = self._epoll.poll(_STALLED_S)
-            if not events:
-                raise Refused(f"no answer for {_STALLED_S:.0f} s, {len(self._held)} are held")
-            for descriptor, _ in events:
-                self._step(*self._waiting.pop(descriptor))
+        self._go_on(lambda: f"{len(self._held)} are held")
         return self._held
 
     def _begin(self) -> None:
@@ -112,19 +102,10 @@ class _Opening:
         self._begun += 1
         self._step(self._talk(connection), connection, 0)
 
-    def _step(self, talk: Talk, connection: Connection, interest: int) -> None:
-        wanted = next(talk, 0)
-        descriptor = connection.socket.fileno()
-        if not wanted:
-            self._epoll.unregister(descriptor)
-            self._held.append(connection)
-            self._begin()
-            return
-        if not interest:
-            self._epoll.register(descriptor, wanted)
-        elif wanted != interest:
-            self._epoll.modify(descriptor, wanted)
-        self._waiting[descriptor] = talk, connection, wanted
+    def _ended(self, connection: Connection) -> None:
+        self._epoll.unregister(connection.socket)
+        self._held.append(connection)
+        self._begin()
 
     def _talk(self, connection: Connection) -> Talk:
         yield from connection.open()

@@ -130,16 +130,21 @@ def test_each_fsync_takes_seconds(bed: Bed, preload: Callable[[str], str], delay
     one.count(f"slow disk: {delay_s} s for each fsync")
 
 
-def test_fsync_fails(bed: Bed, preload: Callable[[str], str]) -> None:
-    """EIO at fsync is no 250: 451 until the disk is well, and nothing is half there."""
-    one = bed()
+def fails_for_a_while(one: Any, preload: Callable[[str], str], how: str) -> None:
+    """Start, let the disk fail so that clients hear 451, and let it be well again."""
     manner = on_disk(one, preload("disk"))
     one.start()
-    manner.write_text("EIO")
+    manner.write_text(how)
     eventually(lambda: one.load.answers[451] > 10)
     time.sleep(3)
     manner.unlink()
     one.recovers()
+
+
+def test_fsync_fails(bed: Bed, preload: Callable[[str], str]) -> None:
+    """EIO at fsync is no 250: 451 until the disk is well, and nothing is half there."""
+    one = bed()
+    fails_for_a_while(one, preload, "EIO")
     one.count("failing disk: fsync says EIO")
     assert "the database is away" in one.relay.log
 
@@ -147,13 +152,7 @@ def test_fsync_fails(bed: Bed, preload: Callable[[str], str]) -> None:
 def test_read_only(bed: Bed, preload: Callable[[str], str]) -> None:
     """The file system becomes a read-only one meanwhile: 451, and afterwards all goes on."""
     one = bed()
-    manner = on_disk(one, preload("disk"))
-    one.start()
-    manner.write_text("EROFS")
-    eventually(lambda: one.load.answers[451] > 10)
-    time.sleep(3)
-    manner.unlink()
-    one.recovers()
+    fails_for_a_while(one, preload, "EROFS")
     one.count("disk read-only")
     assert "the database is away" in one.relay.log
     assert "the database is back" in one.relay.log

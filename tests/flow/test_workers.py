@@ -52,9 +52,16 @@ def gone(pid: int) -> bool:
         return True
 
 
-def use(database: str, relay: Relay, request: pytest.FixtureRequest) -> None:
+def started(
+    database: str, request: pytest.FixtureRequest, receivers: Receivers, relays: Relays
+) -> tuple[Receiver, Relay, int]:
+    """Start two workers; return where they deliver to, them, and the port of a plain listener."""
+    receiver, port = receivers(), free_port()
+    relay = relays(receiver.port, plain_listener(port), **TWO)
     if database == "postgresql":
         relay.use_spool(request.getfixturevalue("postgresql_url"))
+    relay.start()
+    return receiver, relay, port
 
 
 def accepted_by(relay: Relay) -> set[int]:
@@ -67,11 +74,7 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_nothing_is_lost(
     database: str, request: pytest.FixtureRequest, receivers: Receivers, relays: Relays
 ) -> None:
     """SIGKILL of a worker: its mail and its place are taken up at once; the other goes on."""
-    receiver = receivers()
-    port = free_port()
-    relay = relays(receiver.port, plain_listener(port), **TWO)
-    use(database, relay, request)
-    relay.start()
+    receiver, relay, port = started(database, request, receivers, relays)
     before = pids(relay)
     assert sorted(before) == NODES
     load = Load(port)
@@ -106,11 +109,7 @@ def test_both_workers_take_mail_and_deliver_it(
     database: str, request: pytest.FixtureRequest, receivers: Receivers, relays: Relays
 ) -> None:
     """Clients at once are served by both processes, each under its own name in the history."""
-    receiver = receivers()
-    port = free_port()
-    relay = relays(receiver.port, plain_listener(port), **TWO)
-    use(database, relay, request)
-    relay.start()
+    receiver, relay, _ = started(database, request, receivers, relays)
     workers = {pid for name, pid in pids(relay).items() if "/" in name}
     numbers = count(1)
 
