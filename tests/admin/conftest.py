@@ -1,6 +1,8 @@
 """What the tests of the command line share: a configured spool, mail in it, and ``mta``."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from mta.admin import asking
 from mta.admin.cli import cli
 from mta.admin.invocation import Invocation
 from mta.mail.envelope import Envelope, Origin, Recipient
@@ -65,6 +68,11 @@ class Relay:
         )
         self.engine = create_engine(url)
         self._numbers = count(1)
+
+    def process(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run ``mta`` as a process of its own: for what runs the reactor, which it can do once."""
+        command = [sys.executable, "-m", "mta", "--config", str(self.config), *arguments]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
     def run(
         self, *arguments: str, input: str | None = None, interactive: bool = False, **more: Any
@@ -176,6 +184,16 @@ class Relay:
         """Let a process have a lease."""
         now = NOW - 10 * MINUTE
         self.write(leases.register_node, "node1", TOKEN, now, 10 * MINUTE + lease_ms, about)
+
+
+@pytest.fixture(autouse=True)
+def _no_reactor_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs the reactor in the process of the tests leaves it unusable for all that follow."""
+
+    def refuse(main: object) -> None:
+        raise AssertionError("this runs the reactor: use Relay.process")
+
+    monkeypatch.setattr(asking, "react", refuse)
 
 
 @pytest.fixture

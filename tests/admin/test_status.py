@@ -118,7 +118,7 @@ def test_a_supervisor_alone_is_no_service(local):
     found = told(local)
     assert found["running"] is False
     assert found["nodes"][0]["state"] == "supervising"
-    assert "no service is running" in local.run("explain", "ann@example.com").output
+    assert "no service is running" in local.process("explain", "ann@[192.0.2.1]").stdout
 
 
 def test_refusals(relay):
