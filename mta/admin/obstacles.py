@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
+from mta.admin.processes import alive, works
 from mta.admin.queue_sites import from_sources
 from mta.admin.rehearsing import FromSources
 from mta.admin.render import moment, span
-from mta.admin.status import alive, works
 from mta.mail.restraint import Marks
 from mta.mail.site import Site
 from mta.spool import alarms, leases, restraints, site_states, suppressions

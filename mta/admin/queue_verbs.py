@@ -16,6 +16,7 @@ from mta.admin.exits import Exit
 from mta.admin.filters import Chosen, filters
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.pace import Pace
+from mta.admin.processes import works
 from mta.admin.render import note, progress, say
 from mta.spool import leases, listing, operate
 from mta.spool.errors import SpoolFull, SpoolUnavailable
@@ -181,9 +182,9 @@ def _in_steps(invocation: Invocation, verb: Verb, wanted: Filter, now_ms: int, n
 
 
 def _served(invocation: Invocation) -> bool:
-    """Tell whether a process has a lease on the spool."""
+    """Tell whether a process is there that works on mail."""
     with invocation.reading() as conn:
-        return any(one.lease_until_ms > invocation.now_ms() for one in leases.everyone(conn))
+        return any(works(one, invocation.now_ms()) for one in leases.everyone(conn))
 
 
 def _one_step(

@@ -13,6 +13,7 @@ from mta import identity
 from mta.admin import records, refusals
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.processes import alive, works
 from mta.admin.queue_commands import totals
 from mta.admin.render import Column, json_line, moment, say, span, table, visible
 from mta.admin.restraints import restraint_record, tell
@@ -136,16 +137,6 @@ def _show(facts: _Facts, now_ms: int, invocation: Invocation) -> None:
         became = ", ".join(f"{number} {state.value}" for state, number in facts.unanswered.items())
         say(f"in the last day without an answer after the final dot: {became}")
     say(f"accounts: {facts.enabled} enabled, {facts.disabled} disabled")
-
-
-def alive(node: Node, now_ms: int) -> bool:
-    """Tell whether a process is there, as far as can be seen from here."""
-    return node.lease_until_ms > now_ms and identity.there(node.about) is not False
-
-
-def works(node: Node, now_ms: int) -> bool:
-    """Tell whether a process is there that works on mail: a supervisor does not."""
-    return not node.supervises and alive(node, now_ms)
 
 
 def _cells(node: Node, invocation: Invocation) -> tuple[str, ...]:

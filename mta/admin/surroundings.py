@@ -10,14 +10,15 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
 from mta.admin.invocation import Invocation
+from mta.admin.processes import works
 from mta.admin.queue_sites import from_sources
 from mta.admin.reason import last_attempt
 from mta.admin.render import moment, note, span
 from mta.admin.render import visible as v
 from mta.admin.shown_budgets import has_budgets
-from mta.admin.status import works
 from mta.config.problems import ConfigError
 from mta.mail.restraint import Marks, Restraint
+from mta.mail.site import Site
 from mta.spool import alarms, leases, restraints, site_states
 from mta.spool.history import Trace, TracedRecipient
 from mta.spool.schema import State
@@ -26,8 +27,6 @@ from mta.spool.site_states import SiteState
 if TYPE_CHECKING:
     from mta.admin.budgets import Budgets
     from mta.admin.ways import Ways
-
-_LINE = " from "  # between the key of a site and a source address that is slower there
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ def _tried_at(trace: Trace, one: TracedRecipient) -> str:
 
 def _same_site(one: SiteState, mail: Marks) -> bool:
     if mail.site_key:
-        return one.key.partition(_LINE)[0] == mail.site_key
+        return Site(one.key, one.name, sources=one.sources).base == mail.site_key
     return mail.site != "" and one.name == mail.site
 
 

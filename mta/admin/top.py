@@ -13,6 +13,7 @@ import click
 from mta.admin import shown_budgets
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
+from mta.admin.processes import works
 from mta.admin.queue_sites import from_sources
 from mta.admin.render import Column, json_line, on_terminal, say, span, table, visible
 from mta.mail.queue_id import time_of
@@ -78,11 +79,7 @@ def _look(invocation: Invocation, rows: int) -> Look:
     with invocation.writing() as conn:
         watching.watch(conn, now_ms + _WATCHED_MS)
     with invocation.reading() as conn:
-        alive = [
-            one.name
-            for one in leases.everyone(conn)
-            if one.lease_until_ms > now_ms and not one.supervises
-        ]
+        alive = [one.name for one in leases.everyone(conn) if works(one, now_ms)]
         reports = watching.reports(conn, now_ms)
         number, oldest = watching.stuck_in_all(conn)
         stuck = watching.stuck(conn, rows)
