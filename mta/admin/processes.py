@@ -1,4 +1,4 @@
-"""Which of the processes that have a lease on the spool are there, as far as that can be seen here."""
+"""Which of the processes with a lease on the spool are there, as far as that can be seen here."""
 
 from mta import identity
 from mta.spool.leases import Node
