@@ -22,10 +22,11 @@ def listener() -> Any:
     return site(parts)
 
 
-def connected(listener: Any) -> StringTransport:
-    """Connect; the transport has what is answered."""
+def connected(listener: Any, clock: Clock | None = None) -> StringTransport:
+    """Connect; the transport has what is answered.  No timer is left in the reactor."""
     transport = StringTransport(peerAddress=ADDRESS)
     protocol = listener.buildProtocol(ADDRESS)
+    protocol.wrappedProtocol.callLater = (clock or Clock()).callLater
     protocol.makeConnection(transport)
     transport.protocol = protocol
     return transport
@@ -84,11 +85,9 @@ def test_attack_all_connections(listener: Any) -> None:
 
 def test_a_silent_connection_is_given_up(listener: Any) -> None:
     """After the time-out, so that the places are not held for ever."""
-    clock, transport = Clock(), StringTransport(peerAddress=ADDRESS)
-    protocol = listener.buildProtocol(ADDRESS)
-    protocol.wrappedProtocol.callLater = clock.callLater
-    protocol.makeConnection(transport)
-    protocol.dataReceived(b"GET /healthz HTTP/1.1\r\nHost")
+    clock = Clock()
+    transport = connected(listener, clock)
+    transport.protocol.dataReceived(b"GET /healthz HTTP/1.1\r\nHost")
     clock.advance(web.IDLE_S - 1)
     assert not transport.disconnecting
     clock.advance(1)
