@@ -115,12 +115,14 @@ class Parts:
     def start(self) -> None:
         """Check the spool, open the logs, start threads and the queue."""
         try:
-            prepare(self.settings.spool.url)
+            warning = prepare(self.settings.spool.url, migrate=self.settings.spool.upgrade_at_start)
             self.clock.load()
             self.gate.shared.load(self.settings.spool.url)
         except (SpoolUnusable, SpoolUnavailable) as error:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
         self._open_log()
+        if warning:
+            self.log(Note("warning", "spool", warning))
         self.database.start()
         self._tell_settings()
         self._write("service", alarms.begin)

@@ -6,6 +6,8 @@ from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import json_line, say
 from mta.spool import upgrade as schema
+from mta.spool.engine import prepare
+from mta.spool.errors import SpoolUnusable
 
 
 @click.group()
@@ -19,16 +21,27 @@ def db() -> None:
 def status(invocation: Invocation, as_json: bool) -> Exit:
     """Show the revision of the schema and the one that this version needs.
 
-    Exit status 69 if they differ.
+    Exit status 69 if this version cannot work with it.
     """
-    current, needed = schema.status(invocation.settings.spool.url)
+    url = invocation.settings.spool.url
+    current, needed = schema.status(url)
+    words, usable = f"this version needs {needed}; run 'mta db upgrade'", False
+    if current == needed:
+        words, usable = "up to date", True
+    elif current is not None and current > needed:
+        words, usable = _newer(url)
     if as_json:
-        json_line({"current": current, "needed": needed, "usable": current == needed})
-    elif current == needed:
-        say(f"schema {current}: up to date")
+        json_line({"current": current, "needed": needed, "usable": usable})
     else:
-        say(f"schema {current or '(empty)'}: this version needs {needed}; run 'mta db upgrade'")
-    return Exit.DONE if current == needed else Exit.UNAVAILABLE
+        say(f"schema {current or '(empty)'}: {words}")
+    return Exit.DONE if usable else Exit.UNAVAILABLE
+
+
+def _newer(url: str) -> tuple[str, bool]:
+    try:
+        return prepare(url), True
+    except SpoolUnusable as error:
+        return str(error), False
 
 
 @db.command()
@@ -36,7 +49,7 @@ def status(invocation: Invocation, as_json: bool) -> Exit:
 def upgrade(invocation: Invocation) -> None:
     """Bring the spool up to date; create it if it is new.
 
-    Stop the services that use it first, and have a backup.
+    Services may use it meanwhile, unless the news of the release say otherwise.  Have a backup.
     """
     url = invocation.settings.spool.url
     schema.upgrade(url)

@@ -51,6 +51,11 @@ class Spool(Section):
         " that has it.",
         examples=["database-password"],
     )
+    upgrade_at_start: bool = Field(
+        False,
+        description="Whether the service brings an older schema up to date when it starts, beside"
+        " others that work with it. False: mta db upgrade does.",
+    )
     retention: Duration = setting(
         "How long finished mail can be traced.  The content of what was delivered goes at once.",
         _d("7d"),

@@ -17,6 +17,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import random
+from time import sleep
 from typing import Any
 from urllib.parse import quote
 
@@ -28,10 +30,11 @@ from sqlalchemy.pool import QueuePool
 
 from mta.spool.driver import run
 from mta.spool.errors import SpoolUnavailable, SpoolUnusable, classify, one_line
-from mta.spool.schema import REVISION
+from mta.spool.schema import REVISION, schema_support
 from mta.spool.url import UNREADABLE, with_hosts
 
 BUSY_S = 2.0  # how long one statement waits for another process's lock
+_MIGRATIONS = 20  # times that a migration is begun beside processes that work
 _UPGRADE = "run `mta db upgrade` (--config FILE goes before db)"
 
 _SQLITE_PRAGMAS = (
@@ -158,10 +161,11 @@ def repeated(conn: Connection) -> bool:
     return bool(conn.get_execution_options().get("repeated"))
 
 
-def prepare(url: str, migrate: bool = False) -> None:
+def prepare(url: str, migrate: bool = False) -> str:
     """Check that the spool at ``url`` can be used by this version of the program.
 
-    A new SQLite spool is created, and any is brought up to date if ``migrate`` is set.
+    A new SQLite spool is created, and any is brought up to date if ``migrate`` is set.  A schema
+    that is newer is used where it says that this version can.  Returns a warning, or "".
     Raises ``SpoolUnusable`` otherwise, with one line that says what to do.
     """
     parsed = parse(url)
@@ -172,12 +176,29 @@ def prepare(url: str, migrate: bool = False) -> None:
             current = revision(conn)
         if migrate or (new and current is None):
             current = _migrate(engine)
+        if current is not None and current > REVISION:
+            return _newer(engine, parsed, current)
     except (SpoolUnavailable, DBAPIError) as error:
         raise SpoolUnusable(f"spool {shown(parsed)}: {one_line(error)}") from error
     finally:
         engine.dispose()
     if current != REVISION:
         raise SpoolUnusable(f"spool {shown(parsed)}: {_wrong_revision(current)}")
+    return ""
+
+
+def _newer(engine: Engine, parsed: URL, current: str) -> str:
+    """Return a warning that the schema is newer, or refuse it."""
+    oldest = None
+    with reading(engine) as conn:
+        if sqlalchemy.inspect(conn).has_table("schema_support"):
+            oldest = conn.execute(sqlalchemy.select(schema_support.c.oldest)).scalar()
+    if oldest is None or oldest > REVISION:
+        raise SpoolUnusable(f"spool {shown(parsed)}: {_wrong_revision(current)}")
+    return (
+        f"schema {current} is newer than {REVISION}, which this version was made for; it can work"
+        " with it until it is upgraded itself"
+    )
 
 
 def revision(conn: Connection) -> str | None:
@@ -198,6 +219,17 @@ def shown(parsed: URL) -> str:
 
 def _migrate(engine: Engine) -> str | None:
     """Bring the schema up to date, unless it is from the future; return what it is then."""
+    for left in reversed(range(_MIGRATIONS)):
+        try:
+            return _migrate_once(engine)
+        except SpoolUnavailable:  # somebody has worked with the tables for long, or a deadlock
+            if not left:
+                raise
+            sleep(random())  # noqa: S311 - no secret
+    raise AssertionError("not reached")
+
+
+def _migrate_once(engine: Engine) -> str | None:
     from mta.spool.migrations import apply  # noqa: PLC0415 - alembic: slow, and rarely needed
 
     with writing(engine) as conn:

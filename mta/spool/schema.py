@@ -319,6 +319,12 @@ samples = Table(  # replies that rules act upon, until they are enough or too ol
     _text("said"),
 )
 
+schema_support = Table(  # one row
+    "schema_support",
+    metadata,
+    Column("oldest", Text, primary_key=True),  # as ``OLDEST``
+)
+
 
 def _partial(name: str, *columns: Any, where: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -363,5 +369,12 @@ Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0025"
+REVISION = "0026"
 """The revision of the migrations that leads to these tables."""
+
+OLDEST = "0026"
+"""The ``REVISION`` of the oldest program that can work on these tables.
+
+A revision that only expands leaves it as it is; one that contracts, or that needs older programs to
+be gone, sets it to its own.
+"""

@@ -93,7 +93,7 @@ class Supervisor(Service):
 
     def _open(self) -> None:
         try:
-            prepare(self._settings.spool.url)
+            prepare(self._settings.spool.url, migrate=self._settings.spool.upgrade_at_start)
         except (SpoolUnusable, SpoolUnavailable) as error:
             raise StartFailed(str(error), EX_UNAVAILABLE) from error
         self._log.use(*sinks(self._settings, foreground=self._launch.foreground))

@@ -100,6 +100,7 @@ def test_unusable_spool(local):
     local.engine.dispose()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE schema_support SET oldest = '9999'")
     result = local.run("queue", "list")
     assert result.exit_code == 69
     assert "mta db upgrade" in result.stderr

@@ -135,7 +135,20 @@ def test_wrong_schema(sqlite_url, revision, words):
     """An unknown schema stops the start; both revisions are named, and what to run."""
     with writing(create_engine(sqlite_url)) as conn:
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = ?", (revision,))
+        conn.exec_driver_sql("UPDATE schema_support SET oldest = ?", (revision,))
     with pytest.raises(SpoolUnusable, match=words):
+        prepare(sqlite_url)
+
+
+def test_a_newer_schema_is_used_where_it_says_that_it_can_be(sqlite_url):
+    """Its own word counts; without the table (it is gone, or was never there) it is refused."""
+    with writing(create_engine(sqlite_url)) as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert "schema 9999 is newer" in prepare(sqlite_url)
+    assert prepare(sqlite_url, migrate=True)
+    with writing(create_engine(sqlite_url)) as conn:
+        conn.exec_driver_sql("DROP TABLE schema_support")
+    with pytest.raises(SpoolUnusable, match="schema 9999 is not known"):
         prepare(sqlite_url)
 
 
@@ -143,6 +156,7 @@ def test_unknown_schema_is_not_upgraded(sqlite_url):
     """A schema from the future is not touched by an upgrade either, and that is one clear line."""
     with writing(create_engine(sqlite_url)) as conn:
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        conn.exec_driver_sql("UPDATE schema_support SET oldest = '9999'")
     with pytest.raises(SpoolUnusable, match="schema 9999 is not known"):
         upgrade(sqlite_url)
 

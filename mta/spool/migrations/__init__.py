@@ -1,8 +1,8 @@
 """The history of the schema: alembic's revisions, in one line, shipped with the program.
 
-The service never changes a schema that is in use; ``mta db upgrade`` does, or the start
-with a spool that is new.  Revisions are written to expand first and to contract in a
-later release, so that old and new code can run side by side on one database.
+``mta db upgrade`` changes a schema, also one that is in use; the service does at its start where
+the spool is new, or the configuration says so.  Revisions are written to expand first and to
+contract in a later release, so that old and new code can run side by side on one database.
 """
 
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
+
+from mta.spool.schema import OLDEST, schema_support
 
 
 def configuration(conn: Connection | None = None) -> Config:
@@ -24,5 +26,9 @@ def apply(conn: Connection) -> None:
     """Bring the database behind ``conn`` up to date, inside the transaction it is in."""
     if conn.dialect.name == "postgresql":
         conn.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        conn.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        # Everybody who comes later waits behind us: not long, and then we begin again
+        conn.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+        conn.exec_driver_sql("SELECT pg_advisory_xact_lock(7210426)")
     command.upgrade(configuration(conn), "head")
+    conn.execute(schema_support.delete())
+    conn.execute(schema_support.insert().values(oldest=OLDEST))
