@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from mta.policy.limits import sliding
-from mta.spool.counters import Count
+from mta.spool.counters import MOST_LOADED, Count
 
-MOST = 200_000
+MOST = MOST_LOADED
 _TOTAL, _FLYING, _PENDING, _WINDOW, _KEEP = range(5)
 
 

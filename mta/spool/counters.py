@@ -20,6 +20,9 @@ from mta.spool.schema import counters, gauges
 SLACK_MS = 5_000
 """How far clocks of hosts, and the time from a change to its commit, may be apart."""
 
+MOST_LOADED = 200_000
+"""Counters that a process knows when it begins; a million would take 500 MB and several seconds."""
+
 
 class Count(NamedTuple):
     """What one counter has in one window."""
@@ -83,10 +86,11 @@ def changes(conn: Connection, node: str, since_ms: int, now_ms: int) -> Changes:
     )
 
 
-def load(conn: Connection, now_ms: int, prefix: str = "") -> list[Count]:
-    """Return all counters that matter at ``now_ms``: for a process that begins.
+def load(conn: Connection, now_ms: int, prefix: str = "", most: int = MOST_LOADED) -> list[Count]:
+    """Return the counters that matter at ``now_ms``, for a process that begins: at most so many.
 
-    With ``prefix`` those whose names begin with it.
+    Those that were counted last; of the others one hears when they are counted again.  With
+    ``prefix`` those whose names begin with it.
     """
     columns = counters.c
     query = select(
@@ -94,6 +98,7 @@ def load(conn: Connection, now_ms: int, prefix: str = "") -> list[Count]:
     ).where(columns.start_ms + 2 * columns.window_ms > now_ms)
     if prefix:
         query = query.where(columns.name.startswith(prefix, autoescape=True))
+    query = query.order_by(columns.updated_ms.desc()).limit(most)
     return [Count(*row) for row in conn.execute(query)]
 
 

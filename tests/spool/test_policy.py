@@ -30,6 +30,15 @@ def test_counts_outlive_a_restart(table):
     assert table.read(policy.first, NOW).changes.counts == [count("a", 2)]
 
 
+def test_a_start_reads_no_more_than_it_can_hold(table):
+    """Attack: a million addresses, each with a counter, keep no process from starting again."""
+    for moment, name in enumerate(("old", "new", "newest")):
+        given = Given([count(name, 1)], (), 0)
+        table.write(policy.exchange, given, "one", 0, NOW + moment)
+    found = table.read(counters.load, NOW, "", 2)
+    assert [one.name for one in found] == ["newest", "new"]
+
+
 def test_many_counters_at_once(table):
     """More rows than one statement takes."""
     many = [count(f"n{n}", n) for n in range(200)]
