@@ -15,7 +15,7 @@ Trusts the URL; does not guard against another program that writes to the same t
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import random
 from time import sleep
@@ -219,14 +219,11 @@ def shown(parsed: URL) -> str:
 
 def _migrate(engine: Engine) -> str | None:
     """Bring the schema up to date, unless it is from the future; return what it is then."""
-    for left in reversed(range(_MIGRATIONS)):
-        try:
+    for _ in range(_MIGRATIONS - 1):
+        with suppress(SpoolUnavailable):  # somebody works with the tables for long, or a deadlock
             return _migrate_once(engine)
-        except SpoolUnavailable:  # somebody has worked with the tables for long, or a deadlock
-            if not left:
-                raise
-            sleep(random())  # noqa: S311 - no secret
-    raise AssertionError("not reached")
+        sleep(random())  # noqa: S311 - no secret
+    return _migrate_once(engine)
 
 
 def _migrate_once(engine: Engine) -> str | None:
