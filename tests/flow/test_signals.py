@@ -141,6 +141,7 @@ def spoil(relay: Relay, fault: str, occupant: socket.socket) -> None:
     elif fault == "schema":
         with sqlite3.connect(spool) as connection:
             connection.execute("UPDATE alembic_version SET version_num = '9999'")
+            connection.execute("UPDATE schema_support SET oldest = '9999'")
     else:
         text = relay.config.read_text().replace("host_name", "hostname")
         relay.config.write_text(text)
