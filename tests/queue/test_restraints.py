@@ -342,7 +342,7 @@ def test_only_the_source_address_that_the_reply_was_said_to(stage, verb):
 
 
 def test_what_one_address_is_told_leaves_the_site_open_for_the_others(stage):
-    """Ten 421s in a row to one of two addresses: the site is not given up, nor is it dialled less."""
+    """Ten 421s in a row to one of two addresses: the site is not given up, nor dialled less."""
     scheduler = stage.scheduler(names=Provider(), **tell(rule("suspend", samples=100)))
     scheduler.restraints.use_sources(by_sender, shaped=False)
     for number in range(10):
