@@ -71,9 +71,20 @@ def postgresql_server() -> Iterator[str]:
                 connection.execute("SELECT pg_reload_conf()")
                 connection.execute("CREATE DATABASE spool")
             upgrade(_database(url, "spool"))
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("CREATE DATABASE spool_template TEMPLATE spool")
             yield url
         finally:
             server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_named(postgresql_server: str) -> Callable[[str], str]:
+    """Return what gives the URL of a database of that server; ``spool_template`` is a fresh spool.
+
+    Nobody may be connected with that one.
+    """
+    return lambda name: _database(postgresql_server, name)
 
 
 @pytest.fixture
