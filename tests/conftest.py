@@ -5,6 +5,7 @@ one of its own when the first test asks for it, without fsync.
 """
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from twisted.internet import task
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -24,6 +27,23 @@ from mta.spool.schema import metadata, wakeups
 from mta.spool.upgrade import upgrade
 
 _numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """Let nobody but trial run the reactor here: once stopped, it is unusable for all others."""
+    run = ReactorBase.run
+
+    def refuse(main: Any, *_arguments: Any, **_options: Any) -> None:
+        raise AssertionError(f"{main} runs the reactor of the tests: use a process (warm.run)")
+
+    def guarded(reactor: ReactorBase, *arguments: Any, **options: Any) -> None:
+        asker = str(sys._getframe(1).f_globals.get("__name__"))
+        if not asker.startswith("twisted.trial."):
+            refuse(asker)
+        run(reactor, *arguments, **options)
+
+    ReactorBase.run = guarded  # type: ignore[method-assign]
+    task.react = refuse  # before anybody has it
 
 
 @pytest.hookimpl(trylast=True)
