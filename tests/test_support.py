@@ -17,12 +17,14 @@ from mta.admin import asking
 
 SUPPORT = Path(__file__).parent / "support"
 OUTLIVED = """
-import os, signal, sys
+import os, signal, subprocess, sys
 sys.path.insert(0, sys.argv[1])
 import warm
+warm.mark()
 command, none = ["-n", "--pidfile=", "web"], os.open(os.devnull, os.O_RDWR)
 started = warm.start("twistd", command, os.environ, sys.argv[2], [none] * 3)
-print(started.pid, flush=True)
+server = subprocess.Popen(["sleep", "600"], stdout=none, start_new_session=True)
+print(started.pid, server.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -70,14 +72,15 @@ def test_a_signal_is_a_status_as_elsewhere(tmp_path: Path) -> None:
 
 
 def test_nothing_outlives_the_tests_however_they_end(tmp_path: Path) -> None:
-    """A run that is killed leaves no service behind."""
+    """A run that is killed leaves neither a service behind nor a server that only has its mark."""
     done = subprocess.run(
         [sys.executable, "-c", OUTLIVED, str(SUPPORT), str(tmp_path)],
         check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
+    service, server = map(int, done.stdout.split())
     deadline = time.monotonic() + 20
-    while _runs(int(done.stdout)):
+    while _runs(service) or _runs(server):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
