@@ -11,12 +11,13 @@ is to be written about it.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from twisted.internet.interfaces import IReactorTime
 
 from mta.mail.envelope import Body, Envelope, MemoryBody, Recipient
+from mta.mail.outcome import Outcome
 from mta.mail.site import Site
 from mta.queue.blocks import Blocked, SourceBlocks
 from mta.queue.entry import Destination, Entry, entries
@@ -235,8 +236,10 @@ class ActiveSet:
             self._ledger.hold_back(entry, block)
         return True
 
-    def barred(self, entry: Entry) -> None:
-        """Return ``entry``, for which nobody could be dialled from an address that may be used."""
+    def barred(self, entry: Entry, outcomes: Sequence[Outcome]) -> bool:
+        """Return ``entry`` if nobody could be dialled from an address that may be used; tell so."""
+        if not outcomes or not all(one.barred for one in outcomes):
+            return False
         self.ended(entry, Health.UNKNOWN)
         block = self.source_blocks.waiting(entry) if self.source_blocks else None
         if block is not None and block.free:
@@ -248,6 +251,8 @@ class ActiveSet:
             self._ledger.hold_back(entry, block)
         else:
             self._ledger.give_back(entry, self._now_ms())
+        self._soon()
+        return True
 
     def _divide(self, entry: Entry) -> bool:
         """Return what is blocked of ``entry``, which is not lined up; tell whether that is all."""
