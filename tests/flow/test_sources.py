@@ -205,7 +205,9 @@ def test_a_suspended_address_and_one_of_the_other_family(
     send(relay, "both.test", 1)
     four.wait(1)
     relay.mta("suspend", "--source", LIMITED, "--reason", "on a list")
-    eventually(lambda: f"suspend 1: source address {LIMITED}: until it is ended" in relay.log)
+    (made,) = listed(relay, "suspend", "list")
+    said = f"suspend {made['id']}: source address {LIMITED}: until it is ended"
+    eventually(lambda: said in relay.log)
     send(relay, "both.test", 1)
     send(relay, "four.test", 1)
     six.wait(1)  # past the idle connection of the first message
@@ -214,7 +216,7 @@ def test_a_suspended_address_and_one_of_the_other_family(
     (row,) = listed(relay, "queue", "list")
     assert row["attempts"] == 0
     (answer,) = listed(relay, "why", row["id"])[0]["answers"]
-    assert (answer["blocked_by"], answer["unblock"]) == ("restraint", ["mta resume 1"])
+    assert (answer["blocked_by"], answer["unblock"]) == ("restraint", [f"mta resume {made['id']}"])
     for command in (("queue", "sites"), ("top", "--once"), ("status",)):
         assert f"{words} (until it is resumed; 1 waits for it)" in relay.mta(*command).stdout
     blocked = relay.mta("explain", "u0@four.test", "--login", LOGIN, check=False)
