@@ -187,15 +187,20 @@ class Restraints:
             self._set_pace(self._now_ms())
         return site
 
-    def observe(self, entry: Entry, outcomes: Iterable[Outcome], rules: Rules) -> None:
-        """Count what rules are about; one attempt is one sample, however many recipients."""
+    def observe(self, entry: Entry, outcomes: Iterable[Outcome], rules: Rules) -> bool:
+        """Count what rules are about; one attempt is one sample, however many recipients.
+
+        Tell whether it is about an address of ours, so that it says nothing about the site: mail
+        from the others goes on as if it had not been heard.
+        """
         for outcome in outcomes:
             if outcome.verdict is Verdict.DELIVERED:
                 continue
             found = rules.find(Facts.of(outcome))
             if found.action is not None:
                 self._count(entry, outcome, found, found.action)
-                return
+                return self._active.sources.configured
+        return False
 
     def _count(self, entry: Entry, outcome: Outcome, found: Finding, action: Action) -> None:
         sources = self._active.sources.of(entry)

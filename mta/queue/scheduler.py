@@ -297,7 +297,9 @@ class Scheduler:
         state = health(outcomes)
         if any(one.verdict is not Verdict.DELIVERED for one in outcomes):
             outcomes = with_causes(outcomes, self._settings.causes)
-            self.restraints.observe(entry, outcomes, self._settings.causes)
+            ours = self.restraints.observe(entry, outcomes, self._settings.causes)
+            if ours and state is Health.BAD:
+                state = Health.UNKNOWN
         if self._isolation.observe(entry, outcomes, state):
             self._claims.due = True
         if self._watch.wanted:
