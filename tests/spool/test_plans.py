@@ -16,6 +16,7 @@ from mta.spool import (
     listing,
     outcomes,
     resurrection,
+    retention,
     sample,
     standing,
     watching,
@@ -74,7 +75,7 @@ class Plans:
 
         event.listen(self.table.engine, "before_cursor_execute", note)
         with pytest.MonkeyPatch.context() as patch:
-            for module in (bulk, outcomes, resurrection):
+            for module in (bulk, outcomes, resurrection, retention):
                 patch.setattr(module, "run", run)
             self.table.write(fn, *args)
         event.remove(self.table.engine, "before_cursor_execute", note)
@@ -213,7 +214,7 @@ def test_find_a_sender(plans, mail, monkeypatch):
 
 def test_purge(plans, mail):
     """The oldest finished messages are read off their index."""
-    plan = plans.of(history.purge, mail.now + 100_000, 1, 5)
+    plan = plans.of(retention.purge, mail.now + 100_000, 1, 5)
     assert "ix_messages_finished" in plan
     _no_scan(plan)
 
