@@ -11,6 +11,7 @@ autovacuum those of its tables.
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
