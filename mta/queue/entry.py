@@ -88,7 +88,7 @@ def entries(
     octets = sum(map(len, body.memory)) if body.memory is not None else 0
     sender = envelope.sender
     if len(recipients) == 1:
-        job = Job(envelope, recipients, body, _key(sender, recipients[0], destination))
+        job = Job(envelope, recipients, body, destination_key(sender, recipients[0], destination))
         return [Entry(job, token, Charge(octets, 1))]
     groups = _by_destination(sender, recipients, destination)
     charge = Charge(octets, len(groups))
@@ -105,14 +105,14 @@ def _by_destination(
     # By the chosen route as well: two of them can lead to one place from two addresses of ours
     groups: dict[tuple[str, str], list[Recipient]] = {}
     for one in recipients:
-        key = keys.get((one.domain, one.route))
-        if key is None:
-            key = keys[one.domain, one.route] = _key(sender, one, destination)
-        groups.setdefault((key, one.route), []).append(one)
+        found = keys.get((one.domain, one.route))
+        if found is None:
+            found = keys[one.domain, one.route] = destination_key(sender, one, destination)
+        groups.setdefault((found, one.route), []).append(one)
     return groups
 
 
-def _key(sender: str, one: Recipient, destination: Destination) -> str:
+def destination_key(sender: str, one: Recipient, destination: Destination) -> str:
     """Name the destination; as a rule nobody has chosen a route by hand."""
     if one.route:
         return destination(sender, one.domain, one.route)
