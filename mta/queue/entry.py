@@ -7,6 +7,7 @@ from typing import TypeAlias
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.queue_id import QueueId
 from mta.mail.site import Site
+from mta.mail.value import value
 from mta.spool.intake import Reservation
 
 _UNKNOWN = Site("", "")
@@ -15,7 +16,7 @@ Destination: TypeAlias = Callable[..., str]
 """``(sender, domain)``, or ``(sender, domain, route)`` where an operator has chosen one: a key."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Held(Reservation):
     """A reservation that knows what it holds."""
 

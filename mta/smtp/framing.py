@@ -14,7 +14,8 @@ in pieces; how much is received ahead of that is the caller's to hold back.
 """
 
 import re
-from dataclasses import dataclass
+
+from mta.mail.value import value
 
 BLOCK = 64 * 1024  # octets of content taken in one piece at most
 
@@ -43,7 +44,7 @@ class BareLineFeed(FramingError):
     """A line ends with LF without CR before it; the line has been thrown away."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Piece:
     """Some content, unstuffed, and whether it was the last."""
 
