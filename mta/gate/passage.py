@@ -232,10 +232,9 @@ class Passage:
 
     async def _unless_suppressed(self, address: str, decision: Ruling) -> Ruling:
         """Ask the suppression list, then DNS; ``decision`` is to hold, or nothing."""
-        local, domain = parts(address)
         try:
             entry = await self._gate.store.read(
-                suppressions.concerning, f"{local.lower()}@{domain}", self._subject.login
+                suppressions.concerning, suppressions.prepared(address), self._subject.login
             )
         except CancelledError:
             raise

@@ -14,6 +14,7 @@ from mta.inbound.verification import HEADER_TOO_LONG, Verification
 from mta.mail import author, completion, headers
 from mta.mail.envelope import Origin
 from mta.mail.queue_id import QueueId
+from mta.smtp.framing import has_bare_line_end
 from mta.smtp.replies import Reply, reply
 from mta.spool.intake import Remark
 from mta.verify.forged import without_forged
@@ -21,6 +22,7 @@ from mta.verify.forged import without_forged
 # RFC 6409 §6.3: 554 for what is wrong with the syntax of new mail
 TOO_MANY_HOPS = reply(554, "5.4.6", "Too many Received fields: the message is in a loop")
 NO_AUTHOR = reply(554, "5.6.0", "The message has no From field")
+NO_LINES = reply(554, "5.6.0", "The header of the message has a bare CR or LF, or a NUL, in it")
 
 
 class Head:
@@ -41,10 +43,11 @@ class Head:
         verification: Verification | None,
         priority: int | None = None,
         outside: bool = False,
+        binary: bool = False,
     ) -> None:
         """All but ``id`` and ``priority`` are as ``Transaction`` has them.
 
-        ``priority``: what MAIL asked for.
+        ``priority``: what MAIL asked for; ``binary``: lines may end as they like.
         """
         self.message_id = ""
         self.utf8 = self.tls_not_required = False
@@ -60,6 +63,7 @@ class Head:
         self._id = id
         self._created_ms = created_ms
         self._submission, self._outside = submission, outside
+        self._binary = binary
         self._highest = highest
         self._asked_priority = priority
         self._verification = verification
@@ -89,6 +93,8 @@ class Head:
         if header.end > limit and header.well_begun:
             text = f"The header of the message is larger than the {limit} octets allowed here"
             self._refuse(reply(552, "5.3.4", text), "header size")
+        if self._binary and (self._submission or self._passage.checks_author()):
+            self._check_lines(block[: header.end])
         if self._submission:  # first, as places in the block still are where they were
             self._name_author(block, header)
         if self._verification is not None:
@@ -116,6 +122,14 @@ class Head:
     def _refuse(self, answer: Reply, reason: str) -> None:
         if self.refusal is None:
             self.refusal, self.reason = answer, reason
+
+    def _check_lines(self, header: bytes) -> None:
+        """Refuse a header that other readers divide into other fields than we do.
+
+        BINARYMIME is about what a body may have in it (RFC 3030 §3).
+        """
+        if has_bare_line_end(header) or b"\0" in header:
+            self._refuse(NO_LINES, "bare CR or LF, or NUL, in the header")
 
     def _name_author(self, block: bytes, header: headers.Header) -> None:
         """Make up From or Sender; nobody can be made of the null sender."""

@@ -97,6 +97,7 @@ class Transaction:
             settings, passage, rulings, origin, mail.sender, self.id, self._created_ms,
             submission=submission, highest=highest, verification=verification,
             priority=None if mail.wanted is None else mail.wanted.priority, outside=outside,
+            binary=mail.binary,
         )  # fmt: skip
         self._pieces = Pieces(reception)
         self._size = 0  # octets in all, those that were prepended included

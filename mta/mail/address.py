@@ -55,6 +55,11 @@ def quoted(text: str) -> str:
     return f'"{_QUOTABLE.sub(_BACKSLASHED, text)}"'
 
 
+def plainly(local: str) -> str:
+    """Return a local part without quotes that it does not need: ``"ann"`` is ``ann``."""
+    return quoted(unquoted(local)) if local.startswith('"') else local
+
+
 def folded(address: str) -> str:
     """Return ``address`` as it is compared: no quotes, no capitals, A-labels.
 

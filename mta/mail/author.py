@@ -3,17 +3,21 @@
 Looks at every field that any mail program might take for one, so the search is wider than the
 grammar: white space before the colon, any case.  Of the values only the forms in
 common use are understood; anything else (groups, routes, nested comments) is said to be
-unclear, because two readers might read two things.  Reads a header block, never the whole message.
+unclear, because two readers might read two things.  What encoded words hide in a name is looked
+at as well.  Reads a header block, never the whole message.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header
 
-_FROM = re.compile(rb"(?i:(?:\A|(?<=\n))from[ \t]*:)")
+_FROM = re.compile(rb"(?i:(?:\A|(?<=\n))from(?:[ \t]|\r\n[ \t])*:)")
 _ADDRESS = r"[^<>\s\"(),;:\\@]+@[A-Za-z0-9.-]+"
 _MAILBOX = re.compile(
-    rf"\s*+(?:(?:\"([^\"\\<>]*)\"[ \t]*|[^\"\\@<>(),;:]*)<({_ADDRESS})>|({_ADDRESS}))"
-    r"[ \t]*(?:\([^()\\@]*\)[ \t]*)?(?:,|\Z)"
+    rf"\s*+(?:(?:\"([^\"\\<>]*)\"[ \t]*|([^\"\\@<>(),;:]*))<({_ADDRESS})>|({_ADDRESS}))"
+    r"[ \t]*(?:\(([^()\\@]*)\)[ \t]*)?(?:,|\Z)"
 )
 _LIKE_AN_ADDRESS = re.compile(r"(?<![^\s<>\"'(),;:@])[^\s<>\"'(),;:@]++@[^\s<>\"'(),;:@]+")
 _LONGEST = 8192  # octets of a field; who has more to say of its authors is not understood
@@ -75,6 +79,28 @@ def _mailboxes(header: bytes, at: int) -> list[tuple[str, ...]] | None:
         if mailbox is None:
             return None
         # An address as the display name is what many readers see in the place of the other.
-        found.append((*_LIKE_AN_ADDRESS.findall(mailbox[1] or ""), mailbox[2] or mailbox[3]))
+        shown = [_shown(name) for name in mailbox.group(1, 2, 5) if name]
+        if None in shown:
+            return None
+        seen = (one for name in shown if name for one in _LIKE_AN_ADDRESS.findall(name))
+        found.append((*seen, mailbox[3] or mailbox[4]))
         at = mailbox.end()
     return found or None
+
+
+def _shown(name: str) -> str | None:
+    """Return a name as readers show it: encoded words decoded (RFC 2047), "\uff20" taken for "@".
+
+    Decoded wherever they stand, in quotes too, because some readers do; None: it cannot be.
+    """
+    if "=?" in name:
+        try:
+            name = "".join(_decoded(*part) for part in decode_header(name))
+        except (HeaderParseError, LookupError, ValueError):
+            return None
+    return name if name.isascii() else unicodedata.normalize("NFKC", name)
+
+
+def _decoded(part: str | bytes, charset: str | None) -> str:
+    """Return what a part of a name says; one that was no encoded word comes escaped."""
+    return part if isinstance(part, str) else part.decode(charset or "raw-unicode-escape")

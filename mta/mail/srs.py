@@ -23,6 +23,8 @@ from mta.mail.address import ascii_domain, quoted, split, unquoted
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _DAYS = 1024  # two letters
 _FORM = re.compile(r"SRS([01])([-+=])(.*)", re.IGNORECASE | re.DOTALL)
+# Of a host that somebody else has put into an address: it becomes a domain again
+_HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[A-Za-z0-9:.]+\]")
 
 
 class Forged(ValueError):
@@ -53,7 +55,7 @@ class Srs:
         parts: tuple[str, ...]
         if form is not None and form[1] == "0":
             tag, parts = "SRS1", (host, form[2] + form[3])
-        elif form is not None and len(hop := form[3].split("=", 2)) == 3:
+        elif form is not None and len(hop := form[3].split("=", 2)) == 3 and _is_host(hop[1]):
             tag, parts = "SRS1", (hop[1], hop[2])
         else:
             tag, parts = "SRS0", (_timestamp(day), host, user)
@@ -71,7 +73,7 @@ class Srs:
         if form is None:
             raise Forged("it has not the form of SRS")
         given, *parts = form[3].split("=", 3 if form[1] == "0" else 2)
-        if len(parts) != (3 if form[1] == "0" else 2) or not parts[-2]:
+        if len(parts) != (3 if form[1] == "0" else 2) or not _is_host(parts[-2]):
             raise Forged("it has not the form of SRS")
         self._verify(given, tuple(parts))
         if form[1] == "1":
@@ -94,6 +96,10 @@ class Srs:
     def _hash(secret: bytes, parts: tuple[str, ...]) -> str:
         text = "".join(parts).lower().encode("utf-8", "surrogatepass")
         return b64encode(hmac.new(secret, text, hashlib.sha1).digest()).decode("ascii")
+
+
+def _is_host(text: str) -> bool:
+    return _HOST.fullmatch(text) is not None
 
 
 def _plain(domain: str) -> str:

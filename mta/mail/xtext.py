@@ -10,7 +10,8 @@ import re
 
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _ESCAPE = re.compile(r"\+([0-9A-F]{2})")
-_UTF8 = re.compile(r"(?:[!-*,-<>-\[\]-~\x80-\U0010ffff]|\+[0-9A-F]{2}|\\x\{[0-9A-Fa-f]{2,6}\})*")
+_POINT = r"(?:10|0?[0-9A-Fa-f])?[0-9A-Fa-f]{2,4}"  # a character's number: 10FFFF is the last
+_UTF8 = re.compile(rf"(?:[!-*,-<>-\[\]-~\x80-\U0010ffff]|\+[0-9A-F]{{2}}|\\x\{{{_POINT}\}})*")
 _UTF8_ESCAPE = re.compile(r"\\x\{([0-9A-Fa-f]+)\}|\+([0-9A-F]{2})")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from mta.mail.address import ascii_domain, split
+from mta.mail.address import ascii_domain, plainly, split
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -110,7 +110,8 @@ class AddressPattern:
         bare = domain.removeprefix("*").removeprefix(".") if wild else domain
         if bare != "*":
             bare = ascii_domain(bare)
-        return cls(local.lower() if at and local else "*", f".{bare}" if wild else bare)
+        local = plainly(local.lower()) if at and local else "*"
+        return cls(local, f".{bare}" if wild else bare)
 
     def matches(self, local: str, domain: str) -> bool:
         """Tell whether an address in its two parts is meant."""
@@ -120,8 +121,12 @@ class AddressPattern:
 
 
 def parts(address: str) -> tuple[str, str]:
-    """Return local part and domain of an address, the domain as DNS knows it."""
+    """Return local part and domain of an address, the domain as DNS knows it.
+
+    Quotes that are not needed are no way past a rule: ``"ann"`` is ``ann``.
+    """
     local, domain = split(address)
+    local = plainly(local)
     try:
         return local, ascii_domain(domain)
     except ValueError:

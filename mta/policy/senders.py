@@ -40,6 +40,8 @@ class SenderRule:
     def permits(self, login: str, address: str) -> bool:
         """Tell whether ``address``, which is not the null sender, belongs to ``login``."""
         local, domain = parts(address)
+        if address.startswith('"'):  # who may do without quotes, does; to refuse is no loss
+            local = split(address)[0]
         patterns = _patterns(self.addresses, login)
         if any(pattern.matches(local, domain) for pattern in patterns):
             return True
@@ -85,8 +87,10 @@ def judge_authors(
     rule: SenderRule, login: str, fields: int, addresses: Sequence[str] | None
 ) -> Decision | None:
     """Decide on ``From:``: the addresses in so many fields; None if they cannot be told."""
-    if not rule.header or fields == 0:
+    if not rule.header:
         return None
+    if fields == 0:  # and none could be made: readers show Sender, or what they like, instead
+        return refuse(f"sender rule {rule.name}: no From field", 550, "5.7.1", AUTHOR)
     if fields > 1:  # RFC 5322 §3.6: one; readers differ in which of them they show
         return refuse(f"sender rule {rule.name}: {fields} From fields", 550, "5.7.1", AUTHOR)
     if addresses is None:

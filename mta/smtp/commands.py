@@ -70,6 +70,8 @@ class Bdat:
 def parse_mail(argument: str, *, extended: bool, offered: Offered = _nothing) -> Mail:
     """Parse what follows ``MAIL``.  Raises ``CommandError``."""
     sender, words = _path(argument, "FROM:", "5.1.7")
+    if sender and "@" not in sender:  # <postmaster> is an address to send to (RFC 5321 §4.1.1.3)
+        raise CommandError(reply(501, "5.1.7", "The address of the sender has no domain"))
     mail = Mail(sender)
     if words:
         _apply(mail, "MAIL", words, _MAIL_PARAMETERS, extended=extended, offered=offered)

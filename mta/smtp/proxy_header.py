@@ -54,10 +54,10 @@ def parse(data: bytes) -> ProxyHeader | None:
 
 def _text(data: bytes) -> ProxyHeader | None:
     end = data.find(b"\r\n", 0, _LONGEST_LINE)
+    begun = data[: _LONGEST_LINE if end < 0 else end]
+    if len(begun) == _LONGEST_LINE or b"\n" in begun or b"\r" in begun[: -1 if end < 0 else None]:
+        raise ProxyHeaderError("its line does not end as it should")
     if end < 0:
-        begun = data[:_LONGEST_LINE]
-        if len(begun) == _LONGEST_LINE or b"\n" in begun or b"\r" in begun[:-1]:
-            raise ProxyHeaderError("its line does not end as it should")
         return None
     octets = end + 2
     try:

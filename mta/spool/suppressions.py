@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select
 
-from mta.mail.address import ascii_domain
+from mta.mail.address import ascii_domain, plainly
 from mta.spool.schema import suppressions
 
 EVERYBODY = ""
@@ -27,11 +27,14 @@ class Suppression:
 
 
 def prepared(address: str) -> str:
-    """Return an address, or ``@domain``, as it is kept; ``ValueError`` if it is neither."""
+    """Return an address, or ``@domain``, as it is kept and looked for.
+
+    Without capitals, and without quotes that it does not need; ``ValueError`` if it is neither.
+    """
     local, _, domain = address.rpartition("@") if "@" in address else ("", "", "")
     if not domain:
         raise ValueError(f"{address!r} is neither an address nor @domain")
-    return f"{local.lower()}@{ascii_domain(domain)}"
+    return f"{plainly(local.lower())}@{ascii_domain(domain)}"
 
 
 def add(conn: Connection, entry: Suppression) -> bool:

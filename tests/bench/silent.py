@@ -71,7 +71,7 @@ def round_(good: int, silent: int, each: int) -> float:
         sink = Sink(port, timing=False)
         stack.callback(sink.stop)
         dns = stack.enter_context(AnyDns())
-        relay = Relay(Path(directory), dns_port=dns.port, mx_port=port)
+        relay = Relay(Path(directory), dns_port=dns.port, mx_port=port, cold=True)
         relay.start()
         stack.callback(relay.stop)
         domains = [f"good{n}.test" for n in range(good)]

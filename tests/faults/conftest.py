@@ -68,6 +68,7 @@ class Bed:
             dns_port=name_server.port,
             mx_port=self.receiver.port,
             extra=plain_listener(self.port) + extra,
+            cold=True,
         )
         self.back_s = 0.0
         self._load = load

@@ -222,9 +222,8 @@ def soak(minutes: float, rate: float, seed: int, directory: Path, warm: int) -> 
     host, port = Host(), free_port()
     bad = BadPeer("127.0.0.2", host.port)
     with StubDns(ZONE) as names:
-        relay = Relay(
-            directory, dns_port=names.port, mx_port=host.port, extra=SETTINGS.format(port=port)
-        )
+        extra = SETTINGS.format(port=port)
+        relay = Relay(directory, dns_port=names.port, mx_port=host.port, extra=extra, cold=True)
         relay.start(60)
         assert relay.process is not None
         first = warm_up(relay, port, warm)

@@ -1,6 +1,7 @@
 """A running service with a name server and a receiving host beside it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -51,17 +52,18 @@ def receivers() -> Iterator[Callable[..., Receiver]]:
 def relays(tmp_path: Path, name_server: StubDns) -> Iterator[Callable[..., Relay]]:
     """Make installations; all their processes are stopped afterwards."""
     made: list[Relay] = []
+    stack = ExitStack()
 
     def make(mx_port: int, extra: str = FAST_RETRY, **keys: str) -> Relay:
         directory = tmp_path / f"relay{len(made)}"
         directory.mkdir()
         relay = Relay(directory, dns_port=name_server.port, mx_port=mx_port, extra=extra, **keys)
         made.append(relay)
+        stack.callback(relay.end)
         return relay
 
-    yield make
-    for relay in made:
-        relay.stop()
+    with stack:
+        yield make
 
 
 @pytest.fixture

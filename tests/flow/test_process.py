@@ -1,4 +1,4 @@
-"""What the surroundings of the process may do to it: a clock that jumps, few files."""
+"""The process itself: its start, and what surroundings do to it: a clock that jumps, few files."""
 
 import resource
 from collections.abc import Callable
@@ -73,4 +73,21 @@ def test_a_low_limit_of_files_is_raised(
     limits = Path(f"/proc/{relay.process.pid}/limits").read_text().splitlines()
     files = next(line for line in limits if line.startswith("Max open files"))
     assert int(files.split()[3]) == (65_536 if hard < 0 else min(65_536, hard))
+    assert relay.stop() == 0
+
+
+def test_started_as_everybody_does(
+    receivers: Callable[..., Receiver], relays: Callable[..., Relay]
+) -> None:
+    """The programs of the installation, started afresh: all else here starts them warm."""
+    receiver = receivers()
+    relay = relays(receiver.port)
+    relay.cold = True
+    assert relay.mta("--version").stdout.startswith("mta, version ")
+    assert relay.mta("status", check=False).returncode == 69
+    relay.start()
+    relay.send(["u@there.test"], "afresh")
+    receiver.wait(1)
+    assert relay.mta("trace", "u@there.test").returncode == 0
+    assert relay.mta("nonsense", check=False).returncode == 64
     assert relay.stop() == 0

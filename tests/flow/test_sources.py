@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from receiver import Receiver
-from relay_process import Relay, eventually
+from relay_process import LOGIN, Relay, eventually
+from stub_dns import StubDns
 
 pytestmark = pytest.mark.flow
 
 LIMITED, FREE = "127.0.0.2", "127.0.0.3"
 FAST = '[retry]\nsteps = ["1s"]\njitter = 0.0\n'
 SOURCES = f'\n[delivery]\nsource = ["{LIMITED}", "{FREE}"]\n'
-MANY = 20  # of which each address has at least three, but for one time in three thousand
+MANY = 36  # of which each address has at least three, but for one time in fifty million
 Relays = Callable[..., Relay]
 
 
@@ -97,6 +98,8 @@ def test_a_throttle_meets_exactly_one_address_at_one_site(
     )
     assert "mx.there.test from 127.0.0.2" in relay.mta("throttle", "list").stdout
     eventually(lambda: f"suspend {one['id']}: site mx.there.test from {LIMITED}" in relay.log)
+    # Nothing is under way any more that was begun before
+    eventually(lambda: held(relay) == MANY - receiver.taken[FREE, "there.test"])
 
     asked = receiver.asked[LIMITED, "there.test"]
     before = receiver.taken[FREE, "there.test"]
@@ -129,8 +132,10 @@ def test_shaping_by_source_holds_for_that_address_alone(receiver: Telling, relay
     (shaped,) = line()
     assert (shaped["name"], shaped["reason"]) == ("mx.there.test", "rate: 2 an hour")
     assert shaped["shaping"] == ["warm-up"]
+    eventually(
+        lambda: receiver.taken[FREE, "there.test"] + 2 + len(listed(relay, "queue", "list")) == MANY
+    )
     assert receiver.taken[LIMITED, "there.test"] == 2
-    assert receiver.taken[FREE, "there.test"] + 2 + len(listed(relay, "queue", "list")) == MANY
     assert f"mx.there.test from {LIMITED}" in relay.mta("queue", "sites").stdout
     assert f"mx.there.test from {LIMITED}" in relay.mta("top", "--once").stdout
     told = relay.mta("explain", "u@there.test", check=False).stdout
@@ -175,3 +180,50 @@ def test_what_two_processes_hear_counts_together(
         send(relay, "home.test", 1)
     eventually(lambda: receiver.taken[LIMITED, "home.test"] == 2)
     assert receiver.asked[LIMITED, "there.test"] == 4
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_suspended_address_and_one_of_the_other_family(
+    database: str,
+    receivers: Callable[..., Receiver],
+    relays: Relays,
+    name_server: StubDns,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Suspended by hand, mail goes by the other family, and waits where a host has none of it."""
+    four = receivers()
+    six = receivers(address="::1", port=four.port)
+    for domain in ("both.test", "four.test"):
+        name_server.zone[domain, "MX"] = [f"10 mx.{domain}."]
+        name_server.zone[f"mx.{domain}", "A"] = ["127.0.0.1"]
+    name_server.zone["mx.both.test", "AAAA"] = ["::1"]
+    both = '[delivery]\nsource = ["127.0.0.2", "::1"]\nprefer = "ipv4"\n'
+    relay = relays(four.port, FAST + both)
+    if database == "postgresql":
+        relay.use_spool(request.getfixturevalue("postgresql_url"))
+    relay.start()
+    send(relay, "both.test", 1)
+    four.wait(1)
+    relay.mta("suspend", "--source", LIMITED, "--reason", "on a list")
+    (made,) = listed(relay, "suspend", "list")
+    said = f"suspend {made['id']}: source address {LIMITED}: until it is ended"
+    eventually(lambda: said in relay.log)
+    send(relay, "both.test", 1)
+    send(relay, "four.test", 1)
+    six.wait(1)  # past the idle connection of the first message
+    words = f"source address {LIMITED} is suspended: on a list"
+    eventually(lambda: [one["restraint"] for one in listed(relay, "queue", "list")] == [words])
+    (row,) = listed(relay, "queue", "list")
+    assert row["attempts"] == 0
+    (answer,) = listed(relay, "why", row["id"])[0]["answers"]
+    assert (answer["blocked_by"], answer["unblock"]) == ("restraint", [f"mta resume {made['id']}"])
+    for command in (("queue", "sites"), ("top", "--once"), ("status",)):
+        assert f"{words} (until it is resumed; 1 waits for it)" in relay.mta(*command).stdout
+    blocked = relay.mta("explain", "u0@four.test", "--login", LOGIN, check=False)
+    assert blocked.returncode == 1 and "is not dialled by ipv4" in blocked.stdout
+    free = relay.mta("explain", "u0@both.test", "--login", LOGIN, "--connect", check=False)
+    assert free.returncode == 0 and "from ::1" in free.stdout
+    assert len(four.envelopes) == 1
+    told = relay.mta("resume", "--source", LIMITED).stdout
+    assert told.endswith("recipients that waited and are due now: 1\n")
+    four.wait(2)

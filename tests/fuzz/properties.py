@@ -8,6 +8,9 @@ again from how it is written, and what ends a message is known independently of 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from headers import addresses_of_bounces, header_of_mail, signatures_of_mail, xtext_of_parameters
+from peers import filters, logging_in, name_servers, proxy_headers, tokens
+
 from mta.causes.pattern import Pattern
 from mta.causes.rules import Facts, Rules
 from mta.config.build_causes import shipped
@@ -345,7 +348,9 @@ def causes(data: bytes) -> None:
 PROPERTIES: dict[str, Callable[[bytes], None]] = {
     one.__name__: one
     for one in (
-        causes, client, dot_stuffing, framing_of_content, framing_of_lines, grammar_of_addresses,
-        places_of_reports, replies, server, sts_policies,
+        addresses_of_bounces, causes, client, dot_stuffing, filters, framing_of_content,
+        framing_of_lines, grammar_of_addresses, header_of_mail, logging_in, name_servers,
+        places_of_reports, proxy_headers, replies, server, signatures_of_mail, sts_policies,
+        tokens, xtext_of_parameters,
     )
 }  # fmt: skip

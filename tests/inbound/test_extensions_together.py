@@ -11,7 +11,7 @@ from mta.dkim.keys import Key
 from mta.dkim.rules import Keyring, Rules
 from mta.dkim.sign import SigningSettings
 from mta.dkim.signer import Signer
-from mta.mail.events import Note
+from mta.mail.events import Note, Refused
 
 KEY = Key("example.org", "e1", ed25519.Ed25519PrivateKey.generate())
 MAIL = b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\nMAIL FROM:<ann@example.org>%s\r\n"
@@ -113,9 +113,22 @@ def test_line_feeds_in_a_binary_body_are_no_line_ends(world, client):
     assert b"bh=" + b64encode(sha256(body).digest()) in whole(world, item)
 
 
-def test_attack_a_binary_header_that_reads_two_ways(world, client):
-    """A bare LF in a header: whoever takes it for a line end sees another From than we signed."""
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\0"])
+def test_attack_a_binary_header_that_reads_two_ways(world, client, end):
+    """A bare CR or LF in a header: who takes it for a line end sees another From than we do."""
     client.say(MAIL % b" BODY=BINARYMIME" + RCPT % b"")
+    answer = client.say(bdat(b"X-Note: x" + end + b"From: x@y.example\r\n" + HEADER + b"x\r\n"))
+    assert b"\r\n554 5.6.0 The header of the message has a bare CR or LF" in answer
+    assert world.spool.accepted == []
+    assert "bare CR or LF" in world.of(Refused)[-1].reason
+
+
+def test_a_binary_header_of_others_that_reads_two_ways_is_not_signed(world, client):
+    """Relayed mail is not ours to refuse for its header; it leaves without our signature."""
+    rules = Rules(Keyring((KEY,)), SigningSettings(relayed=True))
+    world.inbound._reception.signer.rules = rules
+    client = world.connect("plain")
+    client.say(b"EHLO me\r\n" + MAIL % b" BODY=BINARYMIME" + RCPT % b"")
     client.say(bdat(b"X-Note: x\nX: y\r\n" + HEADER + b"x\r\n"))
     (item,) = world.spool.accepted
     assert b"DKIM-Signature" not in whole(world, item)

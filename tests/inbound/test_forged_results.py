@@ -95,14 +95,14 @@ def test_text_without_a_header_is_text(world, field):
     assert octets.endswith(b"\r\n\r\nFrom me to you\r\n" + text + field)
 
 
-def test_attack_hidden_behind_a_lone_cr(world):
+def test_attack_hidden_behind_a_lone_cr(world, monkeypatch):
     """BINARYMIME may have a lone CR, which some readers take for the end of a line."""
-    client = world.connect("smtps", OUTSIDE)
+    monkeypatch.setattr(relaying, "may_relay", lambda *args, **kwargs: None)
+    client = world.connect("plain", OUTSIDE)
     client.say(b"EHLO me\r\n")
-    client.say(AUTH)
     client.say(b"MAIL FROM:<ann@example.org> BODY=BINARYMIME\r\nRCPT TO:<b@example.com>\r\n")
     message = b"X: y\r" + OURS + REST
     assert client.say(b"BDAT %d LAST\r\n%s" % (len(message), message)).startswith(b"250 ")
     octets = world.spool.body(world.spool.accepted[-1])
     assert b"dmarc=pass" not in octets
-    assert removed(world) == [("1 Authentication-Results in our name", "submission")]
+    assert removed(world) == [("1 Authentication-Results in our name", "verify")]

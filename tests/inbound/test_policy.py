@@ -75,6 +75,10 @@ def test_spoofed_envelope_sender(world):
         b"From: ann@example.org\r\nfrom : ceo@example.org\r\n",
         b'From: "ceo@example.org" <ann@example.org>\r\n',
         b"From: ceo@example.org <ann@example.org>\r\n",
+        b"From: =?utf-8?q?ceo=40example.org?= <ann@example.org>\r\n",
+        b"From: staff: ceo@example.org;\r\n",
+        b"From: <@example.org:ceo@example.org>\r\n",
+        b"X: y\r\nFrom\r\n : ceo@example.org\r\nFrom: ann@example.org\r\n",
         b"X: " + b"x" * 900 + b"\r\n y\r\nFrom:\r\n\t<ceo@example.org>\r\n",
     ],
 )
@@ -86,6 +90,30 @@ def test_spoofed_from(world, header):
     assert b"From address is not permitted" in answer
     assert world.spool.accepted == []
     assert "sender rule people" in world.of(Refused)[0].reason
+
+
+def test_nobody_as_the_author(world):
+    """Attack: the null sender, no From, and a Sender or Resent-From that readers show instead."""
+    world.rule(owned())
+    for field in (b"Sender: ceo@example.org\r\n", b"Resent-From: ceo@example.org\r\n", b""):
+        answer = send(ann(world), b"Subject: x\r\n" + field + b"\r\nx\r\n.\r\n",
+                      b"MAIL FROM:<>\r\n")  # fmt: skip
+        assert codes(answer) == [250, 250, 354, 550]
+        assert b"From address is not permitted" in answer
+    assert world.spool.accepted == []
+    receipt = b"From: ann@example.org\r\n\r\nread\r\n.\r\n"
+    assert codes(send(ann(world), receipt, b"MAIL FROM:<>\r\n")) == [250, 250, 354, 250]
+
+
+def test_from_hidden_behind_a_lone_cr(world):
+    """Attack: BINARYMIME lets a lone CR in, behind which other readers see another From."""
+    world.rule(owned())
+    client = ann(world)
+    client.say(b"MAIL FROM:<ann@example.org> BODY=BINARYMIME\r\n" + TO)
+    text = b"X: y\rFrom: ceo@example.org\r\nFrom: ann@example.org\r\n\r\ntext\r\n"
+    answer = client.say(b"BDAT %d LAST\r\n%s" % (len(text), text))
+    assert answer.startswith(b"554 5.6.0 ")
+    assert world.spool.accepted == []
 
 
 def test_from_hidden_behind_a_long_header(world):
@@ -429,6 +457,28 @@ def test_forbidden_and_suppressed(world):
     one, two = world.of(Refused)
     assert one.reason == "suppressed: b@example.com (complained)"
     assert two.reason == "forbidden destination"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [b'"b"@example.com', b'"\\b"@example.com', b"B@EXAMPLE.com", b"@x.example:b@example.com"],
+)
+def test_a_way_past_the_lists(world, other):
+    """Attack: the same mailbox written otherwise, past the suppression list and past a rule."""
+
+    class Listed:
+        def read(self, fn, address, login):
+            entry = Suppression(address, "", "complained", "me", 0)
+            return succeed(entry if address == "b@example.com" else None)
+
+    world.rule(Policy(), Listed())
+    client = world.connect()
+    client.say(b"EHLO me\r\n" + MAIL)
+    assert client.say(b"RCPT TO:<%s>\r\n" % other).startswith(b"550 5.7.1 ")
+    world.rule(Policy(recipients=Recipients(forbidden=(AddressPattern.of("b@example.com"),))))
+    client = world.connect()
+    client.say(b"EHLO me\r\n" + MAIL)
+    assert client.say(b"RCPT TO:<%s>\r\n" % other).startswith(b"550 5.7.1 ")
 
 
 def test_suppression_list_away(world):

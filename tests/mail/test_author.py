@@ -25,6 +25,16 @@ from mta.mail.author import authors, rewritten
         (b"From: friends: a@example.org;", None),
         (b"From: a@example.org (ceo@corp.org)", None),
         (b'From: "a\\"@x.org" <b@y.org>', None),
+        (b"From: =?utf-8?q?ceo=40corp.org?= <a@x.org>", ("ceo@corp.org", "a@x.org")),
+        (
+            b"From: =?utf-8?q?ceo?= =?ascii?b?QGNvcnAub3Jn?= <a@x.org>",
+            ("ceo@corp.org", "a@x.org"),
+        ),
+        (b'From: "=?utf-8?b?Y2VvQGNvcnAub3Jn?=" <a@x.org>', ("ceo@corp.org", "a@x.org")),
+        (b"From: a@x.org (=?us-ascii?q?ceo=40corp.org?=)", ("ceo@corp.org", "a@x.org")),
+        (b"From: ceo\xef\xbc\xa0corp.org <a@x.org>", ("ceo@corp.org", "a@x.org")),
+        (b"From: =?no-such?q?ceo=40corp.org?= <a@x.org>", None),
+        (b"From: =?utf-8?b?Y?= <a@x.org>", None),
         (b"From: nobody", None),
         (b"From:", None),
         (b"From: \xff@example.org", None),
@@ -40,6 +50,7 @@ def test_spoofed_from(field, addresses):
 def test_second_from_field():
     """Two From fields are two, however they are written; a From in another field is none."""
     assert authors(b"From: a@b\r\nFROM\t: c@d\r\n").fields == 2
+    assert authors(b"From\r\n : a@b\r\nFrom: c@d\r\n").fields == 2
     assert authors(b"X: y\r\n From: a@b\r\nX-From: a@b\r\n").fields == 0
 
 
@@ -51,7 +62,9 @@ def test_rewritten():
     )
 
 
-@pytest.mark.parametrize("junk", [b" ", b'"', b"(", b"<", b",", b"a ", b"@", b"\r\n "])
+@pytest.mark.parametrize(
+    "junk", [b"=?a?q?", b"=?a?q?x?= ", b" ", b'"', b"(", b"<", b",", b"a ", b"@", b"\r\n "]
+)
 def test_no_time_is_wasted(junk):
     """A field of 60 KiB that hunts for slow patterns is done with at once."""
     began = time.process_time()

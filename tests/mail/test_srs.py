@@ -100,6 +100,22 @@ def test_what_another_forwarder_has_signed_goes_back_to_it() -> None:
     assert OURS.reverse(third, DAY + 900) == first  # the day is the first one's business
 
 
+@pytest.mark.parametrize("host", ["", "a b", "evil.example> NOTIFY", "a,b", "a..b", "a@b"])
+def test_a_host_that_is_none_is_not_signed(host: str) -> None:
+    """Attack: a sender that looks like SRS, whose "host" would write parameters behind our RCPT.
+
+    It is an address like any other then, and its bounce goes back to it.
+    """
+    sender = f"{quoted(f'SRS1=hash={host}==x=ann')}@example.com"
+    signed = OURS.forward(sender, DAY)
+    assert unquoted(split(signed)[0]).startswith("SRS0=")
+    assert OURS.reverse(signed, DAY) == sender
+    hash_ = OURS._hash(b"secret", (host, "=x=ann"))[:4]
+    shared = f"{quoted(f'SRS1={hash_}={host}==x=ann')}@example.org"  # by whoever has the secret
+    with pytest.raises(Forged):
+        OURS.reverse(shared, DAY)
+
+
 def test_the_secret_is_in_no_representation() -> None:
     """Logs show values."""
     assert "secret" not in repr(OURS)

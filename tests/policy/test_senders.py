@@ -118,9 +118,9 @@ def test_rewriting():
 
 
 def test_authors():
-    """Each author must be permitted; two From fields never are, rewriting or not."""
+    """Each author must be permitted; two From fields, or none, never are, rewriting or not."""
     one = rule("{login}", rewrite="{login}")
-    assert judge_authors(one, "a@b.org", 0, ()) is None
+    assert judge_authors(one, "a@b.org", 0, ()).code == 550
     assert judge_authors(one, "a@b.org", 1, ("a@b.org",)) is None
     assert judge_authors(one, "a@b.org", 1, ("a@b.org", "c@b.org")).rewrite == "a@b.org"
     assert judge_authors(one, "a@b.org", 1, None).rewrite == "a@b.org"

@@ -341,6 +341,32 @@ def test_only_the_source_address_that_the_reply_was_said_to(stage, verb):
     assert stage.one().to == ["x@other.example"]
 
 
+def test_what_one_address_is_told_leaves_the_site_open_for_the_others(stage):
+    """Ten 421s in a row to one of two addresses: the site is not given up, nor dialled less."""
+    scheduler = stage.scheduler(names=Provider(), **tell(rule("suspend", samples=100)))
+    scheduler.restraints.use_sources(by_sender, shaped=False)
+    for number in range(10):
+        stage.accept(scheduler, f"u{number}@one.example")
+        attempt = stage.one()
+        peer = Peer("mx.provider.example", "198.51.100.1", source="192.0.2.1")
+        attempt.ends(
+            Outcome(0, Verdict.DEFERRED, 421, "4.7.28", "rate limit", "RCPT", Blame.SITE, peer)
+        )
+    for number in range(5):
+        stage.accept(scheduler, f"v{number}@two.example", sender="b@example.org")
+    assert len(stage.take()) == 5
+
+
+def test_what_the_only_address_is_told_is_a_fault_of_the_site(stage):
+    """Without addresses of our own, five 421s in a row mean that it is left alone."""
+    scheduler = stage.scheduler(names=Provider(), **tell(rule("suspend", samples=100)))
+    for number in range(5):
+        stage.accept(scheduler, f"u{number}@one.example")
+        stage.one().all(Verdict.DEFERRED, 421, "4.7.28", "rate limit", Blame.SITE)
+    stage.accept(scheduler, "v@two.example")
+    assert stage.take() == []
+
+
 def test_a_fault_of_one_recipient_has_no_consequence_without_a_rule(stage):
     """What no rule acts on changes nothing, and nothing is asked of the spool."""
     scheduler = stage.scheduler(**tell(Rule("quiet", Cause.POLICY, codes=("4",))))

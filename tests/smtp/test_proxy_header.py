@@ -75,6 +75,8 @@ def test_headers(header, client, port):
         (b"PROXY UDP4 192.0.2.7 198.51.100.1 4711 465\r\n", 44),
         (b"PROXY TCP4 192.0.2.\xb2 198.51.100.1 4711 465\r\n", 44),
         (b"PROXY UNKNOWN \xff\r\n", 17),
+        (b"PROXY UNKNOWN a\nEHLO me\r\n", 16),
+        (b"PROXY UNKNOWN a\rEHLO me\r\n", 17),
         (b"PROXY \r\n", 8),
         (b"PROXY UNKNOWN " + b"x" * 92 + b"\r\n", 107),
         (b"\r\n\r\n\0\r\nQUIT\r\n", 12),

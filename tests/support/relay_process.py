@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from email.message import EmailMessage
 from pathlib import Path
 
+import warm
+from warm import Warm
+
 BIN = Path(sys.executable).parent
 LOGIN, PASSWORD = "app7", "correct horse"
 _PORTS = range(15_000, 32_000)
@@ -50,15 +53,27 @@ def free_port() -> int:
 
 
 class Relay:
-    """One installation in ``directory``: configuration, certificate, account, process."""
+    """One installation in ``directory``: configuration, certificate, account, process.
+
+    Its processes are started warm (``warm``) where they can be; where the process itself is
+    what is looked at, ``cold`` starts them as everybody does.
+    """
 
     def __init__(
-        self, directory: Path, *, dns_port: int, mx_port: int, extra: str = "", **keys: str
+        self,
+        directory: Path,
+        *,
+        dns_port: int,
+        mx_port: int,
+        extra: str = "",
+        cold: bool = False,
+        **keys: str,
     ):
         self.directory = directory
+        self.cold = cold
         self.config = directory / "mta.toml"
         self.smtps_port, self.submission_port = free_ports(2)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Warm | None = None
         self.environment: dict[str, str] = {}  # what the service gets besides ours
         self._init()
         text = self.config.read_text()
@@ -77,10 +92,15 @@ class Relay:
 
     def mta(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the command line on this installation."""
+        environment = {**os.environ, "MTA_CONFIG": str(self.config)}
+        if not self.cold and warm.possible(environment):
+            done = warm.run("mta", arguments, environment)
+            if check:
+                done.check_returncode()
+            return done
         return subprocess.run(
             [str(BIN / "mta"), *arguments],
-            check=check, capture_output=True, text=True, timeout=60,
-            env={**os.environ, "MTA_CONFIG": str(self.config)},
+            check=check, capture_output=True, text=True, timeout=60, env=environment,
         )  # fmt: skip
 
     def use_spool(self, url: str) -> None:
@@ -104,16 +124,26 @@ class Relay:
             path.unlink(missing_ok=True)
             ready.bind(str(path))
             ready.settimeout(timeout_s)
-            log = (self.directory / "service.log").open("ab")
-            descriptors = () if given is None else (given.fileno(),)
-            self.process = subprocess.Popen(
-                [*(part for one in descriptors for part in _activated(one)), *self.command()],
-                stdout=log, stderr=log, cwd=self.directory, pass_fds=descriptors,
-                env={**os.environ, **self.environment, "NOTIFY_SOCKET": str(path)},
-            )  # fmt: skip
-            log.close()
+            with (self.directory / "service.log").open("ab") as log:
+                self.process = self._started(log.fileno(), str(path), given)
             while b"READY=1" not in ready.recv(4096):
                 pass
+
+    def _started(
+        self, log: int, ready: str, given: socket.socket | None
+    ) -> "subprocess.Popen[bytes] | Warm":
+        command = self.command()
+        environment = {**os.environ, **self.environment, "NOTIFY_SOCKET": ready}
+        usual = given is None and command[0] == str(BIN / "twistd")
+        if usual and not self.cold and warm.possible(environment):
+            with Path(os.devnull).open("rb") as none:
+                standard = (none.fileno(), log, log)
+                return warm.start("twistd", command[1:], environment, self.directory, standard)
+        descriptors = () if given is None else (given.fileno(),)
+        return subprocess.Popen(
+            [*(part for one in descriptors for part in _activated(one)), *command],
+            stdout=log, stderr=log, cwd=self.directory, pass_fds=descriptors, env=environment,
+        )  # fmt: skip
 
     @property
     def log(self) -> str:
@@ -135,6 +165,17 @@ class Relay:
         process.send_signal(number)
         status = process.wait(timeout_s)
         return 0 if status == -number else status
+
+    def end(self) -> None:
+        """Stop the service for good, whatever state it is in."""
+        process = self.process
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            assert process is not None
+            process.kill()
+            process.wait(10)
+            raise
 
     def trust(self) -> ssl.SSLContext:
         """A context that trusts this installation's certificate and nothing else."""
