@@ -26,11 +26,23 @@ from mta.spool.upgrade import upgrade
 _numbers = count(1)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs PostgreSQL, so that ``-m 'not postgresql'`` leaves it out."""
+    """Mark what needs PostgreSQL, so that ``-m 'not postgresql'`` leaves it out; longest first.
+
+    What takes long would else be what all others wait for in the end.
+    """
     for item in items:
         if "postgresql_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgresql)
+    items.sort(key=_haste)
+
+
+def _haste(item: pytest.Item) -> float:
+    """Say how early a test is to begin: by the time that it asks for, and whether it waits."""
+    timeout = item.get_closest_marker("timeout")
+    waits = item.get_closest_marker("flow") is not None
+    return -(timeout.args[0] if timeout is not None else 1.0 if waits else 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,11 @@ What a command needs is imported when it is called, so that ``--help``, a wrong 
 completion of one do not wait for the database's and the reactor's libraries.
 """
 
+import gc
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -37,7 +39,8 @@ class Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, importing it if need be."""
         if cmd_name not in self.commands and cmd_name in self._elsewhere:
-            module = import_module(self._elsewhere[cmd_name][0])
+            with _nothing_collected():
+                module = import_module(self._elsewhere[cmd_name][0])
             self.add_command(getattr(module, cmd_name.replace("-", "_")))
         return super().get_command(ctx, cmd_name)
 
@@ -75,6 +78,22 @@ class Program(click.Group):
         except BrokenPipeError:
             _stop_writing()
             return Exit.DONE
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Look for no garbage while modules are read, which leave none, nor in them ever after.
+
+    A fifth of the time that a command takes to begin went into that.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 def _stop_writing() -> None:

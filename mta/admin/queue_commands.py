@@ -7,12 +7,11 @@ from itertools import islice
 import click
 
 from mta.admin import records
-from mta.admin.bounces import bounce
 from mta.admin.exits import Exit, Failure
 from mta.admin.filters import Chosen, filters, queue_id
 from mta.admin.groups import list_groups, read_keys
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.queue_sites import sites
+from mta.admin.program import Program
 from mta.admin.queue_verbs import HOLD, RELEASE, REMOVE, RETRY, command_of
 from mta.admin.render import (
     Column,
@@ -26,8 +25,6 @@ from mta.admin.render import (
     table,
     visible,
 )
-from mta.admin.reroute import reroute
-from mta.admin.resurrect import resurrect
 from mta.admin.story import Story
 from mta.admin.trace import reports
 from mta.mail.queue_id import QueueId
@@ -60,17 +57,31 @@ _SUMMARY = (
 )
 
 
-@click.group()
+_ELSEWHERE = {
+    "bounce": ("mta.admin.bounces", "Give recipients up and send the sender a report."),
+    "reroute": (
+        "mta.admin.reroute",
+        "Send waiting recipients by the route NAME from now on, beginning now.",
+    ),
+    "resurrect": (
+        "mta.admin.resurrect",
+        "Queue bounced and expired recipients again, while their content is kept.",
+    ),
+    "sites": (
+        "mta.admin.queue_sites",
+        "Show the sites that mail in memory waits for, those that are held up first.",
+    ),
+}
+"""What brings more along than a listing needs, as in ``mta.admin.cli``."""
+
+
+@click.group(cls=Program, elsewhere=_ELSEWHERE)
 def queue() -> None:
     """Look at the queue, and change it."""
 
 
 for _verb in (HOLD, RELEASE, RETRY, REMOVE):
     queue.add_command(command_of(_verb))
-queue.add_command(bounce)
-queue.add_command(sites)
-queue.add_command(reroute)
-queue.add_command(resurrect)
 
 
 def _position(ctx: click.Context, param: click.Parameter, value: str | None) -> Position | None:

@@ -34,10 +34,13 @@ from mta.mail.envelope import Envelope, Job, MemoryBody, Recipient
 from mta.mail.events import Note
 from mta.mail.outcome import Verdict
 from mta.mail.queue_id import new_queue_id
+from mta.mail.restraint import Marks, barred
 from mta.mail.shape import Shape
 from mta.mail.site import Site
 from mta.milter.settings import MilterSettings
 from mta.policy.addresses import Addresses
+from mta.spool import restraints
+from mta.spool.errors import SpoolUnavailable
 from mta.sts.fetch import PolicyFetch
 from mta.sts.policies import Policies, Spool
 
@@ -284,7 +287,9 @@ class Rehearsing:
         passed_over = routes.passed_over(sender, recipient.domain)
         key = rehearsal.destination(sender, recipient.domain, recipient.route)
         site = finder.known(key) or await finder.find(key)
-        job = Job(self._envelope(), (recipient,), MemoryBody((b"",)), key)
+        envelope = self._envelope()
+        suspended = await self._not_from(envelope, recipient, site)
+        job = Job(envelope, (recipient,), MemoryBody((b"",)), key, suspended)
         try:
             await rehearsal.rehearse(job)
         finally:
@@ -292,6 +297,17 @@ class Rehearsing:
                 Walked(r, key, site, passed_over, self._from(finder, key, (site, r.route)))
                 for r in rehearsal.roads
             ]
+
+    async def _not_from(self, envelope: Envelope, to: Recipient, site: Site) -> frozenset[str]:
+        """Return the addresses of ours that it would not go out from now."""
+        route = self._delivery.routes.choose(envelope.sender, to.domain, to.route)
+        sources = (route.outgoing or self._delivery.outgoing).sources(envelope.id)
+        try:
+            found = await self._spool.read(restraints.holding, self._now_ms)
+        except SpoolUnavailable:
+            return frozenset()
+        login, key = self._question.login, site.base
+        return barred(found or (), Marks(login, route.name, to.domain, key, site.name, sources))
 
     def _from(
         self, finder: SiteFinder, key: str, there: tuple[Site, Route]

@@ -6,13 +6,16 @@ stays queued, uses up no attempt, and comes back at once when the restraint is e
 
 from collections.abc import Sequence
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import click
 
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.render import Column, json_line, moment, note, say, span, table, visible
+from mta.admin.render import Column, json_line, moment, note, say, table, visible
+from mta.admin.shown_restraints import record, until
+from mta.config.problems import ConfigError
 from mta.config.units import parse_duration
 from mta.mail.address import ascii_domain
 from mta.mail.restraint import Restraint
@@ -40,6 +43,9 @@ _THROTTLES = (
 )
 
 
+_ONE = "Name one of --route, --site, --domain, --login, --all; or --source, alone or with one."
+
+
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
     del ctx, param
     try:
@@ -54,6 +60,7 @@ def _whom(function: Any) -> Any:
         click.option("--all", "everything", is_flag=True, help="All mail."),
         click.option("--login", metavar="LOGIN", help="What this account sends."),
         click.option("--domain", metavar="DOMAIN", help="Mail to addresses at DOMAIN."),
+        click.option("--source", metavar="IP", help="What goes out from this address of ours."),
         click.option("--site", metavar="SITE", help="A site by its name, as the log has it."),
         click.option("--route", metavar="ROUTE", help="What takes this route."),
     ):
@@ -61,20 +68,49 @@ def _whom(function: Any) -> Any:
     return function
 
 
-def _scope(given: dict[str, Any]) -> tuple[str, str] | None:
-    """Return the one scope that is named, with its name; None if none is."""
-    named = [(key, value) for key, value in given.items() if value]
-    if len(named) > 1:
-        raise click.UsageError("Name one of --route, --site, --domain, --login, --all.")
+def _scope(given: dict[str, Any]) -> tuple[str, str, str] | None:
+    """Return the scope that is named, its name, and the address of ours, or ""; None: nothing is.
+
+    An address of ours may be named beside a scope, or alone.
+    """
+    named = [(key, value) for key, value in given.items() if value and key != "source"]
+    source = _address(given["source"])
+    if len(named) > 1 or (source and given["everything"]):
+        raise click.UsageError(_ONE)
     if not named:
-        return None
+        return ("source", source, source) if source else None
     scope, name = named[0]
     if scope == "everything":
-        return "all", ""
+        return "all", "", ""
     try:
-        return scope, ascii_domain(name) if scope == "domain" else name
+        return scope, ascii_domain(name) if scope == "domain" else name, source
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
+
+
+def _address(source: str | None) -> str:
+    """Return an IP address as the configuration and the log write it; "" for None."""
+    try:
+        return "" if source is None else str(ip_address(source))
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+
+
+def _warn_of(source: str, invocation: Invocation) -> None:
+    """Say that no mail goes out from an address, as far as this configuration says."""
+    from mta.config.build import visible_routes  # noqa: PLC0415 - the whole of delivery
+    from mta.config.build_outgoing import outgoing  # noqa: PLC0415
+
+    try:
+        settings = invocation.settings
+        every = (outgoing(settings.delivery), *visible_routes(settings).outgoings)
+    except ConfigError as error:
+        note(f"whether mail goes out from {source} is not known: {error}")
+        return
+    known = dict.fromkeys(one for it in every for one in (*it.ipv4, *it.ipv6))
+    if source not in known:
+        has = ", ".join(known) or "none; the system chooses"
+        note(f"by this configuration no mail goes out from {source} (source: {has})")
 
 
 @click.group(invoke_without_command=True)
@@ -88,8 +124,10 @@ def suspend(
 ) -> Exit:
     """Dial nobody for some mail, until 'mta resume' or for a time.  Nothing is lost.
 
-    What is under way is let finish; what waits stays in the queue, without growing old unless
-    --expire says so.
+    --source is for mail that goes out from that address of ours, all of it or what another
+    option names; what has an address of the other family as well goes out from that.  What is
+    under way is let finish; what waits stays in the queue, without growing old unless --expire
+    says so.
     """
     scope = _scope(whom)
     if ctx.invoked_subcommand is not None:
@@ -97,18 +135,30 @@ def suspend(
             raise click.UsageError("Options stand behind the command.")
         return Exit.DONE
     if scope is None:
-        raise click.UsageError("Name one of --route, --site, --domain, --login, --all.")
+        raise click.UsageError(_ONE)
     if not reason.strip():
         raise click.UsageError("Give a --reason: somebody will ask.")
     invocation = ctx.ensure_object(Invocation)
     now_ms = invocation.now_ms()
     until_ms = None if for_ is None else now_ms + round(for_.total_seconds() * 1000)
+    kind, name, source = scope
+    if source:
+        _warn_of(source, invocation)
     wanted = Restraint(
-        0, "suspend", *scope, reason.strip(), now_ms, until_ms, who=invocation.who(), expires=expire
+        0,
+        "suspend",
+        kind,
+        name,
+        reason.strip(),
+        now_ms,
+        until_ms,
+        source=source,
+        who=invocation.who(),
+        expires=expire,
     )
     with invocation.writing() as conn:
         made = restraints.suspend(conn, wanted)
-    say(f"suspension {made.id}: {visible(made.whom)}, {_until(made, invocation)}")
+    say(f"suspension {made.id}: {visible(made.whom)}, {until(made, invocation)}")
     return Exit.DONE
 
 
@@ -149,12 +199,12 @@ def resume(invocation: Invocation, /, numbers: Sequence[int], **whom: Any) -> Ex
     """
     scope = _scope(whom)
     if (scope is None) == (not numbers):
-        raise click.UsageError("Name numbers, or one of --route, --site, --domain, --login, --all.")
+        raise click.UsageError(f"Name numbers, or {_ONE[5:]}")
     with invocation.writing() as conn:
         meant = [
             one
             for one in restraints.holding(conn, invocation.now_ms())
-            if not one.cause and (one.id in numbers or (one.scope, one.name) == scope)
+            if not one.cause and (one.id in numbers or (one.scope, one.name, one.source) == scope)
         ]
         count = restraints.end(
             conn, [one.id for one in meant], invocation.who(), invocation.now_ms()
@@ -233,32 +283,11 @@ def _found(
 def _records(found: Sequence[Restraint], waiting: dict[int, int], as_json: bool) -> bool:
     if as_json:
         for one in found:
-            json_line(restraint_record(one) | {"waiting": waiting.get(one.id, 0)})
+            json_line(record(one) | {"waiting": waiting.get(one.id, 0)})
     return as_json
-
-
-def restraint_record(one: Restraint) -> dict[str, Any]:
-    """Make the answer for programs."""
-    values = {name: getattr(one, name) for name in Restraint.__slots__}
-    return values | {"samples": list(one.samples)}
 
 
 def _state(one: Restraint, of: Invocation) -> str:
     if one.ended_ms is not None:
         return f"ended by {visible(one.ended_by)} {moment(one.ended_ms, of.zone)}"
-    return _until(one, of)
-
-
-def _until(one: Restraint, of: Invocation) -> str:
-    if one.until_ms is None:
-        return "until it is resumed"
-    left_ms = one.until_ms - of.now_ms()
-    return f"for {span(left_ms)}" if left_ms > 0 else f"over since {moment(one.until_ms, of.zone)}"
-
-
-def tell(found: Sequence[Restraint], waiting: dict[int, int], of: Invocation) -> None:
-    """Write for ``mta status`` what is in force."""
-    for one in found:
-        number = waiting.get(one.id, 0)
-        held = f"; {number} wait{'s' if number == 1 else ''} for it" if number else ""
-        say(f"{visible(one.words)} ({_until(one, of)}{held})")
+    return until(one, of)

@@ -13,6 +13,8 @@ from typing import Any
 _PORT = re.compile(r"(\d+)\Z")
 _ADDRESS_AND_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[\d.]+)):(?P<port>\d+)\Z")
 _TCP_PORT = re.compile(r"tcp6?:(?:port=)?(\d+)(?::|\Z)")
+# What needs no asking, for that takes longer than all the rest of the file
+_PLAIN = re.compile(r"tcp:\d+(?::interface=[\d.]+)?(?::backlog=\d+)?\Z", re.ASCII)
 _SYSTEMD = re.compile(r"systemd:domain=(?:INET6?|UNIX):(?:name=[^:]+|index=\d+)\Z")
 
 # It makes endpoints without touching the reactor they are made for.
@@ -53,7 +55,7 @@ def _written_out(text: str) -> str:
 
 
 def _check(value: str, written: str) -> None:
-    if written == value:  # not one of our short forms
+    if written == value and not _PLAIN.match(value):  # not one of our short forms
         _check_with_twisted(value)
     port = _TCP_PORT.match(written)
     if port is not None and int(port[1]) > 65535:

@@ -17,7 +17,14 @@ class Contact:
     timing: Timing = field(default_factory=Timing)
 
     def outcome(
-        self, number: int, verdict: Verdict, reply: Reply, command: str, blame: Blame
+        self,
+        number: int,
+        verdict: Verdict,
+        reply: Reply,
+        command: str,
+        blame: Blame,
+        *,
+        reached: bool | None = None,
     ) -> Outcome:
         """Make the outcome for recipient ``number`` of what ``reply`` says."""
         return Outcome(
@@ -30,6 +37,7 @@ class Contact:
             blame,
             self.peer,
             self.timing,
+            reached=reached,
         )
 
 

@@ -14,7 +14,12 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectBindError, ConnectError, ConnectingCancelledError
+from twisted.internet.error import (
+    ConnectBindError,
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionRefusedError,
+)
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -187,7 +192,9 @@ class Opening:
                 raise Trouble(Kind.SOURCE, "connect", text) from None
             where = f"{address} port {site.port}" if address else site.socket
             text = f"connect to {where}: {str(error).rstrip('.')}"
-            raise Trouble(Kind.CONNECT, "connect", text) from None
+            trouble = Trouble(Kind.CONNECT, "connect", text)
+            trouble.reached = isinstance(error, ConnectionRefusedError) if address else None
+            raise trouble from None
         assert isinstance(connection, Connection)
         return connection
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 
 from twisted.internet.defer import CancelledError
 
-from mta.delivery.attempt import Attempt, proves_dead
+from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
 from mta.delivery.contact import Contact, Unable
 from mta.delivery.opening import Site
+from mta.delivery.reading import proves_dead
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient

@@ -130,7 +130,7 @@ class Failover:
                 self._count(relay, -1)
         if walk.talked > talked:
             here.faults, here.until_s = 0, 0.0
-        else:
+        elif not walk.half_closed:  # that it cannot be reached by one family proves nothing
             first, most = self.down_s
             here.until_s = self._seconds() + min(first * 2 ** min(here.faults, 30), most)
             here.faults += 1

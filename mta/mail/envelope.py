@@ -185,3 +185,4 @@ class Job:
     recipients: tuple[Recipient, ...]
     body: Body
     destination: str  # key of the destination, as the routes name it
+    suspended: frozenset[str] = frozenset()  # addresses of ours that it must not go out from now

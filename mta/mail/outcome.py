@@ -112,6 +112,11 @@ class Outcome:
     # What was said in the attempt, the same for all of its recipients; "" if it is not kept
     transcript: str = field(default="", compare=False, repr=False)
     sender: str = ""  # that the peer was told, where it is not the envelope's
+    # Whether anybody was there, where no reply came: a connection that is refused, or silence.
+    # None: that is not known, or the reply says it
+    reached: bool | None = field(default=None, compare=False, repr=False)
+    # Nobody could be dialled but from an address of ours that is suspended: no attempt at all
+    barred: bool = field(default=False, compare=False, repr=False)
 
     @property
     def remote(self) -> bool:

@@ -18,9 +18,9 @@ from mta.mail.events import Emit, Note
 from mta.queue.settings import QueueSettings
 from mta.spool import (
     counters,
-    history,
     restraints,
     resurrection,
+    retention,
     samples,
     shares,
     tls_reports,
@@ -33,8 +33,10 @@ from mta.spool.errors import SpoolUnavailable
 _PURGE_EVERY_S = 60.0
 _SWEEP_EVERY_S = 3600.0
 _COUNT_EVERY_S = 600.0
-_STEP = 50  # messages, or chunks, removed in one transaction: few, for mail waits for it
+_STEP = 100  # messages, or chunks, removed in one transaction: few, for mail waits for it
 _PAUSE_S = 0.05  # between two of them, for those who want to write as well
+_REST = 4  # times as long as a step took, where that is longer: there is much to do then
+_MOST_PAUSE_S = 1.0
 _LOOK_S = 0.05
 _AGAIN_S = 5.0  # after a failure, where the duty's own interval is longer
 
@@ -168,7 +170,7 @@ class Housekeeping:
     async def _purge(self) -> None:
         def step() -> Awaitable[int]:
             keep_ms = int(self.settings.retention_s * 1000)
-            return self._database.write(history.purge, self._now_ms(), keep_ms, _STEP)
+            return self._database.write(retention.purge, self._now_ms(), keep_ms, _STEP)
 
         await self._in_steps(step)
         await self._in_steps(self._purge_transcripts)
@@ -192,7 +194,7 @@ class Housekeeping:
     async def _sweep(self) -> None:
         def step() -> Awaitable[int]:
             before_ms = self._now_ms() - int(self.settings.orphan_age_s * 1000)
-            return self._database.write(history.sweep_orphans, before_ms, _STEP)
+            return self._database.write(retention.sweep_orphans, before_ms, _STEP)
 
         await self._in_steps(step)
 
@@ -205,5 +207,8 @@ class Housekeeping:
         await self._database.write(tls_reports.purge, before_day)
 
     async def _in_steps(self, step: Callable[[], Awaitable[int]]) -> None:
+        begun_s = self._clock.seconds()
         while not self._stopped and await step() >= _STEP:
-            await wait(self._clock, _PAUSE_S)
+            rest_s = _REST * (self._clock.seconds() - begun_s)
+            await wait(self._clock, min(max(rest_s, _PAUSE_S), _MOST_PAUSE_S))
+            begun_s = self._clock.seconds()

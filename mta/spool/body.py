@@ -1,15 +1,17 @@
 """The octets of a message as the spool keeps them, read chunk by chunk."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, select
 
 from mta.mail.envelope import Body, MemoryBody
 from mta.mail.queue_id import QueueId
-from mta.spool.database import Database
 from mta.spool.intake import Intake
 from mta.spool.schema import chunks
+
+if TYPE_CHECKING:  # a command that looks at the queue waits for no reactor
+    from mta.spool.database import Database
 
 _CHUNK = select(chunks.c.data).where(
     chunks.c.message_id == bindparam("message_id"), chunks.c.number == bindparam("number")
@@ -28,7 +30,7 @@ def read_chunk(conn: Connection, message_id: str, number: int) -> bytes:
 class StoredBody:
     """A ``mta.mail.envelope.Body`` in the spool: only the chunk being sent is in memory."""
 
-    database: Database
+    database: "Database"
     message_id: QueueId
     count: int
     memory: tuple[bytes, ...] | None = None

@@ -10,9 +10,9 @@ A commit whose answer is lost may be counted twice.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, tuple_
 
 from mta.spool import bulk
 from mta.spool.schema import counters, gauges
@@ -130,10 +130,8 @@ def leave(conn: Connection, node: str) -> None:
 def purge(conn: Connection, now_ms: int, limit: int) -> int:
     """Forget up to ``limit`` windows that nobody needs any more; return how many."""
     columns = counters.c
-    query = select(columns.name, columns.start_ms).where(columns.keep_until_ms < now_ms)
-    found: Sequence[Any] = conn.execute(query.limit(limit)).all()
-    for name, start_ms in found:
-        same = (columns.name == name) & (columns.start_ms == start_ms)
-        conn.execute(delete(counters).where(same))
+    key = tuple_(columns.name, columns.start_ms)
+    old = select(columns.name, columns.start_ms).where(columns.keep_until_ms < now_ms)
+    gone = conn.execute(delete(counters).where(key.in_(old.limit(limit)))).rowcount
     conn.execute(delete(gauges).where(gauges.c.until_ms < now_ms))
-    return len(found)
+    return gone

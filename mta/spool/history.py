@@ -1,34 +1,29 @@
-"""The whole life of a message, also after it has left; and the end of that memory.
+"""The whole life of a message, also after it has left.
 
-Finished messages keep their rows, without the octets, for a retention time.  ``purge`` and
-``sweep_orphans`` forget in small steps, for a background task that calls them until they
-return 0, so that the one writer is never kept from the mail.
+Finished messages keep their rows, without the octets, for a retention time
+(``mta.spool.retention``).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, func, select, text
+from sqlalchemy import Connection, Row, Select, func, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
-from mta.mail.queue_id import QueueId, new_queue_id
+from mta.mail.queue_id import QueueId
 from mta.mail.restraint import Restraint
 from mta.spool import rows
 from mta.spool.restraints import FOR_WHAT, for_what
 from mta.spool.schema import (
     State,
-    arriving,
     attempts,
     chunks,
     events,
-    kept,
     messages,
     nodes,
     recipients,
     restraints,
-    transcripts,
 )
 
 MOST_FOUND = 100
@@ -184,39 +179,10 @@ def unanswered(conn: Connection, since_ms: int) -> dict[State, int]:
     """Count the deliveries that got no answer after the final dot, by what became of them then."""
     columns = attempts.c
     query = select(columns.state, func.count()).where(
-        columns.maybe_delivered, columns.ended_ms >= since_ms
+        text("maybe_delivered"),
+        columns.ended_ms >= since_ms,  # in the words of the index
     )
     return {State(row[0]): int(row[1]) for row in conn.execute(query.group_by(columns.state))}
-
-
-def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
-    """Forget up to ``limit`` messages finished more than ``keep_ms`` ago; return how many."""
-    query = (
-        select(messages.c.id)
-        .where(messages.c.finished_ms < now_ms - keep_ms)
-        .order_by(messages.c.finished_ms)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # not what an operator is bringing back just now
-    )
-    ids = list(conn.execute(query).scalars())
-    for table in (attempts, transcripts, events, recipients, chunks, kept):
-        _delete(conn, table, ids)
-    conn.execute(delete(messages).where(messages.c.id.in_(ids)))
-    return len(ids)
-
-
-def sweep_orphans(conn: Connection, before_ms: int, limit: int) -> int:
-    """Remove up to ``limit`` messages that began to arrive before and were never accepted."""
-    query = select(arriving.c.message_id)
-    oldest = new_queue_id(before_ms, lambda _bits: 0)  # ids sort by time
-    ids = list(conn.execute(query.where(arriving.c.message_id < oldest).limit(limit)).scalars())
-    for table in (chunks, arriving):
-        _delete(conn, table, ids)
-    return len(ids)
-
-
-def _delete(conn: Connection, table: Table, ids: Sequence[str]) -> None:
-    conn.execute(delete(table).where(table.c.message_id.in_(ids)))
 
 
 def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...]:

@@ -12,14 +12,16 @@ On SQLite there is nobody to tell: no thread and no statement.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
-from twisted.internet.interfaces import IReactorFromThreads
 
 from mta.mail.events import Emit, Note
 from mta.spool.engine import create_engine, is_sqlite
 from mta.spool.errors import one_line
+
+if TYPE_CHECKING:  # a command that looks at the queue waits for no reactor
+    from twisted.internet.interfaces import IReactorFromThreads
 
 FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 10.0
@@ -38,7 +40,7 @@ class Listener:
     """Calls ``heard()`` in the reactor's thread whenever there may be something new."""
 
     def __init__(
-        self, url: str, reactor: IReactorFromThreads, heard: Callable[[], None], emit: Emit
+        self, url: str, reactor: "IReactorFromThreads", heard: Callable[[], None], emit: Emit
     ) -> None:
         """``url`` leads to PostgreSQL."""
         self._engine = create_engine(url, connections=1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, delete, func, select
 
 from mta.spool import bulk
 from mta.spool.schema import transcripts
@@ -53,14 +53,13 @@ def of_message(conn: Connection, message_id: str) -> tuple[Transcript, ...]:
 
 
 def purge(conn: Connection, before_ms: int, limit: int) -> int:
-    """Forget up to ``limit`` that ended before; return how many."""
-    columns = transcripts.c
-    key = (columns.message_id, columns.started_ms, columns.first)
-    query = select(*key).where(columns.ended_ms < before_ms).order_by(columns.ended_ms)
-    old = [tuple(row) for row in conn.execute(query.limit(limit))]
-    if old:
-        conn.execute(delete(transcripts).where(tuple_(*key).in_(old)))
-    return len(old)
+    """Forget ``limit`` that ended before, and what ended with the last of them; return how many."""
+    ended_ms = transcripts.c.ended_ms
+    old = select(ended_ms).where(ended_ms < before_ms).order_by(ended_ms).limit(limit).subquery()
+    last_ms = conn.execute(select(func.max(old.c.ended_ms))).scalar()
+    if last_ms is None:
+        return 0
+    return conn.execute(delete(transcripts).where(ended_ms <= last_ms)).rowcount
 
 
 def _row(message_id: str, item: Transcript) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """What the tests of the command line share: a configured spool, mail in it, and ``mta``."""
 
 import json
+import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from click.testing import CliRunner, Result
 
 from mta.admin import asking
@@ -71,8 +72,7 @@ class Relay:
 
     def process(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run ``mta`` as a process of its own: for what runs the reactor, which it can do once."""
-        command = [sys.executable, "-m", "mta", "--config", str(self.config), *arguments]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        return warm.run("mta", ["--config", str(self.config), *arguments], os.environ)
 
     def run(
         self, *arguments: str, input: str | None = None, interactive: bool = False, **more: Any

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 import mta.__main__
 from mta.admin.cli import _COMMANDS, cli
 from mta.admin.invocation import Invocation
+from mta.admin.queue_commands import _ELSEWHERE
 
 NO_CONFIG = "no configuration: tried mta.toml and /nowhere/mta.toml"
 
@@ -34,10 +36,11 @@ def test_version_and_help():
 def test_what_the_help_says_of_commands_is_theirs():
     """Each command is where the table says, and begins its own help with the same words."""
     context = click.Context(cli)
-    for name, (module, said) in _COMMANDS.items():
-        command = cli.get_command(context, name)
+    queue = cli.get_command(context, "queue")
+    for name, (module, said) in (_COMMANDS | _ELSEWHERE).items():
+        command = (queue if name in _ELSEWHERE else cli).get_command(context, name)
         assert command is not None and command.name == name
-        assert command.callback.__module__ == module
+        assert getattr(import_module(module), name.replace("-", "_")) is command
         words = said.removesuffix(".").replace("addresses and domains", "addresses")
         assert command.get_short_help_str(500).startswith(words)
 
@@ -52,6 +55,17 @@ def test_the_help_waits_for_no_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stderr.strip(), "trace" in done.stdout) == ("''", True)
+
+
+def test_a_look_waits_for_no_reactor():
+    """An operator who looks at the queue waits for nothing that only sends mail needs."""
+    heavy = ("twisted", "zope", "OpenSSL", "dns", "mta.delivery", "mta.queue", "mta.config.build")
+    code = (
+        "import sys\nfrom mta.admin import queue_commands, status, trace, why\n"
+        f"sys.exit(repr([name for name in {heavy} if name in sys.modules] or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "''"
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,9 @@ def test_the_reason_is_shown_wherever_mail_is(relay):
         ("suspend", "--reason", "x"),
         ("suspend", "--all", "--site", "x", "--reason", "x"),
         ("suspend", "--all"),
+        ("suspend", "--all", "--source", "192.0.2.5", "--reason", "x"),
+        ("suspend", "--source", "mail.example.org", "--reason", "x"),
+        ("suspend", "--source", "192.0.2.5"),
         ("suspend", "--all", "--reason", "x", "--for", "2"),
         ("resume",),
         ("resume", "--all", "3"),
@@ -77,6 +80,46 @@ def test_what_is_not_clear_is_refused(local, arguments):
     """One of the scopes, a reason, a time with its unit."""
     assert local.run(*arguments).exit_code == 64
     assert local.read(restraints.holding, local.now) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "whom"),
+    [
+        ((), "source address 2001:db8::5"),
+        (("--site", "google"), "site google from 2001:db8::5"),
+        (("--domain", "Example.net"), "domain example.net from 2001:db8::5"),
+        (("--login", "app7"), "login app7 from 2001:db8::5"),
+        (("--route", "out"), "route out from 2001:db8::5"),
+    ],
+)
+def test_suspend_an_address_of_ours(relay, options, whom):
+    """Alone or with a scope, however it is written; shown, and resumed by the same words."""
+    with relay.config.open("a") as file:
+        file.write('[delivery]\nsource = ["2001:db8::5"]\n')
+    one = suspended(relay, "--source", "2001:DB8:0::5", *options)
+    assert (one.whom, one.source) == (whom, "2001:db8::5")
+    for command in (("suspend", "list"), ("status",), ("queue", "sites"), ("top", "--once")):
+        assert whom in relay.run(*command).stdout, command
+    [listed] = relay.json("queue", "sites")
+    assert (listed["restraint"]["id"], listed["restraint"]["waiting"]) == (one.id, 0)
+    [look] = relay.json("top", "--once")
+    assert [it["source"] for it in look["restraints"]] == ["2001:db8::5"]
+    if options:  # another suspension is meant
+        assert relay.run("resume", "--source", "2001:db8::5").exit_code == 1
+        assert relay.run("resume", *options).exit_code == 1
+    assert relay.run("resume", "--source", "2001:db8::5", *options).exit_code == 0
+    assert relay.json("suspend", "list") == []
+
+
+def test_an_address_that_no_mail_goes_out_from(relay):
+    """It is suspended (another host's configuration may have it), and a note says so."""
+    result = relay.run("suspend", "--source", "192.0.2.9", "--reason", "x")
+    assert result.exit_code == 0
+    assert "by this configuration no mail goes out from 192.0.2.9" in result.output
+    with relay.config.open("a") as file:
+        file.write('[delivery]\nsource = ["192.0.2.9"]\n')
+    again = relay.run("suspend", "--source", "192.0.2.9", "--reason", "x")
+    assert "no mail goes out" not in again.output
 
 
 def test_a_throttle_of_one_source_address(relay):

@@ -1,6 +1,8 @@
 """Single settings: endpoints, networks, names, patterns, servers."""
 
 import ipaddress
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +26,15 @@ from mta.config.endpoints import endpoint
 def test_endpoints(written: object, meant: str):
     """Short forms become endpoint strings; those stay; an inherited socket need not be there."""
     assert endpoint(written) == meant
+
+
+def test_a_plain_endpoint_waits_for_no_reactor():
+    """What Twisted would say of a port, an address and a backlog is known without it."""
+    code = (
+        "import sys\nfrom mta.config.endpoints import endpoint\n"
+        "endpoint('tcp:25:interface=192.0.2.1:backlog=1024')\nsys.exit('twisted' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.flow, pytest.mark.postgresql, pytest.mark.timeout(240)
 DOMAINS = tuple(f"d{number}.test" for number in range(12))
 PORT = 2525
 LEASE_S = 15
+PATIENCE_S = 60.0  # on a machine that is busy with other things as well
 SETTINGS = """
 [queue]
 node = "n{number}"
@@ -94,7 +95,7 @@ class World:
                 PORT,
                 prefix=f"n{number}-",
                 clients=2,
-                **{"pause_s": 0.05, **options},  # type: ignore[arg-type]
+                **{"pause_s": 0.15, **options},  # type: ignore[arg-type]
             )
         return self.clients[number]
 
@@ -162,20 +163,20 @@ def test_each_host_has_a_trouble_of_its_own(
         )
         world.load(number, **many)
     for client in world.clients.values():
-        eventually(lambda client=client: len(client.accepted) > 20)  # type: ignore[misc]
+        eventually(lambda client=client: len(client.accepted) > 20, PATIENCE_S)  # type: ignore[misc]
     began = time.monotonic()
     world.relays[KILLED].stop(signal.SIGKILL)
     world.network.cut(NO_DATABASE, "inside")
     world.network.cut(NO_WORLD, "outside")
     told = world.clients[NO_DATABASE].answers
-    eventually(lambda: told[451] > 0, timeout_s=40)
+    eventually(lambda: told[451] > 0, PATIENCE_S)
     told_s = time.monotonic() - began
-    eventually(lambda: "nobody answers" in world.relays[NO_WORLD].log, timeout_s=60)
+    eventually(lambda: "nobody answers" in world.relays[NO_WORLD].log, PATIENCE_S)
     wrong_clock(-420)
     early, before = world.clients[NO_WORLD].recipients, time.monotonic()
-    eventually(lambda: len(world.clients[NO_WORLD].recipients - early) > 200, timeout_s=60)
+    eventually(lambda: len(world.clients[NO_WORLD].recipients - early) > 200, PATIENCE_S)
     apart = world.clients[NO_WORLD].recipients - early
-    eventually(lambda: len(apart - set(world.deliveries())) <= len(apart) // 10)
+    eventually(lambda: len(apart - set(world.deliveries())) <= len(apart) // 10, PATIENCE_S)
     others_s = time.monotonic() - before
     by = {number for one in apart for number, _ in world.deliveries().get(one, ())}
     tried = len(apart - set(world.deliveries()))
@@ -184,13 +185,13 @@ def test_each_host_has_a_trouble_of_its_own(
     world.network.cut(NO_WORLD, "outside", mend=True)
     there = len(world.clients[NO_DATABASE].accepted)
     mended = time.monotonic()
-    eventually(lambda: len(world.clients[NO_DATABASE].accepted) > there + 20, timeout_s=60)
+    eventually(lambda: len(world.clients[NO_DATABASE].accepted) > there + 20, PATIENCE_S)
     back_s = time.monotonic() - mended
-    eventually(lambda: "the outside answers again" in world.relays[NO_WORLD].log, timeout_s=60)
+    eventually(lambda: "the outside answers again" in world.relays[NO_WORLD].log, PATIENCE_S)
     for client in world.clients.values():
         client.stop()
     wanted = set().union(*(client.recipients for client in world.clients.values()))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while (missing := wanted - set(world.deliveries())) and time.monotonic() < deadline:
         time.sleep(0.5)
     found = world.deliveries()

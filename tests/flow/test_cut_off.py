@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -75,21 +76,32 @@ AFTER = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "state", "words"), AFTER)
-def test_stopped_after_the_final_dot(
-    relays: Callable[..., Relay], policy: str, state: str, words: str
-) -> None:
-    """The route's policy holds, and what is not known is told, counted, and there after a kill."""
-    silent = Silent(until_the_dot=True)
+def test_stopped_after_the_final_dot(relays: Callable[..., Relay]) -> None:
+    """The route's policy holds, and what is not known is told, counted, and there after a kill.
+
+    Each policy has a service of its own, and all are stopped at once: they wait for their hosts.
+    """
+    hosts = [Silent(until_the_dot=True) for _ in AFTER]
     try:
-        relay = relays(silent.port, extra=f'on_unknown = "{policy}"\n[retry]\nsteps = ["1h"]\n')
-        relay.start()
-        relay.send(["u@there.test"], "cut off")
-        eventually(lambda: silent.heard.endswith(b"\r\n.\r\n"))
-        assert relay.stop() == 0
+        services = []
+        for silent, (policy, _, _) in zip(hosts, AFTER, strict=True):
+            extra = f'on_unknown = "{policy}"\n[retry]\nsteps = ["1h"]\n'
+            services.append(relays(silent.port, extra=extra))
+            services[-1].start()
+            services[-1].send(["u@there.test"], "cut off")
+        for silent in hosts:
+            eventually(lambda silent=silent: silent.heard.endswith(b"\r\n.\r\n"))
+        with ThreadPoolExecutor() as at_once:
+            assert list(at_once.map(Relay.stop, services)) == [0] * len(services)
     finally:
-        silent.close()
-    in_doubt = f"the service is stopping; lost after the final dot: {words}"
+        for silent in hosts:
+            silent.close()
+    for relay, (_, state, words) in zip(services, AFTER, strict=True):
+        is_told(relay, state, f"the service is stopping; lost after the final dot: {words}")
+
+
+def is_told(relay: Relay, state: str, in_doubt: str) -> None:
+    """It is in the history, and still there after another start and a kill."""
     story = relay.mta("trace", "u@there.test").stdout
     assert in_doubt in story
     assert "may have been delivered, or twice" in story

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from mta.mail.events import Note
 from mta.queue.housekeeping import Housekeeping, Periodic
 from mta.queue.settings import QueueSettings
-from mta.spool import history, transcripts
+from mta.spool import retention, transcripts
 from mta.spool.errors import SpoolUnavailable
 
 
@@ -110,14 +110,31 @@ def housekeeping(database):
 
 def test_purging_goes_in_small_steps_with_pauses():
     """Full steps follow each other after a pause; a step that is not full is the last one."""
-    database = Database(50, 50, 7)
+    database = Database(100, 100, 7)
     clock, _ = housekeeping(database)
     clock.advance(60)
-    assert database.calls == [(history.purge, 10**9, 1_000_000, 50)]
+    assert database.calls == [(retention.purge, 10**9, 1_000_000, 100)]
     clock.advance(0.03)
     assert len(database.calls) == 1
     clock.pump([0.03, 0.05, 0.05, 0.05])
-    assert [fn for fn, *_ in database.calls].count(history.purge) == 3
+    assert [fn for fn, *_ in database.calls].count(retention.purge) == 3
+
+
+def test_purging_rests_longer_where_a_step_takes_long():
+    """Where a step waits for much mail, four times as long is left to that, a second at most."""
+    waiting = []
+    database = Database()
+    database.write = lambda *_: waiting.append(Deferred()) or waiting[-1]
+    clock, made = housekeeping(database)
+    clock.advance(60)
+    for number, (took_s, rest_s) in enumerate([(0.1, 0.4), (3.0, 1.0)], 1):
+        clock.advance(took_s)
+        waiting[-1].callback(100)
+        clock.advance(rest_s - 0.01)
+        assert len(waiting) == number
+        clock.advance(0.02)
+        assert len(waiting) == number + 1
+    made.stop()
 
 
 def test_orphans_are_swept_every_hour():
@@ -125,12 +142,12 @@ def test_orphans_are_swept_every_hour():
     database = Database()
     clock, _ = housekeeping(database)
     clock.advance(3600)
-    assert (history.sweep_orphans, 10**9 - 500_000, 50) in database.calls
+    assert (retention.sweep_orphans, 10**9 - 500_000, 100) in database.calls
 
 
 def test_stop_ends_a_long_purge():
     """The stop does not wait until millions of rows are gone."""
-    database = Database(*[50] * 1000)
+    database = Database(*[100] * 1000)
     clock, made = housekeeping(database)
     clock.pump([60, 0.05])
     made.stop()
@@ -145,4 +162,4 @@ def test_transcripts_are_forgotten_earlier():
     clock, _ = housekeeping(database)
     clock.advance(60)
     day_ms = 86_400_000
-    assert database.calls[1:2] == [(transcripts.purge, 10**9 - 3 * day_ms, 50)]
+    assert database.calls[1:2] == [(transcripts.purge, 10**9 - 3 * day_ms, 100)]

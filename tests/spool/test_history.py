@@ -43,36 +43,6 @@ def test_trace_of_life(table, mail):
     assert table.read(history.trace, "NOSUCH") is None
 
 
-def test_purge(table, mail):
-    """Only what has been finished for long enough is forgotten, with all that belongs to it."""
-    items = [mail.intake(claim=mail.token) for _ in range(3)]
-    table.accept(*items, mail.intake())
-    for number, item in enumerate(items):
-        table.write(outcomes.record, [mail.record(item, ended_ms=mail.now + number)])
-        table.write(history.note, item.envelope.id, 0, mail.now, "remark", "root", "")
-    steps = [table.write(history.purge, mail.now + 1002, 1000, 1) for _ in range(3)]
-    assert steps == [1, 1, 0]
-    for name, left in (("messages", 2), ("recipients", 2), ("attempts", 1), ("events", 1)):
-        assert table.rows(f"SELECT count(*) FROM {name}") == [(left,)]
-    assert table.read(history.trace, items[2].envelope.id) is not None
-
-
-def test_sweep(table, mail):
-    """Chunks of messages that never came are swept once they are old; others stay."""
-    old, young = mail.intake(created_ms=mail.now - 1000), mail.intake(chunks=(), stored=1)
-    queued = mail.intake(created_ms=mail.now - 2000)
-    table.accept(queued)
-    for item in (old, young):
-        table.write(intake.store_chunk, item.envelope.id, 0, b"x")
-        table.write(intake.store_chunk, item.envelope.id, 1, b"x")
-    assert table.write(history.sweep_orphans, mail.now - 500, 10) == 1
-    assert table.write(history.sweep_orphans, mail.now - 500, 10) == 0
-    assert table.rows("SELECT DISTINCT message_id FROM chunks ORDER BY 1") == [
-        (queued.envelope.id,),
-        (young.envelope.id,),
-    ]
-
-
 @pytest.mark.parametrize("number", [0, 9])
 def test_missing_chunk(spool, number):
     """A body that the spool has lost is a LookupError, not an empty message."""

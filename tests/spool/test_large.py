@@ -5,8 +5,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event, text
 
-from mta.spool import history, leases, listing, operate, outcomes, summary
-from mta.spool.engine import writing
+from mta.spool import leases, listing, operate, outcomes, summary
 from mta.spool.filters import Filter
 from mta.spool.schema import State
 
@@ -95,27 +94,6 @@ def test_verb_keeps_to_its_slice(table, mail):
     assert [table.states(item)[0] for item in items] == [
         "queued", "queued", "held", "held", "queued", "queued"
     ]  # fmt: skip
-
-
-def test_purge_step_is_bounded(table, mail):
-    """One step deletes the rows of so many messages and no more, each with its attempts."""
-    items = [mail.intake("a@x.example", "b@x.example", claim=mail.token) for _ in range(7)]
-    table.accept(*items)
-    table.write(outcomes.record, [mail.record(item) for item in items])
-    deleted = []
-
-    def note(_conn, cursor, statement, _parameters, _context, _many):
-        if statement.startswith("DELETE"):
-            deleted.append((statement.split()[2], cursor.rowcount))
-
-    event.listen(table.engine, "after_cursor_execute", note)
-    with writing(table.engine) as conn:
-        assert history.purge(conn, mail.now + 1_000_000, 1, 3) == 3
-    event.remove(table.engine, "after_cursor_execute", note)
-    assert dict(deleted)["recipients"] == 6
-    assert dict(deleted)["attempts"] == 6
-    assert dict(deleted)["messages"] == 3
-    assert table.rows("SELECT count(*) FROM messages") == [(4,)]
 
 
 def test_start_touches_no_more_than_the_claims(mixed, mail):

@@ -16,6 +16,8 @@ from mta.spool import (
     listing,
     outcomes,
     resurrection,
+    retention,
+    sample,
     standing,
     watching,
 )
@@ -73,7 +75,7 @@ class Plans:
 
         event.listen(self.table.engine, "before_cursor_execute", note)
         with pytest.MonkeyPatch.context() as patch:
-            for module in (bulk, outcomes, resurrection):
+            for module in (bulk, outcomes, resurrection, retention):
                 patch.setattr(module, "run", run)
             self.table.write(fn, *args)
         event.remove(self.table.engine, "before_cursor_execute", note)
@@ -131,6 +133,23 @@ def test_take_back(plans, mail):
     plan = plans.of(leases.release_all, "t", mail.now)
     assert "ix_recipients_claim" in plan
     _no_scan(plan)
+
+
+def test_figures_of_a_monitor(plans, mail):
+    """What a monitor is told of a long queue is counted in indexes that hold all it takes."""
+    plan = plans.of(sample.sample, mail.now)
+    _no_scan(plan)
+    if plans.table.engine.dialect.name == "sqlite":
+        assert "SCAN recipients USING INDEX" not in plan
+        for name in ("stuck", "turn"):
+            assert f"USING COVERING INDEX ix_recipients_{name}" in plan
+
+
+def test_unanswered(plans, mail):
+    """The few deliveries without an answer are not looked for in the whole history."""
+    if plans.table.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL scans a table that is as short as this one")
+    assert "ix_attempts_unknown" in plans.of(history.unanswered, mail.now)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +214,7 @@ def test_find_a_sender(plans, mail, monkeypatch):
 
 def test_purge(plans, mail):
     """The oldest finished messages are read off their index."""
-    plan = plans.of(history.purge, mail.now + 100_000, 1, 5)
+    plan = plans.of(retention.purge, mail.now + 100_000, 1, 5)
     assert "ix_messages_finished" in plan
     _no_scan(plan)
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from mta.mail.envelope import Asked, DeliverBy
-from mta.spool import history, leases, operate, outcomes, resurrection
+from mta.spool import history, leases, operate, outcomes, resurrection, retention
 from mta.spool.filters import Filter
 from mta.spool.schema import State
 
@@ -111,7 +111,7 @@ def test_a_deadline_that_is_over(table, mail):
 def test_forgotten_with_the_message(table, mail):
     """What is purged from the history leaves no octets behind."""
     item = given_up(table, mail, State.BOUNCED)
-    assert table.write(history.purge, mail.now + 1000, 1, 10) == 1
+    assert table.write(retention.purge, mail.now + 1000, 1, 10) == 1
     assert content(table, item) == b""
     assert table.rows("SELECT count(*) FROM kept") == [(0,)]
 

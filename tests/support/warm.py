@@ -3,11 +3,11 @@
 A start of Python with all that the relay needs takes a second of processor time, and the tests
 start a thousand processes.  Here one process, begun when it is first wanted, imports everything and
 nothing more (no reactor), and forks for each that is to be started.  What is forked has the
-arguments, the environment, the directory and the descriptors that were asked for, ends as a program
-does, and is told to the asker by its process id and its exit status.
+arguments, the environment, the directory, the descriptors and the network (``network``) of who asks
+for it, ends as a program does, and is told of by its process id and its exit status.
 
-It is for what does not ask for more: another environment of the interpreter, a host of another
-network (``network``), a command of its own are a start as usual, and ``possible`` says so.
+It is for what does not ask for more: with another environment of the interpreter (``possible``), or
+by a command of its own, a start is a start as usual.
 
 Whoever is started here does not outlive the process of the tests, however that ends.
 """
@@ -99,13 +99,15 @@ class _Stem:
         directory: Path, descriptors: tuple[int, int, int],
     ) -> Warm:  # fmt: skip
         ours, status = os.pipe()
+        network = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         asked = json.dumps([program, list(arguments), dict(environment), str(directory)]).encode()
         assert len(asked) < _ASKED
         try:
             with self._lock:
-                socket.send_fds(self._socket, [asked], [*descriptors, status])
+                socket.send_fds(self._socket, [asked], [*descriptors, network, status])
         finally:
             os.close(status)
+            os.close(network)
         return Warm(ours)
 
     def close(self) -> None:
@@ -117,9 +119,8 @@ _stems: dict[int, _Stem] = {}  # by process: whoever was forked has none
 
 
 def possible(environment: Mapping[str, str]) -> bool:
-    """Tell whether a process with that environment can be started warm from where we are."""
-    mine, ours = (Path(f"/proc/{one}/ns/net").stat().st_ino for one in ("thread-self", "self"))
-    return mine == ours and _of_interpreter(environment) == _of_interpreter(_stem().environment)
+    """Tell whether a process with that environment can be started warm."""
+    return _of_interpreter(environment) == _of_interpreter(_stem().environment)
 
 
 def start(
@@ -200,22 +201,22 @@ def _serve(asked: socket.socket) -> tuple[str, list[str]]:
             _reap(running)
         if asked not in ready:
             continue
-        octets, descriptors, _, _ = socket.recv_fds(asked, _ASKED, 4)
+        octets, descriptors, _, _ = socket.recv_fds(asked, _ASKED, 5)
         if not octets:
             for pid in running:
                 os.kill(pid, signal.SIGKILL)
             os._exit(0)
-        *standard, status = descriptors
+        *given, status = descriptors
         parent = os.getpid()
         pid = os.fork()
         if not pid:
             for one in (woken, wakes, status, *running.values()):
                 os.close(one)
             asked.close()
-            return _become(json.loads(octets), standard, parent)
+            return _become(json.loads(octets), given, parent)
         running[pid] = status
         _tell(status, pid)
-        for one in standard:
+        for one in given:
             os.close(one)
 
 
@@ -233,13 +234,18 @@ def _tell(status: int, number: int) -> None:
         os.write(status, b"%-20d" % number)
 
 
-def _become(asked: list[Any], standard: list[int], parent: int) -> tuple[str, list[str]]:
+def _become(asked: list[Any], given: list[int], parent: int) -> tuple[str, list[str]]:
     """Be what was asked for, in what was forked; return the program and its arguments."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+    *standard, network = given
+    if os.fstat(network).st_ino != Path("/proc/self/ns/net").stat().st_ino:
+        assert libc.setns(network, 0) == 0, "the network cannot be entered"
+    os.close(network)
     for number, one in enumerate(standard):
         os.dup2(one, number)
         os.close(one)
