@@ -93,7 +93,8 @@ def test_all_that_was_asked_for(chain: tuple[Relay, Relay]) -> None:
             assert client.has_extn(wanted) or wanted in client.esmtp_features, wanted
         client.sendmail(
             "app@home.test", ["\u00fc@there.test"], message.as_bytes(),
-            ["RET=HDRS", "ENVID=order+2B7", "BY=3600;NT", "MT-PRIORITY=3", "SMTPUTF8", "BODY=8BITMIME"],
+            ["RET=HDRS", "ENVID=order+2B7", "BY=3600;NT", "MT-PRIORITY=3", "SMTPUTF8",
+             "BODY=8BITMIME"],
             ["NOTIFY=SUCCESS,DELAY", "ORCPT=utf-8;\\x{FC}@there.test"],
         )  # fmt: skip
         content = b"Subject: bits\r\nFrom: app@home.test\r\n\r\na\rb\nc\0\r\n"
