@@ -180,7 +180,8 @@ class _Rehearsed:
                 await self._converse()
             finally:
                 self._session.leave()
-                await self._session.abandon()
+                if (forgetting := self._session.abandon()) is not None:
+                    await forgetting
         found.intake = None if found.stage else self._kept.intake
         return found
 
