@@ -214,13 +214,14 @@ def test_sts_for_reports():
     ],
 )
 def test_when_a_policy_is_asked_for(where, level, dane, unsigned_mx, asked):
-    """RFC 8461 §2: only where DANE has nothing to say, and nothing of ours stands for itself."""
+    """RFC 8461 §2: only where DANE does not prove the host, and nothing of ours stands alone."""
     local = policy(level)
     assert asks_sts(where, local, Wishes(), dane, unsigned_mx) is asked
     assert not asks_sts(where, local, NOT_REQUIRED, dane, unsigned_mx)
     if asked:
         found = decide(where, local, dane=dane, sts=ENFORCED, unsigned_mx=unsigned_mx)
-        assert found.level is Level.STS
+        proved = dane is USABLE and unsigned_mx == "dane"  # and the policy names the host
+        assert found.level is (Level.DANE if proved else Level.STS)
 
 
 @pytest.mark.parametrize("level", ["dane", "may", "verify"])
