@@ -17,6 +17,7 @@ ZONE = {
     ("home.test", "MX"): ["10 mx.home.test."],
     ("mx.home.test", "A"): ["127.0.0.1"],
     ("nomail.test", "MX"): ["0 ."],
+    ("relay.test", "A"): ["127.0.0.1"],
     ("dead.test", "MX"): ["10 mx.dead.test."],
     ("mx.dead.test", "A"): ["127.255.255.254"],
 }
