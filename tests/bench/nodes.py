@@ -2,8 +2,10 @@
 
 ``make nodes``: needs root, the ``cpu`` controller of cgroups, smtp-source and smtp-sink.  A private
 PostgreSQL, and for each N relays of their own names and ports on one new spool; all are loaded at
-the same time with 10 KB from 20 clients each, and deliver to one sink on loopback.  The first line
-(N = 1) gives the parameters of ``scaling_model``; the others are held against what it says.
+the same time with 10 KB from 20 clients each, and deliver to one sink on loopback.  The first run
+of each round (N = 1) gives the parameters of ``scaling_model``, and the others of the round are
+held against what it says, as the processor's own speed wanders from minute to minute.  Medians are
+printed.
 
 Bodies are kept as they are, not compressed by PostgreSQL: smtp-source's would shrink to nothing,
 attachments do not.  ``--database-share`` gives PostgreSQL a small part of a core as well, so that
@@ -18,12 +20,12 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from statistics import median
+from statistics import median, mode
 
 from cluster import Cluster, Run, Wanted
 from net import free_ports
 from places import Places
-from scaling_model import Costs, Room, deviation, enough, limits, predicted
+from scaling_model import Costs, Limit, Room, deviation, enough, limits, predicted
 from share import NoShares, Share
 
 _BLOCK = b"\x5a" * 65536  # of WAL, about as much as is written at once
@@ -66,13 +68,19 @@ def middle(runs: Sequence[Run]) -> Run:
     )
 
 
-def line(nodes: int, run: Run, costs: Costs, room: Room) -> str:
-    """Return a line of the table; ``costs`` and ``room`` are the model's."""
-    expected = predicted(costs, room, nodes)
-    far = deviation(run.delivered, expected.rate)
+def room_of(options: argparse.Namespace, first: Run, disk: float) -> Room:
+    """Return what there is; what a node makes of its share is what the single one did."""
+    cores = os.cpu_count() or 1
+    return Room(options.share * first.used, options.database_share or cores, cores, disk)
+
+
+def line(nodes: int, run: Run, expected: Sequence[Limit], far: float) -> str:
+    """Return a line of the table."""
+    middle_rate = median(limit.rate for limit in expected)
+    what = mode(limit.what for limit in expected)
     return (
-        f"{nodes:5}  {run.accepted:8.0f}  {run.delivered:9.0f}  {expected.rate:6.0f}"
-        f"  {expected.what:8}  {far:+9.1%}  {run.used:5.0%}  {run.costs.relay_ms:8.3f}"
+        f"{nodes:5}  {run.accepted:8.0f}  {run.delivered:9.0f}  {middle_rate:6.0f}"
+        f"  {what:8}  {far:+9.1%}  {run.used:5.0%}  {run.costs.relay_ms:8.3f}"
         f"  {run.costs.database_ms:6.3f}  {run.costs.beside_ms:9.3f}  {run.costs.wal_octets:10.0f}"
         f"  {run.commits:7.2f}  {run.dead:9.1f}  {run.size:11.0f}"
     )
@@ -112,8 +120,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measured(options: argparse.Namespace, places: Places) -> dict[int, Run]:
-    """Return the medians by the number of nodes."""
+def measured(options: argparse.Namespace, places: Places) -> list[list[Run]]:
+    """Return what each round found, for 1, 2, ... nodes."""
     wanted = Wanted(
         share=options.share,
         database_share=options.database_share,
@@ -121,29 +129,33 @@ def measured(options: argparse.Namespace, places: Places) -> dict[int, Run]:
         seconds=options.seconds,
         compress=options.compress,
     )
-    runs: dict[int, list[Run]] = {number: [] for number in range(1, options.nodes + 1)}
+    found: list[list[Run]] = []
     with closing(Cluster(wanted, places)) as cluster:
         for turn in range(options.rounds):
-            for number, found in runs.items():
-                found.append(cluster.run(number))
-                print(f"round {turn + 1}, {number} nodes: {found[-1].delivered:.0f}/s",
+            found.append([])
+            for number in range(1, options.nodes + 1):
+                run = cluster.run(number)
+                found[-1].append(run)
+                print(f"round {turn + 1}, {number} nodes: {run.delivered:.0f}/s",
                       file=sys.stderr, flush=True)  # fmt: skip
-    return {number: middle(found) for number, found in runs.items()}
+    return found
 
 
-def report(found: dict[int, Run], options: argparse.Namespace, disk: tuple[float, float]) -> None:
-    """Print the table and where it ends."""
-    cores = os.cpu_count() or 1
-    costs = found[1].costs
-    room = Room(
-        node_cores=options.share * found[1].used,
-        database_cores=options.database_share or cores,
-        cores=cores,
-        disk_octets=disk[0],
-    )
+def report(found: list[list[Run]], options: argparse.Namespace, disk: tuple[float, float]) -> None:
+    """Print the table and where it ends: each round is held against its own first run."""
+    rooms = [room_of(options, turn[0], disk[0]) for turn in found]
     print(_HEAD)
-    for number, run in found.items():
-        print(line(number, run, costs, room))
+    for number in range(1, options.nodes + 1):
+        runs = [turn[number - 1] for turn in found]
+        expected = [
+            predicted(turn[0].costs, room, number) for turn, room in zip(found, rooms, strict=True)
+        ]
+        far = median(
+            deviation(run.delivered, limit.rate) for run, limit in zip(runs, expected, strict=True)
+        )
+        print(line(number, middle(runs), expected, far))
+    first = middle([turn[0] for turn in found])
+    costs, room = first.costs, room_of(options, first, disk[0])
     print(f"\nThe disk: {disk[0] / 1e6:.0f} MB/s in {disk[1]:.0f} waits for it.")
     for limit in limits(costs, room, 1):
         print(f"By N = 1, the bound of {limit.what}: {limit.rate:.0f}/s")
