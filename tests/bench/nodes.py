@@ -2,10 +2,9 @@
 
 ``make nodes``: needs root, the ``cpu`` controller of cgroups, smtp-source and smtp-sink.  A private
 PostgreSQL, and for each N relays of their own names and ports on one new spool; all are loaded at
-the same time with 10 KB from 20 clients each, and deliver to one sink on loopback.  The first run
-of each round (N = 1) gives the parameters of ``scaling_model``, and the others of the round are
-held against what it says, as the processor's own speed wanders from minute to minute.  Medians are
-printed.
+the same time with 10 KB from 20 clients each, and deliver to one sink on loopback.  Each run is
+held against one of a single node just before it, which gives the parameters of ``scaling_model``:
+the processor's own speed wanders from minute to minute.  Medians are printed.
 
 Bodies are kept as they are, not compressed by PostgreSQL: smtp-source's would shrink to nothing,
 attachments do not.  ``--database-share`` gives PostgreSQL a small part of a core as well, so that
@@ -19,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, mode
 
@@ -33,6 +33,15 @@ _HEAD = (
     "nodes  accepted  delivered   model  limit     deviation   used"
     "  relay ms   DB ms  others ms  WAL octets  commits  dead rows  kept octets"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two runs, one after the other: of a single node, and of several."""
+
+    nodes: int
+    alone: Run
+    together: Run
 
 
 def disk_octets(directory: Path, seconds: float = 1.0) -> tuple[float, float]:
@@ -112,16 +121,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--database-share", type=float, metavar="SHARE",
                         help="of a core, for PostgreSQL (default: all there is)")  # fmt: skip
     parser.add_argument("--clients", type=int, default=20, help="at each node")
-    parser.add_argument("--seconds", type=float, default=6.0, help="aim of one run")
-    parser.add_argument("--rounds", type=int, default=3, help="runs for each N; the median counts")
+    parser.add_argument("--seconds", type=float, default=4.0, help="aim of one run")
+    parser.add_argument("--rounds", type=int, default=3, help="pairs for each N; the median counts")
     parser.add_argument("--compress", action="store_true",
                         help="let PostgreSQL compress bodies, as it comes")  # fmt: skip
     parser.add_argument("--directory", help="where the spool is (default: the temporary one)")
     return parser.parse_args(arguments)
 
 
-def measured(options: argparse.Namespace, places: Places) -> list[list[Run]]:
-    """Return what each round found, for 1, 2, ... nodes."""
+def measured(options: argparse.Namespace, places: Places) -> list[Pair]:
+    """Return what was found; each number of nodes in each round comes after a single one."""
     wanted = Wanted(
         share=options.share,
         database_share=options.database_share,
@@ -129,33 +138,35 @@ def measured(options: argparse.Namespace, places: Places) -> list[list[Run]]:
         seconds=options.seconds,
         compress=options.compress,
     )
-    found: list[list[Run]] = []
+    pairs = []
     with closing(Cluster(wanted, places)) as cluster:
         for turn in range(options.rounds):
-            found.append([])
-            for number in range(1, options.nodes + 1):
-                run = cluster.run(number)
-                found[-1].append(run)
-                print(f"round {turn + 1}, {number} nodes: {run.delivered:.0f}/s",
+            for number in range(min(2, options.nodes), options.nodes + 1):
+                pair = Pair(number, cluster.run(1), cluster.run(number))
+                pairs.append(pair)
+                print(f"round {turn + 1}: 1 node {pair.alone.delivered:.0f}/s,"
+                      f" {number} nodes {pair.together.delivered:.0f}/s",
                       file=sys.stderr, flush=True)  # fmt: skip
-    return found
+    return pairs
 
 
-def report(found: list[list[Run]], options: argparse.Namespace, disk: tuple[float, float]) -> None:
-    """Print the table and where it ends: each round is held against its own first run."""
-    rooms = [room_of(options, turn[0], disk[0]) for turn in found]
+def report(pairs: Sequence[Pair], options: argparse.Namespace, disk: tuple[float, float]) -> None:
+    """Print the table and where it ends."""
+    first = middle([pair.alone for pair in pairs])
+    costs, room = first.costs, room_of(options, first, disk[0])
     print(_HEAD)
-    for number in range(1, options.nodes + 1):
-        runs = [turn[number - 1] for turn in found]
+    print(line(1, first, [predicted(costs, room, 1)], 0.0))
+    for number in range(2, options.nodes + 1):
+        those = [pair for pair in pairs if pair.nodes == number]
         expected = [
-            predicted(turn[0].costs, room, number) for turn, room in zip(found, rooms, strict=True)
+            predicted(pair.alone.costs, room_of(options, pair.alone, disk[0]), number)
+            for pair in those
         ]
         far = median(
-            deviation(run.delivered, limit.rate) for run, limit in zip(runs, expected, strict=True)
+            deviation(pair.together.delivered, limit.rate)
+            for pair, limit in zip(those, expected, strict=True)
         )
-        print(line(number, middle(runs), expected, far))
-    first = middle([turn[0] for turn in found])
-    costs, room = first.costs, room_of(options, first, disk[0])
+        print(line(number, middle([pair.together for pair in those]), expected, far))
     print(f"\nThe disk: {disk[0] / 1e6:.0f} MB/s in {disk[1]:.0f} waits for it.")
     for limit in limits(costs, room, 1):
         print(f"By N = 1, the bound of {limit.what}: {limit.rate:.0f}/s")
