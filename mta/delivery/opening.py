@@ -9,7 +9,6 @@ been verified.
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError
@@ -33,6 +32,7 @@ from mta.delivery.token import Tokens
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.security import Flaw, Requirement, Result
+from mta.mail.value import value
 from mta.security.judgement import in_the_clear, judge
 from mta.smtp.replies import Reply
 from mta.smtp.steps import STARTTLS, Stage, hello, parse_extensions
@@ -43,7 +43,7 @@ _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # no fault of
 Reactor: TypeAlias = Any  # IReactorTCP and IReactorTime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Site:
     """A host and how it is talked to: connections to equal sites are interchangeable."""
 

@@ -27,6 +27,7 @@ from mta.delivery.routes import Smarthost, Smarthosts
 from mta.delivery.token import OAuth
 from mta.delivery.walk import Walk
 from mta.dns.mx import MailHost
+from mta.mail.value import value
 
 DAY_MS = 86_400_000
 _PROBE_S = 60.0  # for the one message that probes; others leave the host alone meanwhile
@@ -44,7 +45,7 @@ class Counts(Protocol):
         """Count."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Relay(MailHost):
     """A smarthost as one of the hosts of an attempt."""
 

@@ -155,7 +155,8 @@ class _Rehearsed:
             try:
                 await self._converse()
             finally:
-                await self._session.abandon()
+                if (forgetting := self._session.abandon()) is not None:
+                    await forgetting
         found.intake = None if found.stage else self._kept.intake
         return found
 

@@ -262,7 +262,11 @@ class Session(Protocol):
 
     def _forget(self) -> None:
         """Nothing stays of a message that was not finished, and then we are gone."""
-        done = Deferred.fromCoroutine(self._dialogue.abandon())
+        forgetting = self._dialogue.abandon()
+        if forgetting is None:
+            self._ended(self)
+            return
+        done = Deferred.fromCoroutine(forgetting)
         done.addErrback(lambda failure: self._log.failure("after a session", failure=failure))
         done.addCallback(lambda _: self._ended(self))
 

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from twisted.internet.interfaces import IReactorTime
 
-from mta.mail.envelope import Body, Envelope, MemoryBody, Recipient
+from mta.mail.envelope import Body, Envelope, Recipient
 from mta.mail.outcome import Outcome
 from mta.mail.site import Site
 from mta.queue.blocks import Blocked, SourceBlocks
-from mta.queue.entry import Destination, Entry, entries
+from mta.queue.entry import Destination, Entry, destination_key, entries
 from mta.queue.health import Health
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
@@ -32,7 +32,6 @@ from mta.queue.sources import Sources
 from mta.spool.database import Database
 from mta.spool.leases import Key
 
-_NO_BODY = MemoryBody(())
 _GUESTS = 100  # who has less than this part of the set is a guest
 _UNRESOLVED_S = 5.0  # mail whose site cannot be looked up yet comes back so soon
 
@@ -169,12 +168,12 @@ class ActiveSet:
         now_s, at_will = self._clock.seconds(), self.blocked or self.waits or self.site_of
         if not self.sites.some_dead(now_s) or at_will or envelope.asked.deliver_by is not None:
             return None
-        some = entries(envelope, recipients, _NO_BODY, "", self._destination)
-        site = self._names.known(some[0].destination)
-        wait_s = 0.0 if site is None or len(some) > 1 else self.sites.dead_for_s(site, now_s)
+        where = {destination_key(envelope.sender, one, self._destination) for one in recipients}
+        site = self._names.known(where.pop())
+        wait_s = 0.0 if site is None or where else self.sites.dead_for_s(site, now_s)
         if wait_s <= 0:
             return None
-        return self._ledger.quietly_ms(some[0], wait_s)
+        return self._ledger.quietly_ms(envelope, recipients, wait_s)
 
     def _line_up(self, entry: Entry) -> None:
         """Let ``entry`` wait, for its turn or for its site to be known; or give it back."""

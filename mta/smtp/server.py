@@ -54,6 +54,7 @@ from mta.smtp.xclient import XClient, parse_xclient
 _OK = reply(250, "2.0.0", "Ok")
 _DONE = Rejected("", _OK)  # never leaves this module: answered here, go on
 _CONTENT, _CHUNK = "content", "chunk"  # asked about, beside the verbs
+_NO_MAIL, _NOBODY, _NO_CHUNK = Mail(""), XClient(), Bdat(0, last=False)
 
 
 class Server:
@@ -73,10 +74,10 @@ class Server:
         self._asked = ""  # the verb that waits for an answer
         self._authentication = Authentication(settings.mechanisms if settings.auth else ())
         self._errors = self._idle = 0
-        self._begun = Mail("")  # of the transaction
-        self._introduced = XClient()  # what XCLIENT said last
-        self._arrival: Arrival | Swallowing = Arrival(self._incoming, settings.message_size)
-        self._bdat = Bdat(0, last=False)  # the last one
+        self._begun = _NO_MAIL  # of the transaction
+        self._introduced = _NOBODY  # what XCLIENT said last
+        self._arrival: Arrival | Swallowing  # while there is content or a chunk
+        self._bdat = _NO_CHUNK  # the last one
         self._chunks_failed = False  # what was pipelined behind is no further error
 
     @property
@@ -118,8 +119,10 @@ class Server:
         while not self._asked and self.state is not State.CLOSED:
             if self.state is State.CONTENT or self.state is State.CHUNK:
                 event = self._content()
-            else:
+            elif self._incoming:
                 event = self._line()
+            else:
+                return None
             if event is not _DONE:
                 return event
         return None
