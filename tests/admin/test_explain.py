@@ -3,8 +3,6 @@
 What it says of the road is held against real deliveries in tests/flow/test_explain.py.
 """
 
-import json
-import os
 import subprocess
 import sys
 import time
@@ -146,13 +144,8 @@ def count(conn, name, number, now_ms):
 
 def explained(relay, cases):
     """Ask all ``cases``, each in a process of its own; return statuses and outputs."""
-    done = subprocess.run(
-        [sys.executable, str(SUPPORT / "many_commands.py")],
-        input=json.dumps([["explain", *one] for one in cases]),
-        check=True, capture_output=True, text=True, timeout=400,
-        env={**os.environ, "MTA_CONFIG": str(relay.config)},
-    )  # fmt: skip
-    return [(status, text) for text, status in json.loads(done.stdout)]
+    done = [relay.process("explain", *one) for one in cases]
+    return [(one.returncode, one.stdout) for one in done]
 
 
 def test_what_submission_would_say(relay, dns):

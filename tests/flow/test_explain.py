@@ -1,10 +1,7 @@
 """``mta explain`` says beforehand what a real delivery then does: one answer, twice."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,14 +84,8 @@ def explained(relay: Relay, address: str, *options: str) -> tuple[dict[str, Any]
 def all_explained(relay: Relay) -> dict[str, tuple[dict[str, Any], int]]:
     """Ask about all cases."""
     about = ("--from", "app@relay.test", "--login", LOGIN, "--json", "--connect")
-    commands = [["explain", address, *about] for address in CASES]
-    done = subprocess.run(
-        [sys.executable, str(SUPPORT / "many_commands.py")],
-        input=json.dumps(commands), check=True, capture_output=True, text=True, timeout=100,
-        env={**os.environ, "MTA_CONFIG": str(relay.config)},
-    )  # fmt: skip
-    answers = [(json.loads(text), status) for text, status in json.loads(done.stdout)]
-    return dict(zip(CASES, answers, strict=True))
+    done = {case: relay.mta("explain", case, *about, check=False) for case in CASES}
+    return {case: (json.loads(one.stdout), one.returncode) for case, one in done.items()}
 
 
 def first_attempts(relay: Relay) -> dict[str, dict[str, Any]]:
