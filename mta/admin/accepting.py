@@ -12,11 +12,14 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from mta.config import Settings, build
+from mta.config.build_incoming import blocklists
 from mta.config.build_milters import milter_settings
 from mta.config.build_policy import policy
 from mta.dns.mx import MailExchangers
+from mta.dnsbl.zone import Blocklist
 from mta.gate.gate import Gate
-from mta.inbound.rehearsal import Asked, Submitted, rehearsed
+from mta.inbound.client import Client
+from mta.inbound.rehearsal import Asked, Others, Submitted, rehearsed
 from mta.inbound.settings import AuthMode, InboundSettings, ListenerSettings
 from mta.mail.address import domain_of
 from mta.milter.settings import MilterSettings
@@ -68,6 +71,13 @@ class Accepting:
         outside = [one for one in found if one.incoming]
         return Bringer(outside[0], "") if outside else _without_login(found, client)
 
+    def lists(self, by: Bringer, login: str) -> list[Blocklist]:
+        """Return the lists that the client would be looked up in."""
+        here, client = by.listener, Client(by.client)
+        if login or here.submission or here.auth is AuthMode.REQUIRED or client.trusted(here):
+            return []
+        return list(blocklists(self._settings))
+
     def filters(self, by: Bringer, login: str) -> list[MilterSettings]:
         """Return the filters that would see the message."""
         submission, name = by.listener.submission or bool(login), by.listener.name
@@ -84,6 +94,7 @@ class Accepting:
         destination: Callable[[str, str], str],
         by: Bringer,
         message: Asked,
+        others: Others,
     ) -> Submitted:
         """Say what becomes of ``message``."""
         gate = Gate(
@@ -95,7 +106,7 @@ class Accepting:
             self.unread, news = str(error), None
         gate.shared.know(news or policy_rows.NOTHING, gate.now_ms())
         settings: InboundSettings = replace(self._inbound, listeners=(by.listener,))
-        return await rehearsed(clock, settings, by.listener, self._spool, gate, message)
+        return await rehearsed(clock, settings, by.listener, self._spool, gate, message, others)
 
 
 def _without_login(found: tuple[ListenerSettings, ...], client: str) -> Bringer:

@@ -49,6 +49,9 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
 @click.option("--size", metavar="SIZE", callback=_size, help="Of the message: 30MiB.")
 @click.option("--connect", is_flag=True, help="Also open a session with the hosts, up to MAIL.")
 @click.option(
+    "--filters", is_flag=True, help="Also ask the filters, with a message made up, and lists."
+)
+@click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(1, 600),

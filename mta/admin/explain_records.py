@@ -41,8 +41,22 @@ def record(found: Explanation, obstacles: Sequence[Obstacle], status: int) -> di
         },
         "held": found.held,
         "filters": [
-            {"name": one.name, "endpoint": one.endpoint, "when_away": one.when_away.value}
+            {
+                "name": one.name,
+                "endpoint": one.endpoint,
+                "when_away": one.when_away.value,
+                "asked": found.question.filters,
+            }
             for one in found.filters
+        ],
+        "lists": [
+            {
+                "zone": one.zone,
+                "action": one.action.value,
+                "client": found.by.client,
+                "asked": found.question.filters and bool(found.by.client),
+            }
+            for one in found.lists
         ],
         "left_out": found.left_out,
         "signing": {

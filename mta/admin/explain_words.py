@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 
+from mta.admin.explain_others import asked
 from mta.admin.explain_records import RESULTS
 from mta.admin.obstacles import Obstacle
 from mta.admin.rehearsing import Explanation, Said, Walked
@@ -14,16 +15,10 @@ from mta.mail.outcome import Verdict
 from mta.mail.security import DaneState, Level, Requirement, Skip
 from mta.mail.shape import Shape
 from mta.mail.site import words_of
-from mta.milter.settings import WhenAway
 from mta.security.facts import Sts, StsMode
 from mta.tls.peer_certificate import PeerCertificate
 
 _NAMES = 4  # of a certificate
-_AWAY = {
-    WhenAway.TEMPFAIL: "refused for now",
-    WhenAway.ACCEPT: "let through",
-    WhenAway.HOLD: "held",
-}
 _WORDS = {Verdict.DELIVERED: "goes", Verdict.DEFERRED: "waits", Verdict.FAILED: "fails"}
 
 
@@ -48,9 +43,8 @@ def lines(
         yield _item("left out", f"{found.left_out} more addresses, which are not looked at here")
     if found.refused is None:
         yield _item("signed", ", ".join(_keys(found)) or f"no: {visible(found.unsigned)}")
-    for filter_ in found.filters if found.refused is None else ():
-        away = f"{_AWAY[filter_.when_away]} while it cannot be reached"
-        yield _item("filter", visible(f"{filter_.name} at {filter_.endpoint}: mail is {away}"))
+    for name, text in asked(found):
+        yield _item(name, visible(text))
     if found.held:
         release = "until 'mta queue release'"
         yield _item("held", f"{visible(found.held)}: kept {release}")

@@ -13,7 +13,7 @@ from mta.admin.processes import alive, works
 from mta.admin.queue_sites import from_sources
 from mta.admin.rehearsing import FromSources
 from mta.admin.render import moment, span
-from mta.mail.restraint import Marks
+from mta.mail.restraint import Marks, keeping_back
 from mta.mail.site import Site
 from mta.spool import alarms, leases, restraints, site_states, suppressions
 from mta.spool.site_states import SiteState
@@ -86,16 +86,21 @@ def _suppressed(conn: Any, addresses: Sequence[str], login: str) -> Iterator[Obs
 def _restrained(
     conn: Any, mails: Sequence[list[Marks]], now_ms: int, zone: tzinfo | None
 ) -> Iterator[Obstacle]:
-    for one in restraints.holding(conn, now_ms):
-        concerned = [[one.concerns(way) for way in mail] for mail in mails]
-        if not any(map(any, concerned)):
+    held = restraints.holding(conn, now_ms)
+    kept: set[int] = set()
+    for mail in mails:
+        found = [keeping_back(held, way) for way in mail]
+        if all(found):  # of several source addresses another one may be this message's
+            kept.update(one.id for those in found for one in those)
+    for one in held:
+        if not any(one.concerns(way) for mail in mails for way in mail):
             continue
         until = "it is ended" if one.until_ms is None else moment(one.until_ms, zone)
-        suspended = one.verb == "suspend"
-        kind = "suspended" if suspended else "slow"
+        kind = "suspended" if one.verb == "suspend" else "slow"
         text = f"{one.words} (by {one.who}, {kind} until {until})"
-        # Of several source addresses another one may be this message's
-        yield Obstacle(kind, text, blocks=suspended and any(map(all, concerned)))
+        if one.verb == "suspend" and one.id not in kept:
+            text += "; mail goes out from other addresses where hosts can be reached so"
+        yield Obstacle(kind, text, blocks=one.id in kept)
 
 
 def _left_alone(

@@ -12,6 +12,7 @@ from mta.admin import shown_budgets
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.render import Column, json_line, note, say, span, table, visible
+from mta.admin.shown_restraints import in_force, records, tell
 from mta.mail.site import words_of
 from mta.spool import site_states
 from mta.spool.site_states import NodeSites, SiteState
@@ -28,7 +29,10 @@ _COLUMNS = (
 
 @click.command()
 @click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a line for each site and budget."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object a line for each site, restraint and budget.",
 )
 @pass_invocation
 def sites(invocation: Invocation, as_json: bool) -> Exit:
@@ -37,22 +41,28 @@ def sites(invocation: Invocation, as_json: bool) -> Exit:
     RUNNING is deliveries under way, of so many that the site may have now.  A site is all domains
     with the same mail exchangers, or what [[shaping]] has made one; "from" an address of ours
     where it is shaped, or throttled, for that one.  What the processes say is some seconds old.
-    Below are the budgets of smarthosts: what they may be sent in a second and in any 24 hours, what
-    of that is used and left, and when there is more.  Exit status 1 if there is nothing to show.
+    Below are what is suspended and slowed down, and the budgets of smarthosts: what they may be
+    sent in a second and in any 24 hours, what of that is used and left, and when there is more.
+    Exit status 1 if there is nothing to show.
     """
     now_ms = invocation.now_ms()
     with invocation.reading() as conn:
         found = site_states.everywhere(conn, now_ms)
+        held, waiting = in_force(conn, now_ms)
         budgets = shown_budgets.records(invocation, conn)
     if as_json:
-        for record in (*_records(found), *({"budget": one} for one in budgets)):
+        restrained = ({"restraint": one} for one in records(held, waiting))
+        for record in (*_records(found), *restrained, *({"budget": one} for one in budgets)):
             json_line(record)
     else:
         _draw(found, now_ms)
+        if held:
+            say()
+            tell(held, waiting, invocation)
         if budgets:
             say()
             shown_budgets.draw(budgets, now_ms)
-    return Exit.DONE if budgets or any(one.sites for one in found) else Exit.NOTHING
+    return Exit.DONE if budgets or held or any(one.sites for one in found) else Exit.NOTHING
 
 
 def _records(found: list[NodeSites]) -> Iterator[dict[str, Any]]:

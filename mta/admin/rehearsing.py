@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from mta.admin.accepting import Accepting, Bringer
 from mta.admin.asking import resolver
 from mta.config import Settings, build, build_tls
+from mta.config.build_milters import milters
 from mta.delivery.rehearsal import Rehearsal
 from mta.delivery.road import Road
 from mta.delivery.routes import Route
@@ -28,16 +29,21 @@ from mta.dns.dane import DaneLookup
 from mta.dns.mx import MailExchangers
 from mta.dns.resolver import Resolver
 from mta.dns.validation import State, Validation
-from mta.inbound.rehearsal import Asked, Submitted
+from mta.dnsbl.lists import Lists
+from mta.dnsbl.zone import Blocklist
+from mta.inbound.rehearsal import Asked, Others, Submitted
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import Envelope, Job, MemoryBody, Recipient
 from mta.mail.events import Note
 from mta.mail.outcome import Verdict
 from mta.mail.queue_id import new_queue_id
+from mta.mail.restraint import Marks, barred
 from mta.mail.shape import Shape
 from mta.mail.site import Site
 from mta.milter.settings import MilterSettings
 from mta.policy.addresses import Addresses
+from mta.spool import restraints
+from mta.spool.errors import SpoolUnavailable
 from mta.sts.fetch import PolicyFetch
 from mta.sts.policies import Policies, Spool
 
@@ -56,6 +62,7 @@ class Question:
     listener: str = ""  # its name; "": one that fits
     client: str = ""  # IP address; "": one that fits
     size: int = 0  # octets
+    filters: bool = False  # filters and lists of clients are asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,7 @@ class Explanation:
     refused: Refused | None = None
     held: str = ""  # why it is accepted and kept
     filters: list[MilterSettings] = field(default_factory=list)  # that see it
+    lists: list[Blocklist] = field(default_factory=list)  # that the client is looked up in
     left_out: int = 0  # more addresses behind an alias
     keys: tuple[Key, ...] = ()  # that would sign
     unsigned: str = ""  # why none does
@@ -258,33 +266,46 @@ class Rehearsing:
         )
         finder = SiteFinder(exchangers, reactor.seconds, self._delivery.shaping)
         try:
-            self._recipients = await self._submit(reactor, exchangers)
+            self._recipients = await self._submit(reactor, exchangers, heard)
             for one in self._recipients[:MOST]:
                 await self._one(rehearsal, finder, one)
         finally:
             found.said = list(heard.said.values())
             await rehearsal.stop()
 
-    async def _submit(self, reactor: Any, exchangers: MailExchangers) -> list[Recipient]:
+    async def _submit(
+        self, reactor: Any, exchangers: MailExchangers, heard: _Heard
+    ) -> list[Recipient]:
         """Have it submitted, and see who signs it; return to whom it goes."""
         question, found, accepting = self._question, self.found, self._accepting
         by = found.by
         message = Asked(question.sender, question.address, question.login, by.client, question.size)
         routes = self._delivery.routes
-        submitted = await accepting.ask(reactor, exchangers, routes.destination, by, message)
-        found.said_to_client = submitted.said
         found.filters = accepting.filters(by, question.login)
+        found.lists = accepting.lists(by, question.login)
+        others = await self._others(reactor, heard) if question.filters else Others()
+        to = (exchangers, routes.destination)
+        submitted = await accepting.ask(reactor, *to, by, message, others)
+        found.said_to_client = submitted.said
         recipients = self._accepted(submitted)
         if submitted.intake is not None:
             self._sign()
         return recipients
+
+    async def _others(self, reactor: Any, heard: _Heard) -> Others:
+        """Return filters to ask, and lists that have passed their test."""
+        lists = Lists(reactor, heard, self.found.lists, self._grave)
+        await lists.test()
+        return Others(milters(self._settings, reactor), lists)
 
     async def _one(self, rehearsal: Rehearsal, finder: SiteFinder, recipient: Recipient) -> None:
         routes, sender = self._delivery.routes, self.found.sender
         passed_over = routes.passed_over(sender, recipient.domain)
         key = rehearsal.destination(sender, recipient.domain, recipient.route)
         site = finder.known(key) or await finder.find(key)
-        job = Job(self._envelope(), (recipient,), MemoryBody((b"",)), key)
+        envelope = self._envelope()
+        suspended = await self._not_from(envelope, recipient, site)
+        job = Job(envelope, (recipient,), MemoryBody((b"",)), key, suspended)
         try:
             await rehearsal.rehearse(job)
         finally:
@@ -292,6 +313,17 @@ class Rehearsing:
                 Walked(r, key, site, passed_over, self._from(finder, key, (site, r.route)))
                 for r in rehearsal.roads
             ]
+
+    async def _not_from(self, envelope: Envelope, to: Recipient, site: Site) -> frozenset[str]:
+        """Return the addresses of ours that it would not go out from now."""
+        route = self._delivery.routes.choose(envelope.sender, to.domain, to.route)
+        sources = (route.outgoing or self._delivery.outgoing).sources(envelope.id)
+        try:
+            found = await self._spool.read(restraints.holding, self._now_ms)
+        except SpoolUnavailable:
+            return frozenset()
+        login, key = self._question.login, site.base
+        return barred(found or (), Marks(login, route.name, to.domain, key, site.name, sources))
 
     def _from(
         self, finder: SiteFinder, key: str, there: tuple[Site, Route]
@@ -313,6 +345,10 @@ class Rehearsing:
         """Test the resolver as the service does."""
         probes = build_tls.probes(self._settings)
         return await Validation(reactor, behind, probes, 3600.0, lambda _: None).test()
+
+    def _grave(self, event: Any) -> None:
+        if isinstance(event, Note) and event.level != "info":
+            self._note(event)
 
     def _note(self, event: Any) -> None:
         if isinstance(event, Note):

@@ -12,9 +12,10 @@ import click
 
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.render import Column, json_line, moment, note, say, span, table, visible
+from mta.admin.render import Column, json_line, moment, note, say, table, visible
+from mta.admin.shown_restraints import record, until
+from mta.admin.whom import ONE, doubts, scope_of, whom_options
 from mta.config.units import parse_duration
-from mta.mail.address import ascii_domain
 from mta.mail.restraint import Restraint
 from mta.spool import restraints
 
@@ -48,37 +49,8 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         raise click.BadParameter(str(error)) from error
 
 
-def _whom(function: Any) -> Any:
-    """Add the options that say whom it is about."""
-    for option in (
-        click.option("--all", "everything", is_flag=True, help="All mail."),
-        click.option("--login", metavar="LOGIN", help="What this account sends."),
-        click.option("--domain", metavar="DOMAIN", help="Mail to addresses at DOMAIN."),
-        click.option("--site", metavar="SITE", help="A site by its name, as the log has it."),
-        click.option("--route", metavar="ROUTE", help="What takes this route."),
-    ):
-        function = option(function)
-    return function
-
-
-def _scope(given: dict[str, Any]) -> tuple[str, str] | None:
-    """Return the one scope that is named, with its name; None if none is."""
-    named = [(key, value) for key, value in given.items() if value]
-    if len(named) > 1:
-        raise click.UsageError("Name one of --route, --site, --domain, --login, --all.")
-    if not named:
-        return None
-    scope, name = named[0]
-    if scope == "everything":
-        return "all", ""
-    try:
-        return scope, ascii_domain(name) if scope == "domain" else name
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from error
-
-
 @click.group(invoke_without_command=True)
-@_whom
+@whom_options
 @click.option("--reason", default="", help="Why; senders who ask, and reports, are told so.")
 @click.option("--for", "for_", metavar="TIME", callback=_duration, help="End by itself: 30m, 2h.")
 @click.option("--expire", is_flag=True, help="Let mail grow old, and be returned, meanwhile.")
@@ -88,27 +60,41 @@ def suspend(
 ) -> Exit:
     """Dial nobody for some mail, until 'mta resume' or for a time.  Nothing is lost.
 
-    What is under way is let finish; what waits stays in the queue, without growing old unless
-    --expire says so.
+    --source is for mail that goes out from that address of ours, all of it or what another
+    option names; what has an address of the other family as well goes out from that.  What is
+    under way is let finish; what waits stays in the queue, without growing old unless --expire
+    says so.
     """
-    scope = _scope(whom)
+    scope = scope_of(whom)
     if ctx.invoked_subcommand is not None:
         if scope is not None or reason:
             raise click.UsageError("Options stand behind the command.")
         return Exit.DONE
     if scope is None:
-        raise click.UsageError("Name one of --route, --site, --domain, --login, --all.")
+        raise click.UsageError(ONE)
     if not reason.strip():
         raise click.UsageError("Give a --reason: somebody will ask.")
     invocation = ctx.ensure_object(Invocation)
     now_ms = invocation.now_ms()
     until_ms = None if for_ is None else now_ms + round(for_.total_seconds() * 1000)
+    kind, name, source = scope
     wanted = Restraint(
-        0, "suspend", *scope, reason.strip(), now_ms, until_ms, who=invocation.who(), expires=expire
+        0,
+        "suspend",
+        kind,
+        name,
+        reason.strip(),
+        now_ms,
+        until_ms,
+        source=source,
+        who=invocation.who(),
+        expires=expire,
     )
+    for text in doubts(invocation, wanted):
+        note(text)
     with invocation.writing() as conn:
         made = restraints.suspend(conn, wanted)
-    say(f"suspension {made.id}: {visible(made.whom)}, {_until(made, invocation)}")
+    say(f"suspension {made.id}: {visible(made.whom)}, {until(made, invocation)}")
     return Exit.DONE
 
 
@@ -140,21 +126,21 @@ def _suspension(one: Restraint, waiting: dict[int, int], of: Invocation) -> tupl
 
 @click.command()
 @click.argument("numbers", nargs=-1, type=int, metavar="[NO...]")
-@_whom
+@whom_options
 @pass_invocation
 def resume(invocation: Invocation, /, numbers: Sequence[int], **whom: Any) -> Exit:
     """End suspensions, by their numbers or by whom they are about; what waits is due at once.
 
     --all ends the suspension of all mail, not all suspensions.
     """
-    scope = _scope(whom)
+    scope = scope_of(whom)
     if (scope is None) == (not numbers):
-        raise click.UsageError("Name numbers, or one of --route, --site, --domain, --login, --all.")
+        raise click.UsageError(f"Name numbers, or {ONE[5:]}")
     with invocation.writing() as conn:
         meant = [
             one
             for one in restraints.holding(conn, invocation.now_ms())
-            if not one.cause and (one.id in numbers or (one.scope, one.name) == scope)
+            if not one.cause and (one.id in numbers or (one.scope, one.name, one.source) == scope)
         ]
         count = restraints.end(
             conn, [one.id for one in meant], invocation.who(), invocation.now_ms()
@@ -233,32 +219,11 @@ def _found(
 def _records(found: Sequence[Restraint], waiting: dict[int, int], as_json: bool) -> bool:
     if as_json:
         for one in found:
-            json_line(restraint_record(one) | {"waiting": waiting.get(one.id, 0)})
+            json_line(record(one) | {"waiting": waiting.get(one.id, 0)})
     return as_json
-
-
-def restraint_record(one: Restraint) -> dict[str, Any]:
-    """Make the answer for programs."""
-    values = {name: getattr(one, name) for name in Restraint.__slots__}
-    return values | {"samples": list(one.samples)}
 
 
 def _state(one: Restraint, of: Invocation) -> str:
     if one.ended_ms is not None:
         return f"ended by {visible(one.ended_by)} {moment(one.ended_ms, of.zone)}"
-    return _until(one, of)
-
-
-def _until(one: Restraint, of: Invocation) -> str:
-    if one.until_ms is None:
-        return "until it is resumed"
-    left_ms = one.until_ms - of.now_ms()
-    return f"for {span(left_ms)}" if left_ms > 0 else f"over since {moment(one.until_ms, of.zone)}"
-
-
-def tell(found: Sequence[Restraint], waiting: dict[int, int], of: Invocation) -> None:
-    """Write for ``mta status`` what is in force."""
-    for one in found:
-        number = waiting.get(one.id, 0)
-        held = f"; {number} wait{'s' if number == 1 else ''} for it" if number else ""
-        say(f"{visible(one.words)} ({_until(one, of)}{held})")
+    return until(one, of)

@@ -16,10 +16,11 @@ from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.processes import alive, works
 from mta.admin.queue_commands import totals
 from mta.admin.render import Column, json_line, moment, say, span, table, visible
-from mta.admin.restraints import restraint_record, tell
+from mta.admin.shown_restraints import in_force, tell
+from mta.admin.shown_restraints import records as restraint_records
 from mta.mail.restraint import Restraint
 from mta.policy.limits import DAY_MS
-from mta.spool import accounts, alarms, history, leases, listing, restraints, summary
+from mta.spool import accounts, alarms, history, leases, listing, summary
 from mta.spool.leases import Node
 from mta.spool.schema import State
 
@@ -77,7 +78,7 @@ class _Facts:
 def _facts(conn: Any, now_ms: int) -> _Facts:
     nodes = leases.everyone(conn)
     there = frozenset(node.name for node in nodes if alive(node, now_ms))
-    held = restraints.holding(conn, now_ms)
+    held, waiting = in_force(conn, now_ms)
     everyone = accounts.everyone(conn)
     disabled = sum(one.disabled for one in everyone)
     return _Facts(
@@ -89,7 +90,7 @@ def _facts(conn: Any, now_ms: int) -> _Facts:
         listing.in_hand(conn),
         [one for one in alarms.everybodys(conn) if one.node in there],
         held,
-        restraints.waiting(conn) if held else {},
+        waiting,
         history.unanswered(conn, now_ms - DAY_MS),
         len(everyone) - disabled,
         disabled,
@@ -113,9 +114,7 @@ def _as_record(facts: _Facts, now_ms: int) -> dict[str, Any]:
             {"node": a.node, "name": a.name, "text": a.text, "since_ms": a.since_ms}
             for a in facts.alarms
         ],
-        "restraints": [
-            restraint_record(one) | {"waiting": facts.waiting.get(one.id, 0)} for one in facts.held
-        ],
+        "restraints": list(restraint_records(facts.held, facts.waiting)),
         "unanswered": {state.value: number for state, number in facts.unanswered.items()},
         "accounts": {"enabled": facts.enabled, "disabled": facts.disabled},
     }

@@ -17,8 +17,8 @@ from mta.admin.render import moment, note, span
 from mta.admin.render import visible as v
 from mta.admin.shown_budgets import has_budgets
 from mta.config.problems import ConfigError
-from mta.mail.restraint import Marks, Restraint
-from mta.mail.site import Site
+from mta.mail.restraint import Marks, Restraint, barred, keeping_back
+from mta.mail.site import Site, words_of
 from mta.spool import alarms, leases, restraints, site_states
 from mta.spool.history import Trace, TracedRecipient
 from mta.spool.schema import State
@@ -80,6 +80,19 @@ class Surroundings:
     def concerning(self, mail: Marks, verb: str) -> list[Restraint]:
         """Return the restraints of a kind that are about ``mail``."""
         return [one for one in self.restraints if one.verb == verb and one.concerns(mail)]
+
+    def suspended(self, mail: Marks) -> list[Restraint]:
+        """Return the suspensions that keep ``mail`` from being dialled."""
+        return keeping_back(self.restraints, mail)
+
+    def partly(self, mail: Marks) -> Iterator[str]:
+        """Say what is suspended for one of the addresses of ours that ``mail`` may go out from."""
+        keep = [one.id for one in self.suspended(mail)]
+        not_from = barred(self.restraints, mail)
+        others = words_of(one for one in mail.sources or () if one not in not_from)
+        for one in self.concerning(mail, "suspend"):
+            if one.id not in keep:
+                yield v(f"{one.words}; it goes out from {others} where its hosts can be reached so")
 
     def unsited(self, mail: Marks) -> str:
         """Say which sites are suspended, if it is not known whether that of ``mail`` is; or ""."""

@@ -16,6 +16,7 @@ from mta.admin.invocation import Invocation, pass_invocation
 from mta.admin.processes import works
 from mta.admin.queue_sites import from_sources
 from mta.admin.render import Column, json_line, on_terminal, say, span, table, visible
+from mta.admin.shown_restraints import in_force, records, tell
 from mta.mail.queue_id import time_of
 from mta.spool import leases, listing, watching
 
@@ -63,14 +64,14 @@ def top(invocation: Invocation, *, once: bool, interval: float, rows: int, as_js
     while once and look["nodes"] and not look["reports"] and time.monotonic() - began < _WAIT_S:
         time.sleep(0.25)
         look = _look(invocation, rows)
-    _show(look, rows, as_json)
+    _show(invocation, look, rows, as_json)
     while not once:
         took = look["took_s"]
         time.sleep(max(interval, took * _SPARE))
         look = _look(invocation, rows)
         if on_terminal() and not as_json:
             click.clear()
-        _show(look, rows, as_json)
+        _show(invocation, look, rows, as_json)
     return Exit.DONE
 
 
@@ -84,6 +85,7 @@ def _look(invocation: Invocation, rows: int) -> Look:
         number, oldest = watching.stuck_in_all(conn)
         stuck = watching.stuck(conn, rows)
         active = listing.in_hand(conn)
+        held = in_force(conn, now_ms)
         budgets = shown_budgets.records(invocation, conn)
     fresh = {name: one for name, one in reports.items() if one["at_ms"] > now_ms - _FRESH_MS}
     return {
@@ -99,12 +101,13 @@ def _look(invocation: Invocation, rows: int) -> Look:
         ],
         "reports": fresh,
         "budgets": list(budgets),
+        "restraints": held,
     }
 
 
-def _show(look: Look, rows: int, as_json: bool) -> None:
+def _show(invocation: Invocation, look: Look, rows: int, as_json: bool) -> None:
     if as_json:
-        json_line(look)
+        json_line(look | {"restraints": list(records(*look["restraints"]))})
         return
     now_ms = look["at_ms"]
     oldest = (
@@ -122,6 +125,10 @@ def _show(look: Look, rows: int, as_json: bool) -> None:
         say()
         busiest = sorted(sites, key=lambda one: (-sum(one[2]["counts"]), -one[2]["in_memory"]))
         table(_SITES, [_cells(*one) for one in busiest[:rows]])
+    held, waiting = look["restraints"]
+    if held:
+        say()
+        tell(held, waiting, invocation)
     if look["budgets"]:
         say()
         shown_budgets.draw(look["budgets"][:rows], now_ms)

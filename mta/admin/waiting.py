@@ -22,7 +22,7 @@ def in_hand(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     words = f"an attempt is under way, or about to begin, at {v(node)}"
     mail = around.marks(trace, one)
     besides = list(suspensions(trace, one, around))
-    if besides:
+    if around.suspended(mail):
         besides.append("what is under way is let finish, and nothing is begun")
     for who, site in around.at_site(mail):
         if who == node:
@@ -49,7 +49,8 @@ def _orphaned(node: str, one: TracedRecipient, around: Surroundings) -> Reason:
 
 def suspensions(trace: Trace, one: TracedRecipient, around: Surroundings) -> tuple[str, ...]:
     """Say what is suspended that a recipient is part of."""
-    return tuple(v(it.words) for it in around.concerning(around.marks(trace, one), "suspend"))
+    mail = around.marks(trace, one)
+    return (*(v(it.words) for it in around.suspended(mail)), *around.partly(mail))
 
 
 def waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
@@ -68,7 +69,7 @@ def waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         return Reason("queued", "no service", words, due, unblock, when)
     slowed = list(slow(mail, around))
     block, words, next_ms = _obstacle(trace, one, mail, around)
-    besides = [text for text, _ in slowed]
+    besides = [*around.partly(mail), *(text for text, _ in slowed)]
     if unsited := around.unsited(mail):
         besides.append(unsited)
     alone = around.left_alone(mail)
@@ -103,7 +104,7 @@ def _obstacle(
 
 def _suspended(mail: Marks, one: TracedRecipient, around: Surroundings) -> list[Restraint]:
     """Return the suspensions in force; first what it was put back for, if that still holds."""
-    found = around.concerning(mail, "suspend")
+    found = around.suspended(mail)
     put_back = one.restraint
     if put_back is None or one.next_attempt_ms <= around.now_ms:
         return found

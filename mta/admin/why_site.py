@@ -11,8 +11,8 @@ from typing import Any
 
 from mta.admin.queue_sites import site_record
 from mta.admin.render import Column, say, span, table, visible
-from mta.admin.restraints import restraint_record
 from mta.admin.shown_budgets import draw, record
+from mta.admin.shown_restraints import record as restraint_record
 from mta.admin.surroundings import Surroundings, slow
 from mta.mail.queue_id import time_of
 from mta.mail.restraint import Marks

@@ -27,6 +27,7 @@ def policy(settings: Settings) -> Policy:
             forbidden=tuple(map(AddressPattern.of, to.forbidden)),
             null_mx=to.refuse_null_mx,
             missing=to.refuse_unknown_domains,
+            null_mx_senders=settings.incoming.refuse_null_mx_senders,
         ),
         guard=GuardSettings(
             window_ms=_ms(guard.window),

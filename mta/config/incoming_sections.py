@@ -78,6 +78,12 @@ class Incoming(Section):
     dmarc_quarantine: Literal["record", "hold"] = Field(
         "record", description="Likewise, where the domain wants it looked at (p=quarantine)."
     )
+    refuse_null_mx_senders: StrictBool = setting(
+        "Refuse mail, with 550 5.7.27, whose sender's domain says that it takes no mail (RFC 7505):"
+        " no answer and no report would ever arrive there.  What DNS has not said in two seconds is"
+        " accepted.",
+        True,
+    )
     signatures: StrictInt = setting(
         "How many DKIM signatures of a message are verified.", 5, ge=1, le=50
     )

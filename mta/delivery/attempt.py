@@ -57,6 +57,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from mta.delivery.contact import Contact, Unable
+from mta.delivery.outgoing import Closed, OtherFamily
+from mta.delivery.reading import about_our_address, delivers, taken
 from mta.delivery.routes import OnUnknown
 from mta.delivery.trouble import Kind, Trouble
 from mta.dns.mx import MailLoop, NoSuchDomain, NoUsableHost, NullMx
@@ -100,6 +102,7 @@ class Attempt:
         self.again: list[Recipient] = []  # for another transaction on the same connection
         self.refused: dict[int, Outcome] = {}  # for our address: the other family may do better
         self.has_other_family = False  # whether that could be, so that they are kept apart
+        self.half_closed = False  # one family is not used now: that is no fault of the site's
         self._final: list[Outcome] = []
         self._temporary: dict[int, Outcome] = {}
         self._permanent: dict[int, Outcome] = {}  # unless another host does better
@@ -136,17 +139,37 @@ class Attempt:
             enhanced = "5.4.6"
         text = str(error) or type(error).__name__
         verdict = Verdict.DEFERRED if enhanced[0] == "4" else Verdict.FAILED
+        reached = None if verdict is Verdict.FAILED else False
         for number in list(self.left):
-            self.settle(Outcome(number, verdict, code, enhanced, text, "DNS", Blame.SITE))
+            outcome = Contact().outcome(
+                number, verdict, Reply(code, enhanced, (text,)), "DNS", Blame.SITE, reached=reached
+            )
+            self.settle(outcome)
 
     def host_unknown(self, host: str, error: Exception, *, configured: bool) -> None:
         """One host's addresses cannot be had; the others are tried."""
         certain = isinstance(error, NoUsableHost) and not configured
         verdict, enhanced = (Verdict.FAILED, "5.4.4") if certain else (Verdict.DEFERRED, "4.4.3")
         reply = Reply(0, enhanced, (str(error),))
+        reached = None if isinstance(error, NoUsableHost | OtherFamily) else False
+        if isinstance(error, Closed):
+            self._barred(host, reply)
+            return
         for number in self.left:
             contact = Contact(Peer(host))
-            self._remember(contact.outcome(number, verdict, reply, "DNS", Blame.SITE))
+            self._remember(
+                contact.outcome(number, verdict, reply, "DNS", Blame.SITE, reached=reached)
+            )
+
+    def _barred(self, host: str, reply: Reply) -> None:
+        """It would be dialled, if our address were not suspended: nothing else counts less."""
+        reply = replace(reply, enhanced=_SITE_STATUS[Kind.CUT_OFF])
+        for number in self.left:
+            if number not in self._temporary:
+                made = Contact(Peer(host)).outcome(
+                    number, Verdict.DEFERRED, reply, "connect", Blame.NONE
+                )
+                self._temporary[number] = replace(made, barred=True)
 
     def not_tried(self, host: str, skip: Skip) -> None:
         """The host is left alone, because no session with it would be private enough."""
@@ -159,12 +182,15 @@ class Attempt:
         for number in self.left:
             self._remember(contact.outcome(number, verdict, reply, "TLS policy", blame))
 
-    def other_family_done(self) -> None:
-        """The other family has been tried, or has no address: what was refused is refused."""
+    def other_family_done(self, *, closed: bool = False) -> None:
+        """The other family has been tried, or has no address: what was refused is refused.
+
+        ``closed``: it could not be tried, because our address is suspended; it will be.
+        """
         refused, self.refused = self.refused, {}
         for number, outcome in refused.items():
             if number in self.left:
-                self.settle(outcome)
+                self.settle(replace(outcome, verdict=Verdict.DEFERRED) if closed else outcome)
 
     def our_fault(self, error: Exception) -> None:
         """Something failed that the peer cannot help."""
@@ -208,13 +234,13 @@ class Attempt:
         """
         if transaction is None:
             transaction = Transaction([None] * len(batch))
-        if transaction.mail is not None and not _taken(transaction.mail):
+        if transaction.mail is not None and not taken(transaction.mail):
             self._message_fails(batch, Stage.MAIL, transaction.mail, contact)
             return
         answers = list(zip(batch, transaction.recipients, strict=True))
-        takers = [recipient for recipient, reply in answers if reply is not None and _taken(reply)]
+        takers = [recipient for recipient, reply in answers if reply is not None and taken(reply)]
         for recipient, reply in answers:
-            if reply is not None and not _taken(reply):
+            if reply is not None and not taken(reply):
                 self._recipient_fails(recipient, reply, contact, transaction)
         if trouble is not None:
             unanswered = [recipient for recipient, reply in answers if reply is None]
@@ -276,10 +302,13 @@ class Attempt:
         reply = trouble.reply or Reply(0, _SITE_STATUS[trouble.kind], (str(trouble),))
         never = reply.code == 521 and trouble.command == Stage.GREETING.value
         verdict = Verdict.FAILED if never else Verdict.DEFERRED
-        blame = Blame.NONE if trouble.kind in _OURS else Blame.SITE
+        ours = trouble.kind in _OURS or (self.half_closed and trouble.kind is Kind.CONNECT)
+        blame = Blame.NONE if ours else Blame.SITE
         for recipient in those:
-            number = recipient.number
-            self._remember(contact.outcome(number, verdict, reply, trouble.command, blame))
+            outcome = contact.outcome(
+                recipient.number, verdict, reply, trouble.command, blame, reached=trouble.reached
+            )
+            self._remember(outcome)
 
     def _message_fails(
         self, those: Sequence[Recipient], stage: Stage, reply: Reply, contact: Contact
@@ -300,7 +329,7 @@ class Attempt:
     ) -> None:
         """The peer has answered the final dot: this is final, for this attempt, either way."""
         verdict = Verdict.DEFERRED
-        if _taken(reply):
+        if taken(reply):
             verdict, blame = Verdict.DELIVERED, Blame.NONE
         elif reply.permanent:
             verdict = Verdict.FAILED
@@ -318,7 +347,7 @@ class Attempt:
         too_many = reply.code in (452, 552)
         if transaction.endings is not None:
             too_many = reply.code == 452 and reply.enhanced in ("", "4.5.3")
-        if too_many and _delivers(transaction):
+        if too_many and delivers(transaction):
             self.again.append(recipient)
         fails = reply.permanent and not too_many
         verdict = Verdict.FAILED if fails else Verdict.DEFERRED
@@ -353,45 +382,12 @@ class Attempt:
             self._permanent[outcome.recipient] = outcome
             return
         before = self._temporary.get(outcome.recipient)
-        if before is None or outcome.remote or not before.remote:
+        if before is None or before.barred or outcome.remote or not before.remote:
+            if before is not None and before.reached:
+                outcome = replace(outcome, reached=True)  # somebody was there
             self._temporary[outcome.recipient] = outcome
 
     def settle(self, outcome: Outcome) -> None:
         """What has become of one recipient is final, for this attempt."""
         del self.left[outcome.recipient]
         self._final.append(outcome)
-
-
-def _taken(reply: Reply) -> bool:
-    return 200 <= reply.code < 300
-
-
-def _delivers(transaction: Transaction) -> bool:
-    """Tell whether the message has arrived, for one recipient at least."""
-    replies = (transaction.end_of_data, *(transaction.endings or ()))
-    return any(reply is not None and _taken(reply) for reply in replies)
-
-
-def about_our_address(reply: Reply, stage: Stage) -> bool:
-    """Tell whether a refusal may be for the address that we came from.
-
-    5.7.25 says so: it has no name (RFC 7372 §3.4).  Of refusals of MAIL those count besides that
-    speak of policy (5.7) or of nothing (550 and 554 without a code of their own); what is said
-    of the sender's address (5.1), the message or the command does not.
-    """
-    if not reply.permanent:
-        return False
-    if reply.enhanced == "5.7.25":
-        return True
-    if stage is not Stage.MAIL:
-        return False
-    policy = reply.enhanced.startswith("5.7.")
-    return policy or (reply.enhanced in ("", "5.0.0") and reply.code in (550, 554))
-
-
-def proves_dead(transaction: Transaction | None, trouble: Trouble) -> bool:
-    """Tell whether a reused connection had died while it was idle: that is no failure of the
-    site's, and the message is sent on a fresh connection."""
-    unanswered = transaction is not None and transaction.mail is None
-    gone = trouble.kind is Kind.LOST or (trouble.reply is not None and trouble.reply.code == 421)
-    return unanswered and gone

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Verdict
+from mta.mail.value import value
 from mta.smtp.replies import Reply
 
 # For replies without an enhanced status code
 _STATUS = {Verdict.DELIVERED: "2.0.0", Verdict.DEFERRED: "4.0.0", Verdict.FAILED: "5.0.0"}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Contact:
     """Whom something happened with, and how long it took."""
 
@@ -17,7 +18,14 @@ class Contact:
     timing: Timing = field(default_factory=Timing)
 
     def outcome(
-        self, number: int, verdict: Verdict, reply: Reply, command: str, blame: Blame
+        self,
+        number: int,
+        verdict: Verdict,
+        reply: Reply,
+        command: str,
+        blame: Blame,
+        *,
+        reached: bool | None = None,
     ) -> Outcome:
         """Make the outcome for recipient ``number`` of what ``reply`` says."""
         return Outcome(
@@ -30,6 +38,7 @@ class Contact:
             blame,
             self.peer,
             self.timing,
+            reached=reached,
         )
 
 

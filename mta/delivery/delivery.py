@@ -255,9 +255,12 @@ class Delivery:
             asked = (self._dane, self._sts)
             secured = secured_by(settings.security, route.name, target, job.envelope, *asked)
             outgoing = route.outgoing or settings.outgoing
-            way = outgoing.way(job.envelope.id)
+            way = whole = outgoing.way(job.envelope.id)
+            if job.suspended:
+                outgoing = outgoing.without(job.suspended, job.envelope.id)
+                way = outgoing.way(job.envelope.id)
             hosts = await self._hosts(target, domain, way)
-            shaped = self._shapes.of(settings, hosts, domain, route, way)
+            shaped = self._shapes.of(settings, hosts, domain, route, whole)
             walk = self._walk(attempt, message, (*shaped, outgoing), secured, record)
             if self._count is not None and isinstance(target, Mx) and not domain.startswith("["):
                 walk.counting = Counting(self._count, domain)

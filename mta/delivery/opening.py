@@ -9,12 +9,16 @@ been verified.
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectBindError, ConnectError, ConnectingCancelledError
+from twisted.internet.error import (
+    ConnectBindError,
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionRefusedError,
+)
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -28,6 +32,7 @@ from mta.delivery.token import Tokens
 from mta.delivery.transcript import Recorder, told
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.security import Flaw, Requirement, Result
+from mta.mail.value import value
 from mta.security.judgement import in_the_clear, judge
 from mta.smtp.replies import Reply
 from mta.smtp.steps import STARTTLS, Stage, hello, parse_extensions
@@ -38,7 +43,7 @@ _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # no fault of
 Reactor: TypeAlias = Any  # IReactorTCP and IReactorTime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Site:
     """A host and how it is talked to: connections to equal sites are interchangeable."""
 
@@ -187,7 +192,9 @@ class Opening:
                 raise Trouble(Kind.SOURCE, "connect", text) from None
             where = f"{address} port {site.port}" if address else site.socket
             text = f"connect to {where}: {str(error).rstrip('.')}"
-            raise Trouble(Kind.CONNECT, "connect", text) from None
+            trouble = Trouble(Kind.CONNECT, "connect", text)
+            trouble.reached = isinstance(error, ConnectionRefusedError) if address else None
+            raise trouble from None
         assert isinstance(connection, Connection)
         return connection
 

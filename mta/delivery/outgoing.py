@@ -3,19 +3,33 @@
 Of several source addresses of a family a message has one, and keeps it at every attempt: a host
 that greylists knows it again, and messages spread evenly over the addresses.  A family without
 a source address leaves the choice to the system.
+
+A family whose address is suspended (``mta suspend --source``) is *closed*: the other one is used
+alone, and a host that has no address of that has to wait.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from math import lcm
 from typing import Literal, TypeAlias
 from zlib import crc32
 
+from mta.dns.answers import DnsTemporary
+
 Family: TypeAlias = Literal["ipv4", "ipv6"]
 Prefer: TypeAlias = Literal["ipv4", "ipv6", "any"]
 
 _MOST_SHOWN = 100
+_CLOSED = "closed"  # no address: connections that have one are not used for it
+
+
+class OtherFamily(DnsTemporary):
+    """A host has no address of a family that is used."""
+
+
+class Closed(OtherFamily):
+    """It has some, and no connection is made there now from the address of ours that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class Outgoing:
     ehlo: str = ""
     prefer: Prefer = "ipv6"
     families: frozenset[Family] = frozenset({"ipv4", "ipv6"})
+    closed: frozenset[Family] = frozenset()  # for a time
 
     def way(self, message_id: str) -> Way | None:
         """Return what holds for a message; None: nothing is said."""
@@ -51,6 +66,28 @@ class Outgoing:
     def sources(self, message_id: str) -> tuple[str, ...]:
         """Return from which address of each family in use a message goes out; "": the system's."""
         return self._sources(crc32(message_id.encode()))
+
+    def without(self, suspended: Collection[str], message_id: str) -> "Outgoing":
+        """Return what is left for a message, of whose ``sources`` some are suspended."""
+        way = self.way(message_id) or Way()
+        closed: frozenset[Family] = frozenset(
+            one for one in self.families if (way.ipv4 if one == "ipv4" else way.ipv6) in suspended
+        )
+        return replace(
+            self,
+            ipv4=(_CLOSED,) if "ipv4" in closed else self.ipv4,
+            ipv6=(_CLOSED,) if "ipv6" in closed else self.ipv6,
+            families=self.families - closed,
+            closed=closed,
+        )
+
+    def nobody(self, host: str, addresses: Sequence[str]) -> OtherFamily:
+        """Say why ``host``, which has ``addresses``, is not dialled at any of them."""
+        if any(family_of(one) in self.closed for one in addresses):
+            families = " and ".join(sorted(self.closed))
+            return Closed(f"{host} is not dialled by {families}, whose source address is suspended")
+        families = " or ".join(sorted(self.families | self.closed))
+        return OtherFamily(f"{host} has no address of {families}, which is all that is used")
 
     @property
     def all_sources(self) -> tuple[tuple[str, ...], ...]:
@@ -69,8 +106,9 @@ class Outgoing:
         """
         if self is USUAL:
             return addresses
-        six = [one for one in addresses if ":" in one and "ipv6" in self.families]
-        four = [one for one in addresses if ":" not in one and "ipv4" in self.families]
+        usable = [one for one in addresses if family_of(one) in self.families]
+        six = [one for one in usable if ":" in one]
+        four = [one for one in usable if ":" not in one]
         first = self.prefer
         if first == "any":
             first = "ipv4" if crc32(message_id.encode()) & 0x100 else "ipv6"
@@ -83,6 +121,11 @@ USUAL = Outgoing()
 
 def _one(addresses: tuple[str, ...], number: int) -> str:
     return addresses[number % len(addresses)] if addresses else ""
+
+
+def family_of(address: str) -> Family:
+    """Name the family of an IP address."""
+    return "ipv6" if ":" in address else "ipv4"
 
 
 def same_family(one: str, other: str) -> bool:

@@ -161,12 +161,15 @@ def _matches(pattern: str, domain: str) -> bool:
 
 DEFAULT_ROUTE = Route("default", Mx())
 
+_REMEMBERED = 1024  # pairs of domains whose route is known
+
 
 class Routes:
     """All routes in their order; what none of them matches goes to its mail exchangers."""
 
     def __init__(self, routes: tuple[Route, ...] = ()) -> None:
         self._routes = routes
+        self._found: dict[tuple[str, str], Route] = {}  # by sender's domain and recipient's
 
     @property
     def targets(self) -> list[Target]:
@@ -192,11 +195,20 @@ class Routes:
         """
         if chosen:
             return self.named(chosen)
-        if self._routes:
-            sender_domain = split(sender)[1].lower()
-            for route in self._routes:
-                if route.matches(sender_domain, domain):
-                    return route
+        if not self._routes:
+            return DEFAULT_ROUTE
+        pair = split(sender)[1].lower(), domain
+        found = self._found.get(pair)
+        if found is None:
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            found = self._found[pair] = self._first(*pair)
+        return found
+
+    def _first(self, sender_domain: str, domain: str) -> Route:
+        for route in self._routes:
+            if route.matches(sender_domain, domain):
+                return route
         return DEFAULT_ROUTE
 
     def passed_over(self, sender: str, domain: str) -> list[tuple[Route, str]]:

@@ -11,18 +11,20 @@ domain, and needs no SMTPUTF8; so does a message whose header and addresses are 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from twisted.internet.defer import CancelledError
 
-from mta.delivery.attempt import Attempt, proves_dead
+from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
 from mta.delivery.contact import Contact, Unable
 from mta.delivery.opening import Site
+from mta.delivery.reading import proves_dead
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
 from mta.mail.outcome import Peer, Timing, Tls, TlsLevel
+from mta.mail.value import value
 from mta.smtp.requests import mail_parameters, rcpt_parameters
 from mta.smtp.steps import Extensions, mail_line, rcpt_line
 
@@ -92,7 +94,7 @@ def too_late(by: DeliverBy | None, extensions: Extensions, now_ms: int) -> Unabl
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """What is sent, ready for the wire."""
 

@@ -27,6 +27,7 @@ from mta.delivery.routes import Smarthost, Smarthosts
 from mta.delivery.token import OAuth
 from mta.delivery.walk import Walk
 from mta.dns.mx import MailHost
+from mta.mail.value import value
 
 DAY_MS = 86_400_000
 _PROBE_S = 60.0  # for the one message that probes; others leave the host alone meanwhile
@@ -44,7 +45,7 @@ class Counts(Protocol):
         """Count."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Relay(MailHost):
     """A smarthost as one of the hosts of an attempt."""
 
@@ -130,7 +131,7 @@ class Failover:
                 self._count(relay, -1)
         if walk.talked > talked:
             here.faults, here.until_s = 0, 0.0
-        else:
+        elif not walk.half_closed:  # that it cannot be reached by one family proves nothing
             first, most = self.down_s
             here.until_s = self._seconds() + min(first * 2 ** min(here.faults, 30), most)
             here.faults += 1

@@ -41,6 +41,8 @@ class Trouble(Exception):
         self.kind = kind
         self.result = result
         self.tls: Tls | None = None  # what a handshake came to that was not good enough
+        # Whether a machine has answered, where there is no connection; None: it is another trouble
+        self.reached: bool | None = None
         self.local = ""  # our address, and the peer's greeting: where sessions are counted
         self.greeted: Reply | None = None
         self.command = command.value if isinstance(command, Stage) else command

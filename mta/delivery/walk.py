@@ -16,7 +16,7 @@ from mta.delivery.connection import Connection
 from mta.delivery.contact import Contact
 from mta.delivery.counting import Counting
 from mta.delivery.opening import Opening, Site
-from mta.delivery.outgoing import Outgoing, same_family
+from mta.delivery.outgoing import Outgoing, family_of, same_family
 from mta.delivery.pool import Pool
 from mta.delivery.routes import Smarthost
 from mta.delivery.securing import Securing, is_address, of_smarthost
@@ -81,7 +81,8 @@ class Walk:
         self._now_ms = means.now_ms
         self._until = self._seconds() + settings.timeouts.total
         self._attempt = attempt
-        attempt.has_other_family = len(self._outgoing.families) > 1
+        attempt.has_other_family = len(self._outgoing.families | self._outgoing.closed) > 1
+        attempt.half_closed = self.half_closed = bool(self._outgoing.closed)
         self._message = message
         self._settings = settings
         self._secured = secured
@@ -207,10 +208,11 @@ class Walk:
         if not attempt.refused:
             return
         try:
-            addresses = await self._addresses(site.host)
+            found = await self._found(site.host)
         except (DnsTemporary, NoUsableHost):  # what was heard counts
-            addresses = ()
-        others = [one for one in addresses if not same_family(one, address)]
+            found = ()
+        usable = self._outgoing.arrange(found, self._message.envelope.id)
+        others = [one for one in usable if not same_family(one, address)]
         if others and self._seconds() <= self._until:
             attempt.has_other_family, waiting = False, self._those
             self._those = [one for one in attempt.left.values() if one.number in attempt.refused]
@@ -218,7 +220,8 @@ class Walk:
                 self._record.note("refused, perhaps for our address: once more by the other family")
             await self._open(site, others[0], self._seconds())
             attempt.has_other_family, self._those = True, waiting
-        attempt.other_family_done()
+        closed = self._outgoing.closed
+        attempt.other_family_done(closed=any(family_of(one) in closed for one in found))
 
     async def _talk(self, connection: Connection, site: Site, connect_s: float) -> bool:
         """Send on ``connection``; False if it had been dead before."""
@@ -243,20 +246,21 @@ class Walk:
 
     async def _addresses(self, host: str) -> Sequence[str]:
         """Return the addresses to try; the families come by turns."""
-        if host.startswith("/"):  # a unix socket
-            return ("",)
-        found: Sequence[str]
-        if host.startswith("["):
-            found = (literal_address(host),)
-        elif is_address(host):
-            found = (host,)
-        else:
-            found = await self._exchangers.addresses(host)
+        found = await self._found(host)
+        if found == ("",):
+            return found
         addresses = self._outgoing.arrange(found, self._message.envelope.id)
         if not addresses:
-            families = " or ".join(sorted(self._outgoing.families))
-            raise DnsTemporary(f"{host} has no address of {families}, which is all that is used")
+            raise self._outgoing.nobody(host, found)
         return addresses[: self._settings.max_addresses]
+
+    async def _found(self, host: str) -> Sequence[str]:
+        """Return all addresses of ``host``; a socket has an empty one."""
+        if host.startswith("/"):
+            return ("",)
+        if host.startswith("["):
+            return (literal_address(host),)
+        return (host,) if is_address(host) else await self._exchangers.addresses(host)
 
     def _since(self, began: float) -> float:
         return float(self._seconds() - began)

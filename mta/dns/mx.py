@@ -6,7 +6,6 @@ What is found is permanent or ``DnsTemporary``; what is not known is temporary.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from random import Random, SystemRandom
 from typing import Any, Protocol
@@ -14,9 +13,10 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, DeferredList
 
 from mta.dns.answers import Answer, DnsTemporary, Mx, NoSuchName
+from mta.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MailHost:
     """A host that takes mail for a domain."""
 

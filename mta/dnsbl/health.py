@@ -45,6 +45,11 @@ class Health:
         if self._testing.called:
             self._testing = None
 
+    async def once(self) -> None:
+        """Test it now, and not again."""
+        await self._test()
+        self.stop()
+
     def stop(self) -> None:
         """Test it no more."""
         if self._call is not None and self._call.active():

@@ -89,6 +89,11 @@ class Lists:
         for health in self._lists.values():
             health.test()
 
+    async def test(self) -> None:
+        """Test all of them once: for whoever asks once."""
+        for health in self._lists.values():
+            await health.once()
+
     def stop(self) -> None:
         """End all tests."""
         self._running = False

@@ -39,6 +39,7 @@ class Passage:
         self._counts = gate.shared.counts
         self._subject = subject
         self._sender = ""  # of the message in hand: routes go by it
+        self._claimed = ""  # as the client has named it
         self._sessions: list[str] = []  # gauges that count us
         self._counted: list[tuple[str, int, int, int, int]] = []  # for the last message
         self._applied: tuple[Applied, ...] = ()
@@ -103,7 +104,7 @@ class Passage:
 
     def mail(self, sender: str) -> Ruling:
         """Decide on the envelope sender, and on one more message."""
-        self._sender = sender
+        self._sender = self._claimed = sender
         decision = self._judge(Measure.MESSAGES, 1) if self._applied else None
         if decision is not None and decision.refuses:
             return decision
@@ -119,7 +120,26 @@ class Passage:
         self._sender = sender
 
     def recipient(self, address: str, before: int) -> Ruling | Awaitable[Ruling]:
-        """Decide on one recipient."""
+        """Decide on one recipient; of a stranger's mail on its sender's domain first."""
+        asked = self._policy.recipients.null_mx_senders and self._subject.outside
+        domain = parts(self._claimed)[1] if asked and not self._subject.login else ""
+        if not domain or domain.startswith("["):
+            return self._recipient(address, before)
+        found = self._gate.domains.ask(domain)
+        if isinstance(found, Awaitable):
+            return self._answerable(found, domain, address, before)
+        return recipients.judge_sender_domain(domain, found) or self._recipient(address, before)
+
+    async def _answerable(
+        self, found: Awaitable[Domain], domain: str, address: str, before: int
+    ) -> Ruling:
+        refused = recipients.judge_sender_domain(domain, await found)
+        if refused is not None:
+            return refused
+        ruling = self._recipient(address, before)
+        return await ruling if isinstance(ruling, Awaitable) else ruling
+
+    def _recipient(self, address: str, before: int) -> Ruling | Awaitable[Ruling]:
         rules = self._policy.recipients
         decision = self._judge(Measure.RECIPIENTS, before + 1) if self._applied else None
         if decision is None or not decision.refuses:

@@ -38,18 +38,19 @@ class Acceptance:
         octets = 0 if stored else len(last)
         self._room = count, octets
         at_once = envelope.asked.release_ms is None and not rulings.held and count > 0
-        reservation = (
-            reception.handover.reserve(count, octets, envelope.origin.owner) if at_once else None
-        )
-        recipients = addressees.recipients(0 if reservation is None else 1)
+        removed, handover = addressees.removed, reception.handover
         due_ms = envelope.asked.release_ms or envelope.created_ms
+        recipients, reservation = addressees.recipients(int(at_once)), None
+        if at_once and not removed:
+            put_off_ms = handover.put_off_ms(envelope, recipients)
+            if put_off_ms is not None:  # no need to come in
+                at_once, due_ms = False, put_off_ms
+        if at_once:
+            reservation = handover.reserve(count, octets, envelope.origin.owner)
         if reservation is not None:
             due_ms = reservation.next_attempt_ms
-            put_off_ms = reception.handover.put_off_ms(envelope, recipients)
-            if put_off_ms is not None and not addressees.removed:  # no need to come in
-                reception.handover.cancel(reservation, *self._room)
-                reservation, at_once, due_ms = None, False, put_off_ms
-                recipients = addressees.recipients(0)
+        elif recipients[:1] and recipients[0].attempts:
+            recipients = addressees.recipients(0)
         self._at_once = at_once
         self._reservation = reservation
         self._item = intake.Intake(
@@ -60,7 +61,7 @@ class Acceptance:
             head=top,
             held=rulings.held,
             remarks=tuple(rulings.remarks),
-            removed=addressees.removed,
+            removed=removed,
             claim=None if reservation is None else reservation.claim,
             next_attempt_ms=due_ms,
         )

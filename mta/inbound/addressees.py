@@ -11,6 +11,8 @@ from typing import Any
 from mta.mail.address import domain_of
 from mta.mail.envelope import Recipient
 
+_NOBODY: frozenset[int] = frozenset()
+
 
 class Addressees:
     """All of one message."""
@@ -116,7 +118,7 @@ class Addressees:
     @property
     def removed(self) -> frozenset[int]:
         """The numbers of those that were taken away."""
-        return frozenset(number for number, _ in self.taken_away())
+        return frozenset(number for number, _ in self.taken_away()) if self._taken_away else _NOBODY
 
     def _all(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         if not self._reported:

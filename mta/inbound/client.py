@@ -4,18 +4,19 @@ Limits, trusted networks, the policy and ``Received:`` know the client's address
 the proxy's too.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 
 from mta.inbound.settings import ListenerSettings, within
+from mta.mail.value import value
 from mta.smtp import xclient
 from mta.smtp.xclient import XClient
 
 
 @implementer(IAddress)
-@dataclass(frozen=True, slots=True)
+@value
 class Client:
     """One client, as ``buildProtocol`` takes it."""
 

@@ -21,15 +21,14 @@ class Deadline:
 
     def within(self, seconds: float) -> None:
         """Set the limit to ``seconds`` from now, whatever it was."""
-        self.at(self._clock.seconds() + seconds)
+        self._at = moment = self._clock.seconds() + seconds
+        if self._call is None or moment < self._call_at:
+            self._arm(moment)
 
     def at(self, moment: float) -> None:
         """Set the limit to a moment of the clock."""
         self._at = moment
-        if self._call is not None and moment < self._call_at:
-            self._call.cancel()
-            self._call = None
-        if self._call is None:
+        if self._call is None or moment < self._call_at:
             self._arm(moment)
 
     def suspend(self) -> None:
@@ -44,6 +43,8 @@ class Deadline:
             self._call = None
 
     def _arm(self, moment: float) -> None:
+        if self._call is not None:
+            self._call.cancel()
         self._call_at = moment
         self._call = self._clock.callLater(max(0.0, moment - self._clock.seconds()), self._fire)
 

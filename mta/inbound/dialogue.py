@@ -119,10 +119,10 @@ class Dialogue:
         if self._screen is not None:
             self._screen.leave()
 
-    async def abandon(self) -> None:
-        """The client has gone: what has not been accepted is forgotten."""
+    def abandon(self) -> Coroutine[Deferred[Any], Any, None] | None:
+        """The client has gone: what has not been accepted is forgotten, in a coroutine if any."""
         self._passage.end()
-        await self._break_off()
+        return None if self._transaction is None else self._break_off()
 
     async def _break_off(self) -> None:
         transaction, self._transaction = self._transaction, None

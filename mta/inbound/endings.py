@@ -9,10 +9,11 @@ from mta.tls.reasons import tls_reason
 
 def ending(reason: Failure, *, handshaking: bool) -> str:
     """Say why the transport was lost, where no word of ours had ended it before."""
-    if reason.check(ConnectionDone, ConnectionLost) is not None:
+    error = reason.value
+    assert error is not None
+    if isinstance(error, ConnectionDone | ConnectionLost):
         return "TLS: the client left during the handshake" if handshaking else "lost"
-    assert reason.value is not None
-    return f"TLS: {tls_reason(reason.value)}" if handshaking else f"lost: {reason.value}"
+    return f"TLS: {tls_reason(error)}" if handshaking else f"lost: {error}"
 
 
 def closing(refusal: Reply) -> Reply:

@@ -5,8 +5,10 @@ in order and as many octets as were asked about; what would be written to the sp
 and is the answer.  The client is taken for who it is said to be, without a proof: nothing is
 accepted here, and nobody from outside gets to it.
 
-Does not do: filters (``mta.milter``), lists of clients and the verification of mail from outside
-are not asked; nothing is counted.
+Filters (``mta.milter``) and lists of clients (``mta.dnsbl``) are asked where the caller has some: a
+filter is shown the message that is made up here, and what it says of another one is not known.
+
+Does not do: the verification of mail from outside; nothing is counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,17 +18,20 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
+from mta.dnsbl.lists import Lists
 from mta.inbound.client import Client
 from mta.inbound.dialogue import Dialogue
 from mta.inbound.gate import Gate
 from mta.inbound.listener import core_settings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings, ListenerSettings, TlsMode
+from mta.mail.envelope import Envelope, Recipient
 from mta.mail.events import Refused
+from mta.milter.milters import Milters
 from mta.smtp.replies import Reply
 from mta.smtp.server import Server
 from mta.smtp.states import State
-from mta.spool.intake import Intake
+from mta.spool.intake import Handover, Intake
 
 _PIECE = 64 * 1024  # octets at once
 _LINE = b"x" * 70 + b"\r\n"
@@ -85,6 +90,9 @@ class _Nobody:
     def reserve(self, recipients: int, octets: int, owner: str = "") -> None:
         return None
 
+    def put_off_ms(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> None:
+        return None
+
     def accepted(self, *what: Any) -> None:
         pass
 
@@ -101,6 +109,14 @@ class _Session(Dialogue):
         return None if ruling is None else (_words(ruling.reply), ruling.reason)
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Who has a say beside the policy."""
+
+    milters: Milters | None = None
+    lists: Lists | None = None
+
+
 async def rehearsed(
     clock: IReactorTime,
     settings: InboundSettings,
@@ -108,9 +124,10 @@ async def rehearsed(
     spool: Reads,
     gate: Gate,
     asked: Asked,
+    others: Others,
 ) -> Submitted:
     """Say what would become of the message at ``listener``."""
-    return await _Rehearsed(clock, settings, listener, spool, gate, asked).go()
+    return await _Rehearsed(clock, settings, listener, spool, gate, asked, others).go()
 
 
 class _Rehearsed:
@@ -122,14 +139,24 @@ class _Rehearsed:
         spool: Reads,
         gate: Gate,
         asked: Asked,
+        others: Others,
     ) -> None:
         self._asked = asked
         self._kept = _Kept(spool)
         self._found = Submitted()
         self._reasons: list[str] = []
-        nobody: Any = _Nobody()
+        nobody: Handover = _Nobody()
         reception = Reception(
-            clock, settings, self._kept, nobody, None, None, self._heard, gate=gate
+            clock,
+            settings,
+            self._kept,
+            nobody,
+            None,
+            None,
+            self._heard,
+            gate=gate,
+            lists=others.lists,
+            milters=others.milters,
         )
         client = Client(asked.client)
         core = core_settings(reception, listener, client)
@@ -150,12 +177,15 @@ class _Rehearsed:
         elif asked.login and (no := self._session.log_in(asked.login)) is not None:
             self._refused("AUTH", *no)
         else:
+            self._session.arrive()
             self._core.greet()
             self._core.output()
             try:
                 await self._converse()
             finally:
-                await self._session.abandon()
+                self._session.leave()
+                if (forgetting := self._session.abandon()) is not None:
+                    await forgetting
         found.intake = None if found.stage else self._kept.intake
         return found
 
@@ -202,7 +232,7 @@ class _Rehearsed:
     def _answered(self, command: str) -> bool:
         """Note the last reply; tell whether the next command makes sense."""
         lines = self._core.output().decode("utf-8", "replace").splitlines()
-        text = lines[-1] if lines else "the connection is closed"
+        text = _together(lines) if lines else "the connection is closed"
         self._found.said.append((command, text))
         if text[:1] in ("2", "3") and self._core.state is not State.CLOSED:
             return True
@@ -213,6 +243,17 @@ class _Rehearsed:
         found = self._found
         found.stage, found.reply, found.reason = stage, words, reason
         found.code = int(words[:3]) if words[:3].isdigit() else 421
+
+
+def _together(lines: Sequence[str]) -> str:
+    """Return the lines of a reply (RFC 5321 §4.2.1) as one; what EHLO lists is left out."""
+    first = lines[0]
+    head = first[:3] + " "
+    if len(lines) == 1 or first[:3] == "250":
+        return lines[-1]
+    status = first[4:].split(" ", 1)[0] + " "
+    head += status if all(one[4:].startswith(status) for one in lines) else ""
+    return head + " ".join(one[len(head) :] for one in lines)
 
 
 def _words(reply: Reply) -> str:

@@ -19,6 +19,16 @@ from mta.log.sinks import Sink
 from mta.log.text import lines
 from mta.mail.events import Emit, Event, Note
 
+_pid = os.getpid()
+
+
+def _forked() -> None:
+    global _pid  # noqa: PLW0603 - asked for with every line; twistd forks after the import
+    _pid = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
+
 _GATHER_S = 0.1
 _GATHER_LINES = 2000
 
@@ -36,8 +46,8 @@ class Stamp:
         if not self.process:
             return f"mta/{program}: {text}"
         if self.dated:
-            return f"{when} {self.host} mta/{program}[{os.getpid()}]: {text}"
-        return f"mta/{program}[{os.getpid()}]: {text}"
+            return f"{when} {self.host} mta/{program}[{_pid}]: {text}"
+        return f"mta/{program}[{_pid}]: {text}"
 
 
 class MailLog:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mta.mail.queue_id import QueueId
+from mta.mail.value import value
 
 
 class MessageKind(StrEnum):
@@ -15,7 +16,7 @@ class MessageKind(StrEnum):
     DSN = "dsn"  # a report of ours about another message
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """How a message came to us; kept for the trace and for ``Received:``."""
 
@@ -67,7 +68,7 @@ class Asked:
 NOTHING = Asked()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Envelope:
     """What is the same for all recipients of a message."""
 
@@ -122,7 +123,7 @@ class Role(StrEnum):
         return self in (Role.EXPANDED, Role.LIST)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recipient:
     """One address that a message goes to.  (message id, number) is its key in the spool."""
 
@@ -161,7 +162,7 @@ class Body(Protocol):
         """Give chunk ``number``; fails with ``LookupError`` if the spool has lost it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MemoryBody:
     """A body that is wholly in memory: small messages just accepted, and our own reports."""
 
@@ -177,7 +178,7 @@ class MemoryBody:
         return self.memory[number]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Job:
     """One delivery to make: a message, and those of its recipients at one destination."""
 
@@ -185,3 +186,4 @@ class Job:
     recipients: tuple[Recipient, ...]
     body: Body
     destination: str  # key of the destination, as the routes name it
+    suspended: frozenset[str] = frozenset()  # addresses of ours that it must not go out from now

@@ -11,9 +11,10 @@ from typing import TypeAlias
 from mta.mail.envelope import Envelope, Origin, Recipient
 from mta.mail.outcome import Outcome
 from mta.mail.restraint import Restraint
+from mta.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """Commit 1 has happened: the message is ours (logged just before the 250 goes out)."""
 
@@ -21,7 +22,7 @@ class Accepted:
     recipients: tuple[Recipient, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempted:
     """Commit 3 has happened: one attempt for one recipient is recorded."""
 
@@ -35,7 +36,7 @@ class Attempted:
     site: str = ""  # its name
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """No recipient of the message is left in the queue."""
 
@@ -90,7 +91,7 @@ class AuthenticationFailed:
     reason: str  # "credentials", "disabled", "blocked", "unavailable"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Disconnected:
     """A client's connection has ended."""
 

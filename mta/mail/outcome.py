@@ -7,6 +7,8 @@ this value; none of them looks anywhere else.  Delivery makes it, the queue acts
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mta.mail.value import value
+
 # The text of what an attempt that was cancelled leaves open; whoever cancelled it knows why
 CUT_OFF = "the attempt was cut off"
 
@@ -57,7 +59,7 @@ class Tls:
     observed: str = ""  # why mail would have waited, if the requirement were not only observed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Peer:
     """The next hop that was talked to."""
 
@@ -83,7 +85,7 @@ class Peer:
         return self.host if self.is_path else f"{self.host}[{self.address}]:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Timing:
     """Where the time of an attempt went, in seconds."""
 
@@ -91,7 +93,7 @@ class Timing:
     transmit: float = 0.0  # MAIL to the last reply
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """The result of one attempt for one recipient."""
 
@@ -112,6 +114,11 @@ class Outcome:
     # What was said in the attempt, the same for all of its recipients; "" if it is not kept
     transcript: str = field(default="", compare=False, repr=False)
     sender: str = ""  # that the peer was told, where it is not the envelope's
+    # Whether anybody was there, where no reply came: a connection that is refused, or silence.
+    # None: that is not known, or the reply says it
+    reached: bool | None = field(default=None, compare=False, repr=False)
+    # Nobody could be dialled but from an address of ours that is suspended: no attempt at all
+    barred: bool = field(default=False, compare=False, repr=False)
 
     @property
     def remote(self) -> bool:

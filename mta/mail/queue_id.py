@@ -21,7 +21,17 @@ _PATTERN = re.compile(rf"[{_ALPHABET}]{{16}}\Z")
 def new_queue_id(now_ms: int, random_bits: Callable[[int], int] = randbits) -> QueueId:
     """Return the id of a message that arrives at ``now_ms`` (milliseconds, UTC)."""
     number = (now_ms & (1 << 45) - 1) << 35 | random_bits(35)
-    return QueueId("".join(_PAIRS[number >> shift & 1023] for shift in range(70, -1, -10)))
+    pairs = _PAIRS
+    return QueueId(
+        pairs[number >> 70]
+        + pairs[number >> 60 & 1023]
+        + pairs[number >> 50 & 1023]
+        + pairs[number >> 40 & 1023]
+        + pairs[number >> 30 & 1023]
+        + pairs[number >> 20 & 1023]
+        + pairs[number >> 10 & 1023]
+        + pairs[number & 1023]
+    )
 
 
 def time_of(queue_id: str) -> int:

@@ -3,8 +3,13 @@
 Operators suspend (``mta suspend``); rules about causes suspend or slow down exactly the source
 address and the site that a reply was about (``mta throttle``).  Each is a row in the spool, which
 all processes keep to.
+
+One that names an address of ours is about mail that may go out from there.  A message that may go
+out from two, one of each family, is kept back only where both are suspended for it
+(``keeping_back``); where one is, it goes by the other family.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_LEVEL = 8  # of slowness: one delivery in 128 seconds
@@ -31,13 +36,15 @@ class Restraint:
 
     id: int
     verb: str  # "suspend": nothing is dialled; "slow": fewer deliveries, by level
-    scope: str  # "all", "route", "site", "domain" or "login"
-    name: str  # whom it is about; of a site its name
+    scope: str  # "all", "route", "site", "domain", "login" or "source"
+    name: str  # whom it is about; of a site its name, of an address of ours that
     reason: str
     since_ms: int
     until_ms: int | None = None  # None: until it is ended
     site_key: str = ""  # of what was decided by itself: this site alone
-    source: str = ""  # and from this address of ours; "": the system's
+    # And from this address of ours.  "": the system's, of what was decided by itself; of what an
+    # operator decided, whichever it is
+    source: str = ""
     cause: str = ""
     rule: str = ""
     samples: tuple[str, ...] = ()
@@ -54,15 +61,18 @@ class Restraint:
         return self.ended_ms is None and (self.until_ms is None or now_ms < self.until_ms)
 
     def concerns(self, mail: Marks) -> bool:
-        """Tell whether it is about ``mail``; of a site of which only the name is known, by that."""
+        """Tell whether it is about ``mail``, or about one of the addresses that it goes out from.
+
+        Of a site of which only the name is known, by that.
+        """
+        if self.by_source and mail.sources is not None and self.source not in mail.sources:
+            return False
         if self.scope == "site":
             return self._about_site(mail)
         marks = (("login", mail.login), ("route", mail.route), ("domain", mail.domain))
-        return self.scope == "all" or (self.scope, self.name) in marks
+        return self.scope in ("all", "source") or (self.scope, self.name) in marks
 
     def _about_site(self, mail: Marks) -> bool:
-        if self.site_key and mail.sources is not None and self.source not in mail.sources:
-            return False
         if self.site_key and mail.site_key:
             return self.site_key == mail.site_key
         return self.name != "" and self.name in (mail.site, mail.site_key)
@@ -74,10 +84,17 @@ class Restraint:
         return min(self.level, -((now_ms - self.until_ms) // self.step_ms))
 
     @property
+    def by_source(self) -> bool:
+        """Whether it is about one address of ours."""
+        return bool(self.site_key or self.source)
+
+    @property
     def whom(self) -> str:
         """Say whom it is about."""
         if self.scope == "all":
             return "all mail"
+        if self.scope == "source":
+            return f"source address {self.name}"
         return f"{self.scope} {self.name}" + (f" from {self.source}" if self.source else "")
 
     @property
@@ -85,3 +102,21 @@ class Restraint:
         """Say what it is, for reports and listings."""
         verb = "suspended" if self.verb == "suspend" else "slowed down"
         return f"{self.whom} is {verb}: {self.reason}"
+
+
+def barred(found: Iterable[Restraint], mail: Marks) -> frozenset[str]:
+    """Return the addresses of ours from which nobody is dialled for ``mail``, of its own."""
+    those = (one for one in found if one.verb == "suspend" and one.by_source and one.concerns(mail))
+    return frozenset(one.source for one in those).intersection(mail.sources or ())
+
+
+def keeping_back(found: Iterable[Restraint], mail: Marks) -> list[Restraint]:
+    """Return the suspensions that keep ``mail`` from being dialled, of ``found``.
+
+    What is said about one address of ours does only where all that it may go out from are
+    suspended; where those are not known, each does.
+    """
+    those = [one for one in found if one.verb == "suspend" and one.concerns(mail)]
+    if mail.sources is None or barred(those, mail).issuperset(mail.sources):
+        return those
+    return [one for one in those if not one.by_source]

@@ -13,10 +13,11 @@ mail does go to.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 
 from mta.mail.shape import ANY_SHAPE, Shape
+from mta.mail.value import value
 
 SMTP_PORT = 25
 _FROM = " from "  # between the key of a site and our addresses; no name server can say it so
@@ -26,7 +27,7 @@ def _from(sources: Iterable[str]) -> str:
     return _FROM + ",".join(one or "system" for one in sources)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Site:
     """One site.  ``key`` is the same as long as its hosts are, in every process."""
 

@@ -30,6 +30,7 @@ class Recipients:
     forbidden: tuple[AddressPattern, ...] = ()  # before ``allowed``
     null_mx: bool = False  # ask whether a domain takes mail at all (RFC 7505)
     missing: bool = False  # ask whether it exists
+    null_mx_senders: bool = False  # of mail from outside: ask whether its sender could be answered
 
     @property
     def asks_dns(self) -> bool:
@@ -53,6 +54,14 @@ class Recipients:
             text = "The recipient's domain does not exist"
             return refuse(f"no such domain: {domain}", 550, "5.1.2", text)
         return None
+
+
+def judge_sender_domain(domain: str, found: Domain) -> Decision | None:
+    """Decide on the domain of a sender from outside (RFC 7505 §4.2)."""
+    if found is not Domain.NULL_MX:
+        return None
+    text = "The sender's domain does not accept mail: it could not be answered"
+    return refuse(f"null MX of the sender: {domain}", 550, "5.7.27", text)
 
 
 def suppressed(address: str, why: str) -> Decision:

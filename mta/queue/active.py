@@ -11,14 +11,16 @@ is to be written about it.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from twisted.internet.interfaces import IReactorTime
 
-from mta.mail.envelope import Body, Envelope, MemoryBody, Recipient
+from mta.mail.envelope import Body, Envelope, Recipient
+from mta.mail.outcome import Outcome
 from mta.mail.site import Site
-from mta.queue.blocks import Blocked
-from mta.queue.entry import Destination, Entry, entries
+from mta.queue.blocks import Blocked, SourceBlocks
+from mta.queue.entry import Destination, Entry, destination_key, entries
 from mta.queue.health import Health
 from mta.queue.lease import Lease
 from mta.queue.ledger import Ledger
@@ -30,7 +32,6 @@ from mta.queue.sources import Sources
 from mta.spool.database import Database
 from mta.spool.leases import Key
 
-_NO_BODY = MemoryBody(())
 _GUESTS = 100  # who has less than this part of the set is a guest
 _UNRESOLVED_S = 5.0  # mail whose site cannot be looked up yet comes back so soon
 
@@ -119,6 +120,7 @@ class ActiveSet:
         self._names = names
         self._soon = soon
         self.blocked: Blocked | None = None  # set by who suspends; None: nobody does
+        self.source_blocks: SourceBlocks | None = None  # the same, of addresses of ours
         # Whether a budget is used up; None: nobody has one
         self.waits: Callable[[Entry], PutOff | None] | None = None
         self.sources = Sources(names)
@@ -166,12 +168,12 @@ class ActiveSet:
         now_s, at_will = self._clock.seconds(), self.blocked or self.waits or self.site_of
         if not self.sites.some_dead(now_s) or at_will or envelope.asked.deliver_by is not None:
             return None
-        some = entries(envelope, recipients, _NO_BODY, "", self._destination)
-        site = self._names.known(some[0].destination)
-        wait_s = 0.0 if site is None or len(some) > 1 else self.sites.dead_for_s(site, now_s)
+        where = {destination_key(envelope.sender, one, self._destination) for one in recipients}
+        site = self._names.known(where.pop())
+        wait_s = 0.0 if site is None or where else self.sites.dead_for_s(site, now_s)
         if wait_s <= 0:
             return None
-        return self._ledger.quietly_ms(some[0], wait_s)
+        return self._ledger.quietly_ms(envelope, recipients, wait_s)
 
     def _line_up(self, entry: Entry) -> None:
         """Let ``entry`` wait, for its turn or for its site to be known; or give it back."""
@@ -220,13 +222,35 @@ class ActiveSet:
         """Return ``entry`` to the spool if it is blocked; tell whether it was.
 
         If it is so for some of its recipients, all are due again at once, and then divided.
+        What is not blocked is told from which addresses of ours it must not go out.
         """
         if self.blocked is None or (block := self.blocked(entry)) is None:
+            suspended = self.source_blocks.sources(entry) if self.source_blocks else frozenset()
+            if suspended != entry.job.suspended:
+                entry.job = replace(entry.job, suspended=suspended)
             return False
         if block.free:
             self._ledger.give_back(entry, self._now_ms())
         else:
             self._ledger.hold_back(entry, block)
+        return True
+
+    def barred(self, entry: Entry, outcomes: Sequence[Outcome]) -> bool:
+        """Return ``entry`` if nobody could be dialled from an address that may be used; tell so."""
+        if not outcomes or not all(one.barred for one in outcomes):
+            return False
+        self.ended(entry, Health.UNKNOWN)
+        block = self.source_blocks.waiting(entry) if self.source_blocks else None
+        if block is not None and block.free:
+            part = entry.part(block.free)
+            self._entries.add(part)
+            self._ledger.hold_back(part, block)
+            block = None
+        if block is not None:
+            self._ledger.hold_back(entry, block)
+        else:
+            self._ledger.give_back(entry, self._now_ms())
+        self._soon()
         return True
 
     def _divide(self, entry: Entry) -> bool:

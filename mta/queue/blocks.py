@@ -10,7 +10,7 @@ The question is asked on the main road, so it has to be answered from memory, an
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from mta.mail.envelope import Recipient
 from mta.queue.entry import Entry
@@ -28,3 +28,13 @@ class Block:
 
 
 Blocked: TypeAlias = Callable[[Entry], Block | None]
+
+
+class SourceBlocks(Protocol):
+    """What is suspended for an address of ours (``mta.queue.suspensions``)."""
+
+    def sources(self, entry: Entry) -> frozenset[str]:
+        """Return the addresses that ``entry``, which is not blocked, must not go out from."""
+
+    def waiting(self, entry: Entry) -> Block | None:
+        """Say what ``entry`` waits for, whose hosts are reached by a suspended address only."""

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from mta.mail.envelope import Body, Envelope, Job, Recipient
 from mta.mail.queue_id import QueueId
 from mta.mail.site import Site
+from mta.mail.value import value
 from mta.spool.intake import Reservation
 
 _UNKNOWN = Site("", "")
@@ -15,7 +16,7 @@ Destination: TypeAlias = Callable[..., str]
 """``(sender, domain)``, or ``(sender, domain, route)`` where an operator has chosen one: a key."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Held(Reservation):
     """A reservation that knows what it holds."""
 
@@ -88,7 +89,7 @@ def entries(
     octets = sum(map(len, body.memory)) if body.memory is not None else 0
     sender = envelope.sender
     if len(recipients) == 1:
-        job = Job(envelope, recipients, body, _key(sender, recipients[0], destination))
+        job = Job(envelope, recipients, body, destination_key(sender, recipients[0], destination))
         return [Entry(job, token, Charge(octets, 1))]
     groups = _by_destination(sender, recipients, destination)
     charge = Charge(octets, len(groups))
@@ -105,14 +106,14 @@ def _by_destination(
     # By the chosen route as well: two of them can lead to one place from two addresses of ours
     groups: dict[tuple[str, str], list[Recipient]] = {}
     for one in recipients:
-        key = keys.get((one.domain, one.route))
-        if key is None:
-            key = keys[one.domain, one.route] = _key(sender, one, destination)
-        groups.setdefault((key, one.route), []).append(one)
+        found = keys.get((one.domain, one.route))
+        if found is None:
+            found = keys[one.domain, one.route] = destination_key(sender, one, destination)
+        groups.setdefault((found, one.route), []).append(one)
     return groups
 
 
-def _key(sender: str, one: Recipient, destination: Destination) -> str:
+def destination_key(sender: str, one: Recipient, destination: Destination) -> str:
     """Name the destination; as a rule nobody has chosen a route by hand."""
     if one.route:
         return destination(sender, one.domain, one.route)

@@ -13,7 +13,6 @@ from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome
 from mta.queue.active import ActiveSet
 from mta.queue.entry import Entry
-from mta.queue.health import Health
 from mta.queue.outside import PROBE, Outside
 from mta.spool import alarms
 from mta.spool.database import Database
@@ -44,14 +43,10 @@ class Isolation:
         """Whether nobody answers."""
         return self.state.cut_off
 
-    def observe(self, entry: Entry, outcomes: Iterable[Outcome], health: Health) -> bool:
+    def observe(self, entry: Entry, outcomes: Iterable[Outcome]) -> bool:
         """Learn from an attempt; tell whether we are not cut off any more."""
-        state = self.state
-        if health is Health.GOOD:
-            changed = state.answered(self._clock.seconds())
-        else:
-            now_s = self._clock.seconds()
-            changed = state.ended(entry.site.key, outcomes, entry.began_s, now_s)
+        state, now_s = self.state, self._clock.seconds()
+        changed = state.ended(entry.site.key, outcomes, entry.began_s, now_s)
         if changed:
             self._changed()
         return changed and not state.cut_off

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from mta.dkim.signer import Signer
 from mta.mail.cause import Cause
+from mta.mail.envelope import Envelope, Recipient
 from mta.mail.events import Accepted, Attempted, Emit, Finished, LeaseLost, Note, Reported
 from mta.mail.outcome import Outcome
 from mta.queue.blocks import Block
@@ -204,19 +205,22 @@ class Ledger:
             at_ms = min(at_ms, by.deadline_ms)
         if (why and now_ms >= envelope.expires_ms) or must_return(envelope, now_ms):
             self.expire(entry, why)
-        elif any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
+        elif any(late(envelope, one, self.settings, now_ms) for one in entry.job.recipients):
             full = "too much mail waits for this destination"
             at = (now_ms, at_ms + doubt_ms)
             self._tell_late(entry, at, "4.4.1" if why else "4.4.5", why or full)
         else:
             self.give_back(entry, at_ms + doubt_ms)
 
-    def quietly_ms(self, entry: Entry, wait_s: float) -> int | None:
-        """Tell when ``entry`` is due if it is put off for so long; None: its sender is to hear."""
+    def quietly_ms(
+        self, envelope: Envelope, recipients: tuple[Recipient, ...], wait_s: float
+    ) -> int | None:
+        """Tell when mail is due that is put off for so long; None: its sender is to hear."""
         now_ms = self._now_ms()
-        if any(late(entry, one, self.settings, now_ms) for one in entry.job.recipients):
-            return None
-        at_ms = min(now_ms + int(wait_s * 1000), entry.job.envelope.expires_ms)
+        for one in recipients:
+            if late(envelope, one, self.settings, now_ms):
+                return None
+        at_ms = min(now_ms + int(wait_s * 1000), envelope.expires_ms)
         return at_ms if at_ms > now_ms else None
 
     def hold_back(self, entry: Entry, block: Block) -> None:
@@ -231,7 +235,7 @@ class Ledger:
         if over or must_return(envelope, aged_ms):
             self.expire(entry, block.reason)
             return
-        if any(late(entry, one, self.settings, aged_ms) for one in entry.job.recipients):
+        if any(late(envelope, one, self.settings, aged_ms) for one in entry.job.recipients):
             self._tell_late(entry, (aged_ms, now_ms + _AGAIN_MS), "4.3.2", block.reason)
             return
         at_ms = max(block.until_ms, now_ms + _AGAIN_MS)

@@ -7,7 +7,8 @@ the while that they were tried, this process takes itself for cut off.  It gives
 for its turn, leaves fresh mail to whoever has room, and claims one or two now and then to see.
 The first answer of anybody ends it.
 
-A refused connection is an answer, and so is a refusal.  A process that has few sites never comes to
+A refused connection is an answer, and so is a refusal; what never leaves this host (a Maildir, a
+socket, a route that discards) says nothing.  A process that has few sites never comes to
 this: their windows and their deaths (``site_queue``) are enough.  Pure.
 
 What it knowingly does not do: tell a host that is cut off from a night in which only dead domains
@@ -17,13 +18,12 @@ goes first, fresh mail among it.
 
 from collections.abc import Iterable
 
-from mta.mail.outcome import Outcome, Verdict
+from mta.mail.outcome import Outcome
 
 SITES = 5  # different ones, silent
 FOR_S = 10.0  # and for so long there was no answer of anybody
 PROBE_S = 15.0
 PROBE = 2  # recipients claimed for one: they lose the time of an attempt
-_SILENT = ("DNS", "connect")
 
 
 class Outside:
@@ -38,11 +38,11 @@ class Outside:
         self._probe_s = 0.0  # when the next may be made
 
     def ended(self, site: str, outcomes: Iterable[Outcome], began_s: float, now_s: float) -> bool:
-        """Learn from an attempt without success; tell whether ``cut_off`` is another now."""
-        kinds = [_silence(outcome) for outcome in outcomes]
-        if any(kind is False for kind in kinds):
+        """Learn from an attempt; tell whether ``cut_off`` is another now."""
+        heard = [True if one.remote and _away(one) else one.reached for one in outcomes]
+        if True in heard:
             return self.answered(now_s)
-        if self.cut_off or not kinds or None in kinds:
+        if self.cut_off or not heard or None in heard:
             return False
         began_s = max(began_s, self._answered_s)
         self._since_s = min(self._since_s, began_s) if self.silent else began_s
@@ -70,10 +70,5 @@ class Outside:
             self._probe_s = now_s + PROBE_S
 
 
-def _silence(outcome: Outcome) -> bool | None:
-    """Whether nobody answered; None: this says nothing about it."""
-    if outcome.verdict is Verdict.DELIVERED or outcome.remote:
-        return False
-    if outcome.command not in _SILENT or outcome.verdict is not Verdict.DEFERRED:
-        return None
-    return "refused" not in outcome.text
+def _away(outcome: Outcome) -> bool:
+    return outcome.peer is not None and not outcome.peer.is_path

@@ -9,8 +9,9 @@ for all.
 
 What rules have decided is about a site *from one address of ours*, or from those that the system
 takes.  Where addresses are configured, mail from one that is slower has a line of its own at
-its site.  A message that may go out from two, one of each family, is held by what is said of
-either: which of them it would be is not known before somebody is dialled.
+its site.  A message that may go out from two, one of each family, is slowed down by what is said of
+either: which of them it would be is not known before somebody is dialled.  What is suspended for
+one of them alone does not keep it back (``suspensions``).
 
 Nothing is begun before the restraints have been read once (``known``): what was suspended when
 the last process ended is suspended when the next one starts.
@@ -26,20 +27,16 @@ from mta.mail.outcome import Outcome, Verdict
 from mta.mail.restraint import Restraint
 from mta.mail.site import Site
 from mta.queue.active import ActiveSet
-from mta.queue.blocks import Block
 from mta.queue.entry import Entry
 from mta.queue.samples import Samples
 from mta.queue.sources import SourcesOf
+from mta.queue.suspensions import RouteOf, Suspensions
 from mta.spool import restraints
 from mta.spool.database import Database
 from mta.spool.restraints import Wanted
 from mta.spool.samples import Wish
 
-_OPEN_MS = 86_400_000  # how far ahead mail is put whose restraint has no end
 _SAMPLE = 300  # characters of a reply
-
-RouteOf = Callable[[str, str, str], str]
-"""``(sender, domain, chosen)``: the name of the route."""
 
 
 class Restraints:
@@ -61,7 +58,7 @@ class Restraints:
         self.route_of: RouteOf | None = None  # set before work begins, where there are routes
         self._change: int | None = None
         self._holding: dict[int, Restraint] = {}
-        self._by: dict[tuple[str, str, str], Restraint] = {}
+        self._suspensions = self._suspended()
         self._slow: list[Restraint] = []
         self._lines: dict[str, Site] = {}  # by their keys: those that are slower for a source
         self._samples = Samples(clock, now_ms, database, emit, lambda: self.look(None))
@@ -88,15 +85,11 @@ class Restraints:
     async def _take(self, found: Iterable[Restraint]) -> None:
         before, self._holding = self._holding, {one.id: one for one in found}
         gone = [one for id_, one in before.items() if id_ not in self._holding]
-        self._by = {
-            ("decided", one.site_key, one.source)
-            if one.site_key
-            else (one.scope, one.name, ""): one
-            for one in self._holding.values()
-            if one.verb == "suspend"
-        }
+        self._suspensions = self._suspended()
         self._slow = [one for one in self._holding.values() if one.verb == "slow"]
-        self._active.blocked = self.blocked if self._by else None
+        self._active.blocked = self._suspensions.blocked if self._suspensions else None
+        by_source = self._suspensions.by_source
+        self._active.source_blocks = self._suspensions if by_source else None
         self._line_up_by_source()
         if self._holding.keys() - before.keys():
             self._active.line_up_again()
@@ -107,6 +100,10 @@ class Restraints:
             ended = await self._database.read(restraints.named, [one.id for one in gone])
             for one in gone:
                 self._emit(Restrained(ended.get(one.id, one), begins=False))
+
+    def _suspended(self) -> Suspensions:
+        found, sources = self._holding.values(), self._active.sources
+        return Suspensions(found, sources.of, self.route_of, self._now_ms)
 
     def use_sources(self, of: SourcesOf | None, *, shaped: bool) -> None:
         """Ask ``of`` from which of our addresses mail goes out; None: none is configured.
@@ -136,39 +133,6 @@ class Restraints:
             for key in keys:
                 levels[key] = max(levels.get(key, 0), level)
         self._active.sites.slow_down(levels)
-
-    def blocked(self, entry: Entry) -> Block | None:
-        """Say what keeps ``entry``, or some of its recipients, from being dialled."""
-        now_ms = self._now_ms()
-        by, job = self._by, entry.job
-        for key in self._whole(entry):
-            one = by.get(key)
-            if one is not None and one.holds(now_ms):
-                return _block(one, now_ms)
-        free = []
-        first = None
-        for recipient in job.recipients:
-            found = by.get(("domain", recipient.domain, ""))
-            if found is None or not found.holds(now_ms):
-                free.append(recipient)
-            elif first is None or first is found:
-                first = found
-            else:
-                free.append(recipient)  # another one's: asked about again
-        return None if first is None else _block(first, now_ms, tuple(free))
-
-    def _whole(self, entry: Entry) -> Iterable[tuple[str, str, str]]:
-        job, key = entry.job, entry.site.base
-        yield "all", "", ""
-        yield "site", key, ""
-        yield "site", entry.site.name, ""
-        for source in self._active.sources.of(entry):
-            yield "decided", key, source
-        if job.envelope.origin.login:
-            yield "login", job.envelope.origin.login, ""
-        if self.route_of is not None:
-            first = job.recipients[0]
-            yield "route", self.route_of(job.envelope.sender, first.domain, first.route), ""
 
     def _site_of(self, entry: Entry) -> Site:
         """Give mail from a source address that is slower at its site a line of its own."""
@@ -207,8 +171,7 @@ class Restraints:
         source = outcome.peer.source if outcome.peer is not None else ""
         if source not in sources:  # chosen by the system, or there was no connection
             source = "" if "" in sources else sources[0]
-        key = ("decided", entry.site.base, source)
-        if action.verb == "suspend" and key in self._by and self._by[key].holds(self._now_ms()):
+        if action.verb == "suspend" and self._suspensions.decided(entry.site.base, source):
             return  # that is so already: what was under way ends
         wanted = Wanted(
             action.verb,
@@ -226,8 +189,3 @@ class Restraints:
 
 def _concerns(one: Restraint, site: Site) -> bool:
     return one.site_key == site.base and one.source in site.sources
-
-
-def _block(one: Restraint, now_ms: int, free: tuple[object, ...] = ()) -> Block:
-    until_ms = now_ms + _OPEN_MS if one.until_ms is None else one.until_ms
-    return Block(until_ms, one.words, one.id, one.expires, free)  # type: ignore[arg-type]

@@ -292,6 +292,8 @@ class Scheduler:
     def _came(self, outcomes: list[Outcome], entry: Entry) -> None:
         """An attempt has ended."""
         why = self._under_way.ended(entry)
+        if self._active.barred(entry, outcomes):
+            return
         if why is not None:
             outcomes = told_why(outcomes, why)
         state = health(outcomes)
@@ -300,7 +302,7 @@ class Scheduler:
             ours = self.restraints.observe(entry, outcomes, self._settings.causes)
             if ours and state is Health.BAD:
                 state = Health.UNKNOWN
-        if self._isolation.observe(entry, outcomes, state):
+        if self._isolation.observe(entry, outcomes):
             self._claims.due = True
         if self._watch.wanted:
             self._watch.ended(entry.site, outcomes)

@@ -50,9 +50,8 @@ def with_causes(outcomes: Iterable[Outcome], rules: Rules) -> list[Outcome]:
     ]
 
 
-def unreported(entry: Entry) -> bool:
+def unreported(envelope: Envelope) -> bool:
     """Whether nobody is told of a delay: reports, and mail of the null sender (RFC 5321 §4.5.5)."""
-    envelope = entry.job.envelope
     return not envelope.sender or envelope.kind is MessageKind.DSN
 
 
@@ -115,18 +114,17 @@ def queued(
 ) -> Settled:
     """Leave ``recipient`` in the queue; ``times_ms``: now, and the next attempt."""
     now_ms, next_ms = times_ms
-    warn = late(entry, recipient, settings, now_ms)
+    warn = late(entry.job.envelope, recipient, settings, now_ms)
     return Settled(recipient, outcome, State.QUEUED, next_ms, recipient.warned or warn)
 
 
-def late(entry: Entry, recipient: Recipient, settings: QueueSettings, now_ms: int) -> bool:
+def late(envelope: Envelope, recipient: Recipient, settings: QueueSettings, now_ms: int) -> bool:
     """Whether the moment has come at which the sender is told that it is late.
 
     That is the deadline, where the sender has named one to be told by (RFC 2852).
     """
-    if unreported(entry):
+    if unreported(envelope):
         return False
-    envelope = entry.job.envelope
     by = envelope.asked.deliver_by
     if by is not None and by.mode == "N":
         return not recipient.warned and now_ms >= by.deadline_ms

@@ -12,7 +12,11 @@ In this order:
    must match one; if none of them is usable, TLS without authentication (§2.2).  If the DNS does
    not say for sure what there is, the host is left alone for now: an attacker who can make
    look-ups fail must not get mail in the clear (§2.1.3).
-5. *MTA-STS* (RFC 8461), where DANE has nothing to say: it never stands in for a DANE that failed.
+5. *MTA-STS* (RFC 8461), where DANE does not prove the host: it never stands in for a DANE that
+   failed, and is not weakened by one that proves too little.  Where no TLSA record is usable, an
+   enforced policy is kept to as well.  Where the MX records are not signed, usable ones prove that
+   a host is itself and not that it is the domain's: whoever forges MX records can have a zone of
+   his own that is signed.  Whose it is, the policy says.
 6. Otherwise TLS where it works (RFC 7435).
 
 With ``observe`` whatever would have stopped mail in 4 and 5, or in 3, is written down instead.
@@ -58,8 +62,8 @@ def asks_sts(
         return not where.signed and dane.state is not DaneState.FAILED
     if local.level != "dane" or wishes.tls_not_required:
         return False
-    if dane.state in (DaneState.USABLE, DaneState.UNUSABLE):
-        return not where.signed and unsigned_mx == "may"
+    if dane.state is DaneState.USABLE:
+        return not where.signed
     return dane.state is not DaneState.FAILED
 
 
@@ -147,18 +151,33 @@ def _published(
         return Skip(
             f"DANE is required ({local.why}): {_lacking(where, dane)}", Result.DANE_REQUIRED
         )
-    found = dane.state
+    by_sts, found = _by_sts(local, sts), dane.state
     if found in (DaneState.USABLE, DaneState.UNUSABLE) and not where.signed:
         if unsigned_mx == "encrypt":
             why = f"{dane.base} has TLSA records, and the MX records of {where.domain} are unsigned"
-            return _required(Level.ENCRYPT, local, why=why)
+            return _encrypted(_required(Level.ENCRYPT, local, why=why), local, by_sts)
         found = DaneState.INSECURE if unsigned_mx == "may" else found
-    if found is DaneState.USABLE:
+    anybodys = not where.signed and isinstance(by_sts, Skip)
+    if found is DaneState.USABLE and not anybodys:
         return _by_dane(where, local, dane)
     if found is DaneState.UNUSABLE:
         required = _required(Level.ENCRYPT, local, why=dane.text)
-        return replace(required, source=Source.DANE)
-    return _by_sts(local, sts) or _without(local, sts)
+        return _encrypted(replace(required, source=Source.DANE), local, by_sts)
+    return by_sts or _without(local, sts)
+
+
+def _encrypted(
+    required: Requirement, local: Local, by_sts: Requirement | Skip | None
+) -> Requirement | Skip:
+    """Return what TLS without a proof, and a policy of MTA-STS, come to together."""
+    if by_sts is None:
+        return required
+    if isinstance(by_sts, Skip):
+        return by_sts
+    if by_sts.observe and not local.observe:  # the policy is on trial, and TLS is wanted anyway
+        passed_over, result = by_sts.passed_over, by_sts.passed_over_for
+        return replace(required, passed_over=passed_over, passed_over_for=result)
+    return replace(by_sts, why=f"{by_sts.why}; {required.why}")
 
 
 def _by_dane(where: Where, local: Local, dane: Dane) -> Requirement:

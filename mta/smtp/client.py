@@ -20,6 +20,7 @@ Trusted: nothing that the server sends.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mta.smtp.framing import DOT_AT_LINE
 from mta.smtp.replies import Reply
 from mta.smtp.reply_parser import RemoteProtocolError, ReplyParser
 from mta.smtp.steps import Extensions, Stage, Step
@@ -272,7 +273,7 @@ class DotStuffing:
 
     def feed(self, chunk: bytes) -> bytes:
         """Return ``chunk`` as it goes out; chunks may begin and end anywhere."""
-        stuffed = chunk.replace(b"\r\n.", b"\r\n..")
+        stuffed = chunk if DOT_AT_LINE(chunk) is None else chunk.replace(b"\r\n.", b"\r\n..")
         if self._tail == b"\r\n" and chunk.startswith(b"."):
             stuffed = b"." + stuffed
         elif self._tail.endswith(b"\r") and chunk.startswith(b"\n."):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from mta.smtp.commands import CommandError
 from mta.smtp.mechanisms import PASSWORDS
@@ -31,12 +32,17 @@ def offer(settings: ServerSettings, mechanisms: Sequence[str], *, secure: bool) 
 
     ``mechanisms`` of AUTH are those that can succeed on this connection.
     """
-    keywords = _keywords(settings, secure=secure, mechanisms=mechanisms)
-    return reply(250, "", settings.host_name, *keywords)
+    return _offer(settings, tuple(mechanisms), secure)
+
+
+# A listener has one or two answers, which all its clients get.
+@lru_cache(maxsize=64)
+def _offer(settings: ServerSettings, mechanisms: tuple[str, ...], secure: bool) -> Reply:
+    return reply(250, "", settings.host_name, *_keywords(settings, mechanisms, secure=secure))
 
 
 def _keywords(
-    settings: ServerSettings, *, secure: bool, mechanisms: Sequence[str]
+    settings: ServerSettings, mechanisms: tuple[str, ...], *, secure: bool
 ) -> Iterator[str]:
     yield "PIPELINING"  # RFC 2920
     yield f"SIZE {settings.message_size}"  # RFC 1870

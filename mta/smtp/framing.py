@@ -13,7 +13,9 @@ Bounded: a line that grows too long is thrown away while it arrives, content is 
 in pieces; how much is received ahead of that is the caller's to hold back.
 """
 
-from dataclasses import dataclass
+import re
+
+from mta.mail.value import value
 
 BLOCK = 64 * 1024  # octets of content taken in one piece at most
 
@@ -23,7 +25,11 @@ COMMAND_LINE = 2048
 AUTH_LINE = 12288 + 2  # RFC 4954 §4.  "base64 strings up to 12288 octets"
 _AUTH_COMMAND_LINE = len("AUTH OAUTHBEARER ") + AUTH_LINE
 
-_END = b"\r\n.\r\n"
+# A search for CR of this kind is memchr; ``bytes.find`` of so short a pattern is five times slower.
+DOT_AT_LINE = re.compile(rb"\r\n\.").search
+_END = re.compile(rb"\r\n\.\r\n").search
+_CR_ALONE = re.compile(rb"\r(?!\n)").search
+_ALL_BUT_LINE_ENDS = bytes(octet for octet in range(256) if octet not in b"\r\n")
 
 
 class FramingError(Exception):
@@ -38,7 +44,7 @@ class BareLineFeed(FramingError):
     """A line ends with LF without CR before it; the line has been thrown away."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Piece:
     """Some content, unstuffed, and whether it was the last."""
 
@@ -120,18 +126,19 @@ class Incoming:
                 self._at += 1
                 block = block[1:]
         # Most blocks have no line that begins with a dot: one search settles two questions.
-        dot = block.find(b"\r\n.")
-        if dot >= 0:
-            end = block.find(_END, dot)
-            if end >= 0:
-                data = block[: end + 2]
-                return self._use(end + 5, _unstuffed(data) if dot < end else data, last=True)
+        dot = DOT_AT_LINE(block)
+        if dot is not None:
+            end = _END(block, dot.start())
+            if end is not None:
+                data = block[: end.start() + 2]
+                stuffed = dot.start() < end.start()
+                return self._use(end.end(), _unstuffed(data) if stuffed else data, last=True)
         keep = _undecided(block)
         used = len(block) - keep
         if not used:
             return None
         data = block[:used] if keep else block
-        return self._use(used, _unstuffed(data) if dot >= 0 else data, last=False)
+        return self._use(used, data if dot is None else _unstuffed(data), last=False)
 
     def begin_chunk(self, size: int) -> None:
         """From here on, ``size`` octets are a chunk (RFC 3030 §2)."""
@@ -181,5 +188,5 @@ def _undecided(block: bytes) -> int:
 
 def has_bare_line_end(data: bytes) -> bool:
     """Tell whether CR or LF stands alone somewhere in a piece of content."""
-    lines = data.count(b"\r\n")
-    return data.count(b"\n") != lines or data.count(b"\r") != lines
+    ends = data.translate(None, _ALL_BUT_LINE_ENDS)
+    return ends != b"\r\n" * (len(ends) // 2) or _CR_ALONE(data) is not None

@@ -1,10 +1,11 @@
 """SMTP replies as values (RFC 5321 §4.2, RFC 2034, RFC 3463)."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from mta.mail.value import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Reply:
     """One reply: a code, an enhanced status code where it has one, and lines of text."""
 

@@ -54,6 +54,7 @@ from mta.smtp.xclient import XClient, parse_xclient
 _OK = reply(250, "2.0.0", "Ok")
 _DONE = Rejected("", _OK)  # never leaves this module: answered here, go on
 _CONTENT, _CHUNK = "content", "chunk"  # asked about, beside the verbs
+_NO_MAIL, _NOBODY, _NO_CHUNK = Mail(""), XClient(), Bdat(0, last=False)
 
 
 class Server:
@@ -73,10 +74,10 @@ class Server:
         self._asked = ""  # the verb that waits for an answer
         self._authentication = Authentication(settings.mechanisms if settings.auth else ())
         self._errors = self._idle = 0
-        self._begun = Mail("")  # of the transaction
-        self._introduced = XClient()  # what XCLIENT said last
-        self._arrival: Arrival | Swallowing = Arrival(self._incoming, settings.message_size)
-        self._bdat = Bdat(0, last=False)  # the last one
+        self._begun = _NO_MAIL  # of the transaction
+        self._introduced = _NOBODY  # what XCLIENT said last
+        self._arrival: Arrival | Swallowing  # while there is content or a chunk
+        self._bdat = _NO_CHUNK  # the last one
         self._chunks_failed = False  # what was pipelined behind is no further error
 
     @property
@@ -118,8 +119,10 @@ class Server:
         while not self._asked and self.state is not State.CLOSED:
             if self.state is State.CONTENT or self.state is State.CHUNK:
                 event = self._content()
-            else:
+            elif self._incoming:
                 event = self._line()
+            else:
+                return None
             if event is not _DONE:
                 return event
         return None
@@ -238,9 +241,10 @@ class Server:
         except CommandError as error:
             return self._reject(verb, error.reply)
 
-    def _idle_answer(self, answer: Reply) -> Event:
+    def _idle_answer(self, answer: Reply | None) -> Event:
         """Answer something that moves no mail; a client may only do so much of it."""
-        self._say(answer)
+        if answer is not None:  # else that comes later
+            self._say(answer)
         self._idle += 1
         if self._idle > self._settings.idle_commands:
             self.close(refusals.TOO_MANY_COMMANDS, "too many commands")
@@ -295,15 +299,18 @@ class Server:
             self._bdat = bdat = parse_bdat(argument)
         except CommandError as error:
             return self._reject_and_close("BDAT", error.reply, "unclear BDAT")
-        if bdat.size > endless(self._settings.message_size):
-            answer = too_big(self._settings.message_size)
-            return self._reject_and_close("BDAT", answer, "endless message")
+        size = self._settings.message_size
+        if bdat.size > endless(size):
+            return self._reject_and_close("BDAT", too_big(size), "endless message")
         before = self.state
+        if not (bdat.size or bdat.last):
+            self._idle_answer(None)
+            if self.closing:
+                return _DONE
         if before is State.CHUNKS:
             return self._begin_chunk(None)
         if before is State.RECIPIENTS and self.extended:
-            mail, size = self._begun, self._settings.message_size
-            self._arrival = Arrival(self._incoming, size, binary=mail.binary)
+            self._arrival = Arrival(self._incoming, size, binary=self._begun.binary)
             return self._ask("BDAT", Data())
         self.state = State.CHUNK
         answer = out_of_order("BDAT", before if self.extended else State.CONNECTED)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from mta.mail.value import value
 from mta.smtp.replies import Reply
 
 
@@ -33,7 +34,7 @@ class Stage(Enum):
     QUIT = "QUIT"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Step:
     """One thing to be answered.  The line may hold a secret, so it is not shown."""
 
@@ -54,7 +55,7 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Extensions:
     """What the server announced in its answer to EHLO (RFC 5321 §4.1.1.1)."""
 

@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Condition, Thread
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -86,7 +87,8 @@ class Database:
         self._waiting: deque[_Write] = deque()
         self._unanswered = Unanswered(reactor, self._silent)
         self._waking = False
-        self._changed = Condition()
+        self._taking = Lock()  # of what waits: by the writer, or because nobody waits any more
+        self._bell: SimpleQueue[None] = SimpleQueue()  # the writer is to look what waits
         self._writer: Thread | None = None
         self._open = False
         self._stopped: Deferred[None] = Deferred()
@@ -112,9 +114,8 @@ class Database:
         """
         if self._writer is None:
             return succeed(None)
-        with self._changed:
-            self._open = False
-            self._changed.notify()
+        self._open = False
+        self._bell.put(None)
         late = self._reactor.callLater(STOP_S, self._ended)
         return self._stopped.addCallback(lambda _: late.cancel() if late.active() else None)
 
@@ -153,13 +154,12 @@ class Database:
     def _enqueue(
         self, fn: Callable[..., Any], args: tuple[Any, ...], together: bool
     ) -> Deferred[Any]:
+        if not self._open:
+            return fail(SpoolUnavailable("the spool is closed"))
+        if len(self._waiting) >= MOST_WAITING:
+            return fail(SpoolUnavailable("too many writes are waiting for the spool"))
         write = _Write(fn, args, together, Deferred())
-        with self._changed:
-            if not self._open:
-                return fail(SpoolUnavailable("the spool is closed"))
-            if len(self._waiting) >= MOST_WAITING:
-                return fail(SpoolUnavailable("too many writes are waiting for the spool"))
-            self._waiting.append(write)
+        self._waiting.append(write)
         self._unanswered.add(write.deferred)
         if not self._waking:
             self._waking = True
@@ -173,8 +173,8 @@ class Database:
         the interpreter meanwhile.
         """
         self._waking = False
-        with self._changed:
-            self._changed.notify()
+        if self._bell.empty():
+            self._bell.put(None)
 
     def _read(self, fn: Callable[[Connection], T]) -> T:
         try:
@@ -228,7 +228,7 @@ class Database:
 
     def _silent(self, those: set[Deferred[Any]], why: SpoolUnavailable) -> None:
         """Nobody waits for ``those`` any more: what has not been begun is not to be done."""
-        with self._changed:
+        with self._taking:
             self._waiting = deque(one for one in self._waiting if one.deferred not in those)
         self._availability.failed(why)
 
@@ -239,12 +239,17 @@ class Database:
 
     def _next_batch(self) -> list[_Write] | None:
         """Wait for work, or until room is to be looked at; return None at the end."""
-        with self._changed:
-            while self._open and not self._waiting:
-                if not self._changed.wait(self.room.pause_s):
-                    return []
-            if not self._waiting:
-                return None
+        while not (batch := self._taken()):
+            if not self._open:  # and nothing is added any more
+                return self._taken() or None
+            try:
+                self._bell.get(timeout=self.room.pause_s)
+            except Empty:
+                return []
+        return batch
+
+    def _taken(self) -> list[_Write]:
+        with self._taking:
             count = len(self._waiting)
             if not self._availability.away:  # else: let them all be told with one try
                 count = min(count, MOST_TOGETHER)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from mta.mail.envelope import Body, Envelope, Recipient
+from mta.mail.value import value
 from mta.spool import bulk
 from mta.spool.engine import repeated
 from mta.spool.listening import tell
@@ -36,7 +37,7 @@ class Remark:
     recipient: int | None = None  # its number; None: it is about all of the message
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Intake:
     """One message to accept.
 
@@ -72,7 +73,7 @@ class Intake:
         return tuple(one for one in self.recipients if one.number not in self.removed)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reservation:
     """Room in the active set of a scheduler, for one message not yet accepted."""
 

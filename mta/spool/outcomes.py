@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select
 from mta.mail.envelope import Recipient
 from mta.mail.outcome import Outcome, Peer
 from mta.mail.queue_id import QueueId
+from mta.mail.value import value
 from mta.spool import bulk, history, intake, resurrection, transcripts
 from mta.spool.driver import run
 from mta.spool.engine import is_sqlite, repeated
@@ -28,7 +29,7 @@ from mta.spool.transcripts import Transcript
 _NO_PEER = Peer("", port=0, use=0)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settled:
     """What becomes of one recipient after an attempt.
 
@@ -45,7 +46,7 @@ class Settled:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Record:
     """What came of one attempt for recipients of one message, claimed with ``token``."""
 

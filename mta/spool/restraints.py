@@ -102,9 +102,17 @@ def _insert(conn: Connection, made: Restraint) -> Restraint:
 
 
 def end(conn: Connection, ids: Iterable[int], who: str, now_ms: int) -> int:
-    """End restraints; what waits for them is due at once.  Return how many recipients that is."""
+    """End restraints; what waits for them is due at once.  Return how many recipients that is.
+
+    So is what waits for another suspension of an address of ours: it may go out from this one.
+    """
     _touch(conn)
-    return sum(_end(conn, [one], who, now_ms) for one in ids)
+    ended = named(conn, ids).values()
+    count = sum(_end(conn, [one.id], who, now_ms) for one in ended)
+    if any(one.by_source and one.verb == "suspend" for one in ended):
+        others = (one for one in holding(conn, now_ms) if one.by_source and one.verb == "suspend")
+        count += sum(_due_again(conn, one.id, now_ms) for one in others)
+    return count
 
 
 def _end(conn: Connection, ids: Sequence[int], who: str, now_ms: int) -> int:

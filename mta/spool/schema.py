@@ -288,7 +288,7 @@ restraints = Table(  # who is sent nothing, or less, for a time
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     _text("verb"),  # "suspend", "slow"
-    _text("scope"),  # "all", "route", "site", "domain", "login"
+    _text("scope"),  # "all", "route", "site", "domain", "login", "source"
     _text("name"),
     _text("site_key"),  # of what was decided by itself: this site alone
     _text("source"),  # and from this address of ours; "": the system's

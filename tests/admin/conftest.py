@@ -14,7 +14,6 @@ import pytest
 import warm
 from click.testing import CliRunner, Result
 
-from mta.admin import asking
 from mta.admin.cli import cli
 from mta.admin.invocation import Invocation
 from mta.mail.envelope import Envelope, Origin, Recipient
@@ -71,7 +70,7 @@ class Relay:
         self._numbers = count(1)
 
     def process(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run ``mta`` as a process of its own: for what runs the reactor, which it can do once."""
+        """Run ``mta`` as a process of its own: for what runs the reactor."""
         return warm.run("mta", ["--config", str(self.config), *arguments], os.environ)
 
     def run(
@@ -184,16 +183,6 @@ class Relay:
         """Let a process have a lease."""
         now = NOW - 10 * MINUTE
         self.write(leases.register_node, "node1", TOKEN, now, 10 * MINUTE + lease_ms, about)
-
-
-@pytest.fixture(autouse=True)
-def _no_reactor_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who runs the reactor in the process of the tests leaves it unusable for all that follow."""
-
-    def refuse(main: object) -> None:
-        raise AssertionError("this runs the reactor: use Relay.process")
-
-    monkeypatch.setattr(asking, "react", refuse)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 What it says of the road is held against real deliveries in tests/flow/test_explain.py.
 """
 
-import json
-import os
 import subprocess
 import sys
 import time
@@ -110,7 +108,10 @@ CASES = {
     ("x@bin.test", "--login", "held"): (1, "held:         hold rule by-login"),
     ("x@bin.test", "--login", "braked"): (1, "held:         brake: the login is stopped"),
     ("x@bin.test", "--login", "app9"): (1, "(limit few: "),
-    ("y@bin.test",): (0, "filter:       rspamd at tcp:127.0.0.1:11332: mail is held while"),
+    ("y@bin.test",): (
+        0,
+        "filter:       rspamd at tcp:127.0.0.1:11332: not asked here (--filters); mail is held",
+    ),
     ("x@sm.test",): (1, "budget:       smarthost:out: 127.0.0.1:9: 5 a day, 5 used, 0 left, free "),
     ("x@bin.test", "--listener", "submissions"): (0, "at listener submissions, from 127.0.0.1"),
 }  # fmt: skip
@@ -143,13 +144,8 @@ def count(conn, name, number, now_ms):
 
 def explained(relay, cases):
     """Ask all ``cases``, each in a process of its own; return statuses and outputs."""
-    done = subprocess.run(
-        [sys.executable, str(SUPPORT / "many_commands.py")],
-        input=json.dumps([["explain", *one] for one in cases]),
-        check=True, capture_output=True, text=True, timeout=400,
-        env={**os.environ, "MTA_CONFIG": str(relay.config)},
-    )  # fmt: skip
-    return [(status, text) for text, status in json.loads(done.stdout)]
+    done = [relay.process("explain", *one) for one in cases]
+    return [(one.returncode, one.stdout) for one in done]
 
 
 def test_what_submission_would_say(relay, dns):
@@ -232,7 +228,7 @@ def test_what_is_suspended(relay, scope, name, blocks):
         ([("192.0.2.5",)], 1, True),
         ([("192.0.2.6",)], 0, False),
         ([("192.0.2.5",), ("192.0.2.6",)], 1, False),
-        ([("192.0.2.5", "2001:db8::5")], 1, True),
+        ([("192.0.2.5", "2001:db8::5")], 1, False),
         ([("",)], 0, False),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 from mta.spool import leases, restraints
 from mta.spool.engine import writing
 from mta.spool.restraints import Wanted
+from mta.spool.schema import State
 
 
 def suspended(relay, *options):
@@ -67,6 +68,9 @@ def test_the_reason_is_shown_wherever_mail_is(relay):
         ("suspend", "--reason", "x"),
         ("suspend", "--all", "--site", "x", "--reason", "x"),
         ("suspend", "--all"),
+        ("suspend", "--all", "--source", "192.0.2.5", "--reason", "x"),
+        ("suspend", "--source", "mail.example.org", "--reason", "x"),
+        ("suspend", "--source", "192.0.2.5"),
         ("suspend", "--all", "--reason", "x", "--for", "2"),
         ("resume",),
         ("resume", "--all", "3"),
@@ -77,6 +81,78 @@ def test_what_is_not_clear_is_refused(local, arguments):
     """One of the scopes, a reason, a time with its unit."""
     assert local.run(*arguments).exit_code == 64
     assert local.read(restraints.holding, local.now) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "whom"),
+    [
+        ((), "source address 2001:db8::5"),
+        (("--site", "google"), "site google from 2001:db8::5"),
+        (("--domain", "Example.net"), "domain example.net from 2001:db8::5"),
+        (("--login", "app7"), "login app7 from 2001:db8::5"),
+        (("--route", "out"), "route out from 2001:db8::5"),
+    ],
+)
+def test_suspend_an_address_of_ours(relay, options, whom):
+    """Alone or with a scope, however it is written; shown, and resumed by the same words."""
+    with relay.config.open("a") as file:
+        file.write('[delivery]\nsource = ["2001:db8::5"]\n')
+    one = suspended(relay, "--source", "2001:DB8:0::5", *options)
+    assert (one.whom, one.source) == (whom, "2001:db8::5")
+    for command in (("suspend", "list"), ("status",), ("queue", "sites"), ("top", "--once")):
+        assert whom in relay.run(*command).stdout, command
+    [listed] = relay.json("queue", "sites")
+    assert (listed["restraint"]["id"], listed["restraint"]["waiting"]) == (one.id, 0)
+    [look] = relay.json("top", "--once")
+    assert [it["source"] for it in look["restraints"]] == ["2001:db8::5"]
+    if options:  # another suspension is meant
+        assert relay.run("resume", "--source", "2001:db8::5").exit_code == 1
+        assert relay.run("resume", *options).exit_code == 1
+    assert relay.run("resume", "--source", "2001:db8::5", *options).exit_code == 0
+    assert relay.json("suspend", "list") == []
+
+
+def test_an_address_that_no_mail_goes_out_from(relay):
+    """It is suspended (another host's configuration may have it), and a note says so."""
+    result = relay.run("suspend", "--source", "192.0.2.9", "--reason", "x")
+    assert result.exit_code == 0
+    assert "by this configuration no mail goes out from 192.0.2.9" in result.output
+    with relay.config.open("a") as file:
+        file.write('[delivery]\nsource = ["192.0.2.9"]\n')
+    again = relay.run("suspend", "--source", "192.0.2.9", "--reason", "x")
+    assert "no mail goes out" not in again.output
+
+
+def test_a_site_as_the_listing_of_sites_calls_it(relay):
+    """ "SITE from ADDRESS" is taken for what it means; two addresses at once are not."""
+    one = suspended(relay, "--site", "google from 192.0.2.20")
+    assert (one.name, one.source) == ("google", "192.0.2.20")
+    many = relay.run("suspend", "--site", "google from 192.0.2.20, 2001:db8::20", "--reason", "x")
+    assert many.exit_code == 64
+    assert relay.run("resume", "--site", "google from 192.0.2.20").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "doubt"),
+    [
+        (("--route", "tpyo"), "this configuration has no route tpyo"),
+        (("--login", "nobody"), "there is no account nobody"),
+        (("--site", "gogle"), "no mail has gone to a site gogle of late"),
+        (("--route", "default"), ""),
+        (("--site", "mx.example.com"), ""),
+        (("--domain", "example.net"), ""),
+    ],
+)
+def test_what_nobody_knows_is_suspended_and_said(relay, options, doubt):
+    """A name that was mistyped would suspend nothing; it is not refused, for it may come."""
+    relay.register()
+    relay.settle(relay.accept("anna@example.com", claim=True), State.QUEUED, site="mx.example.com")
+    result = relay.run("suspend", *options, "--reason", "x")
+    assert result.exit_code == 0
+    if doubt:
+        assert doubt in result.output
+    else:
+        assert len(result.output.splitlines()) == 1, result.output
 
 
 def test_a_throttle_of_one_source_address(relay):

@@ -1,12 +1,8 @@
 """``mta why`` of mail that was never tried: DNS is asked for its site if that matters."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from stub_dns import StubDns
@@ -14,7 +10,6 @@ from stub_dns import StubDns
 from mta.mail.restraint import Restraint
 from mta.spool import leases, restraints
 
-SUPPORT = Path(__file__).parents[1] / "support"
 ZONE = {
     ("there.test", "MX"): ["10 mx1.big.test.", "20 mx2.big.test."],
     ("else.test", "MX"): ["10 mx.else.test."],
@@ -25,13 +20,8 @@ def answers(relay, dns_port, *messages):
     """Return what blocks the only recipient of each message, and what is said besides."""
     with relay.config.open("a") as file:
         file.write(f'[dns]\nservers = ["127.0.0.1:{dns_port}"]\n')
-    done = subprocess.run(
-        [sys.executable, str(SUPPORT / "many_commands.py")],
-        input=json.dumps([["why", one, "--json"] for one in messages]),
-        check=True, capture_output=True, text=True, timeout=100,
-        env={**os.environ, "MTA_CONFIG": str(relay.config)},
-    )  # fmt: skip
-    found = [json.loads(text)["answers"][0] for text, _ in json.loads(done.stdout)]
+    told = [relay.process("why", one, "--json").stdout for one in messages]
+    found = [json.loads(text)["answers"][0] for text in told]
     return [(one["blocked_by"], *one["besides"]) for one in found]
 
 

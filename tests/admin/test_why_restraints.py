@@ -141,6 +141,43 @@ def test_suspended_from_one_source_address(relay, address, reaches):
     assert (f"mta throttle revoke {made.id}" in found["unblock"]) is reaches
 
 
+TWO = '[delivery]\nsource = ["192.0.2.20", "2001:db8::20"]\n'
+
+
+def test_one_of_two_source_addresses_is_suspended(relay):
+    """Mail goes out from the other one, and that is said; both suspended, they are the answer."""
+    with relay.config.open("a") as file:
+        file.write(TWO)
+    relay.register()
+    one = tried(relay)
+    first = suspend(relay, "site", "mx.example.com", source="192.0.2.20")
+    found = answer(relay, one)
+    assert found["blocked_by"] == "peer"
+    assert found["besides"] == [
+        "site mx.example.com from 192.0.2.20 is suspended: ticket 7; it goes out from"
+        " 2001:db8::20 where its hosts can be reached so"
+    ]
+    second = suspend(relay, "source", "2001:db8::20", source="2001:db8::20")
+    found = answer(relay, one)
+    assert found["blocked_by"] == "restraint"
+    assert found["unblock"] == [f"mta resume {first.id}", f"mta resume {second.id}"]
+
+
+def test_put_back_for_an_address_that_alone_reaches_its_hosts(relay):
+    """What was put back for a suspended address is blocked by it, though it has another one."""
+    with relay.config.open("a") as file:
+        file.write(TWO)
+    relay.register()
+    one = relay.accept(claim=True)
+    made = suspend(relay, "source", "192.0.2.20", source="192.0.2.20", until_ms=relay.now + HOUR)
+    key = (one, 0, 1)
+    until = relay.now + HOUR
+    relay.write(restraints.put_back, "token-of-this-run", [key], until, made.id, relay.now)
+    found = answer(relay, one)
+    assert (found["blocked_by"], found["next_attempt_ms"]) == ("restraint", until)
+    assert found["reason"] == "source address 192.0.2.20 is suspended: ticket 7"
+
+
 def test_slow(relay):
     """A throttle is no block: it is said beside what is, with how slow it makes and its end."""
     relay.register()

@@ -18,7 +18,9 @@ HEAD = 'host_name = "relay.example.org"\n[[certificate]]\ncertificate = "c.pem"\
 
 def test_default(configured):
     """Without a table there is no rule but the guard and null MX, with the defaults."""
-    assert policy(configured()) == Policy(recipients=Recipients(null_mx=True))
+    assert policy(configured()) == Policy(recipients=Recipients(null_mx=True, null_mx_senders=True))
+    known = configured("[incoming]\nrefuse_null_mx_senders = false")
+    assert policy(known) == Policy(recipients=Recipients(null_mx=True))
     assert policy(configured("[guard]\nenabled = false")).guard is None
     assert policy(configured("[brake]\nenabled = true")).brake == BrakeSettings()
 
@@ -88,6 +90,7 @@ def test_tables(configured):
         (AddressPattern("*", "example.org"), AddressPattern("ann", "example.net")),
         (AddressPattern("*", ".example.com"),),
         null_mx=False,
+        null_mx_senders=True,
     )
     assert made.guard == GuardSettings(60_000, 0, 2.0, 3, 2)
 

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mta.delivery.attempt import about_our_address
 from mta.delivery.outgoing import USUAL, Outgoing, Way
-from mta.delivery.routes import Mx, Route, Smarthost
+from mta.delivery.reading import about_our_address
+from mta.delivery.routes import Mx, Route, Smarthost, Smarthosts
+from mta.dns.answers import DnsTemporary
+from mta.dns.mx import NullMx
 from mta.mail.envelope import Job
 from mta.mail.outcome import Blame, Verdict
 from mta.smtp.replies import Reply
@@ -254,3 +257,112 @@ def test_a_way_by_family() -> None:
     """An address is dialled from one of its own family."""
     way = Way("192.0.2.5", "", "x.test")
     assert [way.source(FOUR), way.source(SIX)] == ["192.0.2.5", ""]
+
+
+OURS_FOUR, OURS_SIX = "192.0.2.5", "2001:db8::5"
+BOTH = Outgoing((OURS_FOUR,), (OURS_SIX,))
+
+
+def suspended(job: Job, *sources: str) -> Job:
+    """Return ``job`` as the queue gives it out while addresses of ours are suspended."""
+    return replace(job, suspended=frozenset(sources))
+
+
+def test_one_address_of_ours_is_suspended(world: Any, job: Callable[..., Job]) -> None:
+    """Mail goes by the family that is left, also past an idle connection."""
+    four = world.host(address=FOUR)
+    world.host(address=SIX)
+    world.use(outgoing=replace(BOTH, prefer="ipv4"))
+    world.deliver(job())
+    (outcome,) = world.deliver(suspended(job(), OURS_FOUR))
+    assert (outcome.verdict, outcome.peer.address) == (Verdict.DELIVERED, SIX)
+    assert world.reactor.bound == [OURS_FOUR, OURS_SIX]
+    (outcome,) = world.deliver(job())
+    assert (outcome.peer.address, outcome.peer.use) == (FOUR, 2)
+    assert len(four.messages) == 2
+
+
+def test_a_host_that_only_a_suspended_address_reaches(world: Any, job: Callable[..., Job]) -> None:
+    """Nobody is dialled, and it is said that this was no attempt."""
+    world.host(address=FOUR)
+    world.use(outgoing=BOTH)
+    (outcome,) = world.deliver(suspended(job(), OURS_FOUR))
+    assert (outcome.barred, outcome.verdict, outcome.blame) == (
+        True, Verdict.DEFERRED, Blame.NONE,
+    )  # fmt: skip
+    assert outcome.text == "mx.test is not dialled by ipv4, whose source address is suspended"
+    assert world.reactor.dialled == []
+
+
+def test_a_reply_makes_it_an_attempt(world: Any, job: Callable[..., Job]) -> None:
+    """One host can only be reached by the suspended address; what the other one says counts."""
+    world.mx["there.test"] = ["mx.test", "mx2.test"]
+    world.host(address=FOUR)
+    world.host("mx2.test", SIX, MAIL=b"450 4.7.1 Later\r\n")
+    world.use(outgoing=BOTH)
+    (outcome,) = world.deliver(suspended(job(), OURS_FOUR))
+    assert (outcome.barred, outcome.text) == (False, "Later")
+
+
+def test_refused_while_the_other_family_is_closed(world: Any, job: Callable[..., Job]) -> None:
+    """A refusal that may be for our address is no bounce while the other one cannot be used."""
+    world.host(address=SIX, MAIL=NO_NAME)
+    world.host(address=FOUR)
+    world.use(outgoing=BOTH)
+    (outcome,) = world.deliver(suspended(job(), OURS_FOUR))
+    assert (outcome.verdict, outcome.code, outcome.barred) == (Verdict.DEFERRED, 550, False)
+    assert world.reactor.dialled == [(SIX, 25)]
+    world.a["mx.test"] = [SIX]
+    (outcome,) = world.deliver(suspended(job(), OURS_FOUR))
+    assert outcome.verdict is Verdict.FAILED  # there is no other way to that host
+
+
+def test_the_only_open_family_does_not_work(world: Any, job: Callable[..., Job]) -> None:
+    """That is no fault of the site's, which others reach by the other family."""
+    world.host(address=SIX).refuses = True
+    world.host(address=FOUR)
+    world.use(outgoing=BOTH)
+    (outcome,) = world.deliver(suspended(job(), OURS_FOUR))
+    assert (outcome.verdict, outcome.blame, outcome.barred) == (
+        Verdict.DEFERRED, Blame.NONE, False,
+    )  # fmt: skip
+
+
+def test_a_smarthost_that_only_a_suspended_address_reaches(
+    world: Any, job: Callable[..., Job]
+) -> None:
+    """It is not taken for dead: the next message of another address goes there."""
+    world.host("one.test", FOUR)
+    world.host("two.test", "192.0.2.2")
+    targets = tuple(
+        Smarthost(f"{name}.test", 25, "none", preference=n) for n, name in enumerate(("one", "two"))
+    )
+    world.use(Route("out", Smarthosts("out", targets)), outgoing=BOTH)
+    (outcome,) = world.deliver(suspended(job(), OURS_FOUR))
+    assert outcome.barred
+    (outcome,) = world.deliver(job())
+    assert outcome.peer.host == "one.test"
+
+
+def test_whether_anybody_was_there(world: Any, job: Callable[..., Job]) -> None:
+    """A connection that is refused is an answer, a time-out and a DNS that fails are none."""
+    host = world.host()
+    host.refuses = True
+    assert world.deliver(job())[0].reached is True
+    host.refuses, host.silent = False, True
+    assert world.deliver(job(), within_s=100)[0].reached is False
+    world.a["mx.test"] = DnsTemporary("no answer")
+    assert world.deliver(job())[0].reached is False
+    world.mx["there.test"] = DnsTemporary("connection refused")
+    assert world.deliver(job())[0].reached is False
+    world.mx["there.test"] = NullMx("there.test takes no mail")
+    assert world.deliver(job())[0].reached is None
+
+
+def test_a_family_that_is_not_used_says_nothing_of_the_outside(
+    world: Any, job: Callable[..., Job]
+) -> None:
+    """That is the configuration's, not silence."""
+    world.host(address=SIX)
+    world.use(outgoing=Outgoing(families=frozenset({"ipv4"})))
+    assert world.deliver(job())[0].reached is None

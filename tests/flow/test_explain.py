@@ -1,17 +1,16 @@
 """``mta explain`` says beforehand what a real delivery then does: one answer, twice."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from real_filters import EveryChange, has_pymilter
 from receiver import Receiver
 from relay_process import LOGIN, Relay, eventually, free_port
+from stub_dns import StubDns
 
 pytestmark = pytest.mark.flow
 
@@ -85,14 +84,8 @@ def explained(relay: Relay, address: str, *options: str) -> tuple[dict[str, Any]
 def all_explained(relay: Relay) -> dict[str, tuple[dict[str, Any], int]]:
     """Ask about all cases."""
     about = ("--from", "app@relay.test", "--login", LOGIN, "--json", "--connect")
-    commands = [["explain", address, *about] for address in CASES]
-    done = subprocess.run(
-        [sys.executable, str(SUPPORT / "many_commands.py")],
-        input=json.dumps(commands), check=True, capture_output=True, text=True, timeout=100,
-        env={**os.environ, "MTA_CONFIG": str(relay.config)},
-    )  # fmt: skip
-    answers = [(json.loads(text), status) for text, status in json.loads(done.stdout)]
-    return dict(zip(CASES, answers, strict=True))
+    done = {case: relay.mta("explain", case, *about, check=False) for case in CASES}
+    return {case: (json.loads(one.stdout), one.returncode) for case, one in done.items()}
 
 
 def first_attempts(relay: Relay) -> dict[str, dict[str, Any]]:
@@ -193,6 +186,80 @@ def test_dns_is_down(receivers: Receivers, relays: Relays) -> None:
         resolver(silent.getsockname()[1], "30s")
         said, status = explained(relay, "u@there.test", "--timeout", "1")
     assert (status, said["timed_out"], said["result"]) == (1, True, "not now")
+
+
+@pytest.mark.skipif(not has_pymilter(), reason="needs python3-milter for /usr/bin/python3")
+def test_filters_are_asked_on_demand(receivers: Receivers, relays: Relays, tmp_path: Path) -> None:
+    """Without --filters it is said who is not asked; with it the real filter has its say."""
+    place = f"unix:{tmp_path}/filter/socket"
+    table = f'\n[[milter]]\nname = "every"\nendpoint = "{place}"\n'
+    relay = relays(receivers().port, extra=table)
+    (tmp_path / "filter").mkdir()
+    said, status = explained(relay, "refused@there.test")
+    assert status == 0 and [one["asked"] for one in said["filters"]] == [False]
+    words = relay.mta("explain", "refused@there.test", "--login", LOGIN, check=False).stdout
+    assert (
+        "every at unix:" in words and ": not asked here (--filters); mail is refused for" in words
+    )
+    said, status = explained(relay, "u@there.test", "--filters")
+    assert (status, said["refused"]["stage"], said["refused"]["code"]) == (1, "MAIL", 451)
+    every = EveryChange(tmp_path / "filter", place)
+    try:
+        said, status = explained(relay, "refused@there.test", "--filters")
+        refused = said["refused"]
+        assert (status, refused["stage"], refused["code"]) == (2, "RCPT", 550)
+        assert (refused["enhanced"], refused["text"]) == ("5.1.1", "Nobody here of that name")
+        assert every.heard == [{"aborted": True}]
+        said, status = explained(relay, "u@there.test", "--filters")
+        assert status == 0 and [one["asked"] for one in said["filters"]] == [True]
+        eventually(lambda: len(every.heard) == 2)
+        assert ["Subject", "rehearsal"] in every.heard[1]["headers"]
+        assert every.heard[1]["macros"]["{auth_authen}"] == LOGIN
+    finally:
+        every.close()
+
+
+LISTS = """
+[[listener]]
+name = "mx"
+endpoint = "127.0.0.1:{port}"
+tls = "none"
+auth = "none"
+incoming = true
+
+[[domain]]
+name = "corp.test"
+recipients = ["ann"]
+
+[[dnsbl]]
+zone = "bl.test"
+
+[[dnsbl]]
+zone = "gone.test"
+"""
+
+
+def test_lists_of_clients_are_asked_on_demand(
+    receivers: Receivers, relays: Relays, name_server: StubDns
+) -> None:
+    """A client that is listed is refused beforehand as in life; a list that fails is out of it."""
+    name_server.zone["2.0.0.127.bl.test", "A"] = ["127.0.0.2"]
+    name_server.zone["7.2.0.192.bl.test", "A"] = ["127.0.0.2"]
+    relay = relays(receivers().port, extra=LISTS.format(port=free_port()))
+    about = ("explain", "ann@corp.test", "--from", "x@else.test", "--listener", "mx")
+
+    def asked(*more: str) -> tuple[str, int]:
+        done = relay.mta(*about, *more, check=False)
+        return " ".join(done.stdout.split()), done.returncode
+
+    words, status = asked("--client", "192.0.2.7")
+    assert "list: bl.test: 192.0.2.7 is not looked up here (--filters)" in words
+    words, status = asked("--client", "192.0.2.7", "--filters")
+    assert status == 2 and "refused: at RCPT: 550 5.7.1" in words
+    assert "listed by bl.test: 192.0.2.7 (127.0.0.2)" in words
+    assert "note: gone.test is out of force: 127.0.0.2, which is on every list" in words
+    words, status = asked("--client", "192.0.2.8", "--filters")
+    assert "refused" not in words.replace("mail is refused", "")
 
 
 def test_for_people(receivers: Receivers, relays: Relays) -> None:

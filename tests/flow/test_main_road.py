@@ -144,10 +144,10 @@ def test_operators_verbs_reach_a_running_service(receivers: Receivers, relays: R
     relay.mta("queue", "hold", "--to", "u@there.test", "--yes")
     answers.clear()
     relay.mta("queue", "retry", "--domain", "there.test", "--yes")
-    receiver.wait(1, timeout_s=10)
+    receiver.wait(1)
     assert receiver.subjects() == {"retried": 1}
     relay.mta("queue", "release", "--domain", "there.test", "--yes")
-    receiver.wait(2, timeout_s=10)
+    receiver.wait(2)
     assert receiver.subjects() == {"retried": 1, "held": 1}
 
 

@@ -69,7 +69,7 @@ def test_a_spool_that_is_gone_is_told(receivers: Receivers, relays: Relays) -> N
     relay.start()
     spool = next(relay.directory.glob("**/*.sqlite"))
     away = spool.rename(spool.with_suffix(".away"))
-    eventually(lambda: get(port, "/readyz")[0] == 503, 30)
+    eventually(lambda: get(port, "/readyz")[0] == 503)
     status, text = get(port, "/readyz")
     assert (status, text.partition(":")[0]) == (503, "not ready")
     assert get(port, "/healthz")[0] == 200

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from receiver import Receiver
-from relay_process import Relay, eventually
+from relay_process import LOGIN, Relay, eventually
+from stub_dns import StubDns
 
 pytestmark = pytest.mark.flow
 
@@ -179,3 +180,50 @@ def test_what_two_processes_hear_counts_together(
         send(relay, "home.test", 1)
     eventually(lambda: receiver.taken[LIMITED, "home.test"] == 2)
     assert receiver.asked[LIMITED, "there.test"] == 4
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_suspended_address_and_one_of_the_other_family(
+    database: str,
+    receivers: Callable[..., Receiver],
+    relays: Relays,
+    name_server: StubDns,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Suspended by hand, mail goes by the other family, and waits where a host has none of it."""
+    four = receivers()
+    six = receivers(address="::1", port=four.port)
+    for domain in ("both.test", "four.test"):
+        name_server.zone[domain, "MX"] = [f"10 mx.{domain}."]
+        name_server.zone[f"mx.{domain}", "A"] = ["127.0.0.1"]
+    name_server.zone["mx.both.test", "AAAA"] = ["::1"]
+    both = '[delivery]\nsource = ["127.0.0.2", "::1"]\nprefer = "ipv4"\n'
+    relay = relays(four.port, FAST + both)
+    if database == "postgresql":
+        relay.use_spool(request.getfixturevalue("postgresql_url"))
+    relay.start()
+    send(relay, "both.test", 1)
+    four.wait(1)
+    relay.mta("suspend", "--source", LIMITED, "--reason", "on a list")
+    (made,) = listed(relay, "suspend", "list")
+    said = f"suspend {made['id']}: source address {LIMITED}: until it is ended"
+    eventually(lambda: said in relay.log)
+    send(relay, "both.test", 1)
+    send(relay, "four.test", 1)
+    six.wait(1)  # past the idle connection of the first message
+    words = f"source address {LIMITED} is suspended: on a list"
+    eventually(lambda: [one["restraint"] for one in listed(relay, "queue", "list")] == [words])
+    (row,) = listed(relay, "queue", "list")
+    assert row["attempts"] == 0
+    (answer,) = listed(relay, "why", row["id"])[0]["answers"]
+    assert (answer["blocked_by"], answer["unblock"]) == ("restraint", [f"mta resume {made['id']}"])
+    for command in (("queue", "sites"), ("top", "--once"), ("status",)):
+        assert f"{words} (until it is resumed; 1 waits for it)" in relay.mta(*command).stdout
+    blocked = relay.mta("explain", "u0@four.test", "--login", LOGIN, check=False)
+    assert blocked.returncode == 1 and "is not dialled by ipv4" in blocked.stdout
+    free = relay.mta("explain", "u0@both.test", "--login", LOGIN, "--connect", check=False)
+    assert free.returncode == 0 and "from ::1" in free.stdout
+    assert len(four.envelopes) == 1
+    told = relay.mta("resume", "--source", LIMITED).stdout
+    assert told.endswith("recipients that waited and are due now: 1\n")
+    four.wait(2)

@@ -3,6 +3,7 @@
 import json
 import os
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from aiosmtpd.smtp import SMTP
 from pki import Authority
 from policy_host import PolicyHost
 from receiver import Receiver
-from relay_process import Relay, eventually, free_port
+from relay_process import Relay, eventually, free_port, installed
 from stub_dns import StubDns
 
 pytestmark = pytest.mark.flow
@@ -136,6 +137,45 @@ def test_sts(world: World) -> None:
     _listed(world)
     _replaced(world)
     relay.stop()
+
+
+# What a plug-in for policies tells Postfix (3.7 has none of its own), and what Postfix makes of it:
+# whether its client proves the host
+PLUGIN = {"enforce": "secure", "testing": "may", "none": "may"}
+PROVED = {"good.test", "wild.test"}
+
+
+def finger(world: World, domain: str) -> str:
+    """Return the last word of Postfix's client about the domain's host, at the plug-in's level."""
+    mode, hosts, *_ = CASES[domain]
+    mode = "none" if domain == "web.test" else mode  # its policy cannot be fetched
+    receiver = world.receivers[domain]
+    address = f"[127.0.2.{list(CASES).index(domain) + 1}]:{receiver.port}"
+    match = [hosts.removeprefix("*")] if PLUGIN[mode] == "secure" else []
+    done = subprocess.run(
+        ["posttls-finger", "-c", "-l", PLUGIN[mode], "-L", "summary", "-s", f"mx.{domain}",
+         "-F", str(world.authority.file), address, *match],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    lines = (done.stderr + done.stdout).splitlines()
+    said = [line.partition(": ")[2] for line in lines if "TLS connection established" in line]
+    return said[-1] if said else "without TLS"
+
+
+@pytest.mark.skipif(not installed("posttls-finger"), reason="needs posttls-finger (postfix)")
+def test_postfix_agrees(world: World) -> None:
+    """Where a policy is enforced, Postfix finds the same hosts proved (``-s`` shows it)."""
+    world.relay.start()
+    world.relay.send([f"u@{domain}" for domain in CASES], "private")
+    eventually(lambda: set(world.attempts()) == set(CASES))
+    found = {domain: finger(world, domain) for domain in CASES}
+    for domain, (mode, hosts, names, verdict, _, reached) in CASES.items():
+        one = world.attempts()[domain]
+        print(
+            f"{domain:14} {mode:8} {hosts:18} {names!s:15} {verdict:9} {reached:9}"
+            f" {one['status']:9} {one['tls_level'] or '-':9} {found[domain].split(' to ')[0]}"
+        )
+    assert {domain for domain, said in found.items() if said.startswith("Verified")} == PROVED
 
 
 def _listed(world: World) -> None:

@@ -97,7 +97,7 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_nothing_is_lost(
         return wanted - {recipient for _, to, _ in receiver.envelopes for recipient in to}
 
     # Well below the lease of three minutes: who has died is known to be dead
-    receiver.wait_until(lambda: not missing(), timeout_s=30)
+    receiver.wait_until(lambda: not missing())
     assert relay.log.count("ended: SIGKILL; it is started again") == 3
     assert relay.stop(timeout_s=90) == 0
     assert all(gone(pid) for pid in after.values())

@@ -361,6 +361,43 @@ def test_recipient_domains(world, answer, reply):
     assert codes(client.say(b"RSET\r\n")) == [250]
 
 
+@pytest.mark.parametrize(
+    ("sender", "answer", "reply"),
+    [
+        (b"a@null.example", NullMx("x"), b"550 5.7.27 "),
+        (b"a@null.example", lambda: succeed(()), b"250 "),
+        (b"a@null.example", RuntimeError("x"), b"250 "),
+        (b"a@null.example", NoSuchDomain("x"), b"250 "),
+        (b"", NullMx("x"), b"250 "),
+        (b"a@[192.0.2.1]", NullMx("x"), b"250 "),
+    ],
+)
+def test_a_sender_that_could_not_be_answered(world, sender, answer, reply):
+    """RFC 7505 §4.2: a stranger's mail from a domain with a null MX; what logs in is not asked."""
+    world.ours()
+    rules = Policy(recipients=Recipients(null_mx_senders=True))
+    world.rule(rules, None, Answers(answer))
+    client = world.connect("smtp", "198.51.100.9")
+    client.say(b"EHLO me\r\nMAIL FROM:<%s>\r\n" % sender)
+    assert client.say(b"RCPT TO:<ann@example.org>\r\n").startswith(reply)
+    refusals = [one.reason for one in world.of(Refused)]
+    assert refusals == (["null MX of the sender: null.example"] if reply[:1] == b"5" else [])
+    trusted = world.connect("smtp", "192.0.2.7")
+    trusted.say(b"EHLO me\r\nMAIL FROM:<%s>\r\n" % sender)
+    assert trusted.say(TO).startswith(b"250 ")
+
+
+def test_a_sender_s_domain_that_is_silent(world):
+    """Nobody waits for DNS longer than a moment; then the stranger's mail is taken."""
+    world.ours()
+    world.rule(Policy(recipients=Recipients(null_mx_senders=True)), None, Answers(Deferred))
+    client = world.connect("smtp", "198.51.100.9")
+    client.say(b"EHLO me\r\nMAIL FROM:<a@slow.example>\r\n")
+    assert client.say(b"RCPT TO:<ann@example.org>\r\n") == b""
+    world.clock.advance(2.1)
+    assert client.read().startswith(b"250 ")
+
+
 def test_dns_that_is_silent(world):
     """Nobody waits for DNS longer than a moment; then the recipient is accepted."""
     world.rule(Policy(recipients=Recipients(null_mx=True)), None, Answers(Deferred))

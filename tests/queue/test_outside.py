@@ -1,5 +1,7 @@
 """A process that nobody answers leaves the mail to others, and finds back by itself."""
 
+import pytest
+
 from mta.mail.events import Note
 from mta.mail.outcome import Blame, Outcome, Peer, Verdict
 from mta.queue.outside import FOR_S, PROBE, PROBE_S, SITES, Outside
@@ -8,8 +10,10 @@ from mta.spool import alarms
 _DOMAINS = [f"d{number}.example" for number in range(SITES + 2)]
 
 
-def silent(text="timed out", command="connect"):
-    return Outcome(1, Verdict.DEFERRED, 0, "4.4.1", text, command, Blame.SITE)
+def silent(command="connect", reached=False):
+    return Outcome(
+        1, Verdict.DEFERRED, 0, "4.4.1", "whatever", command, Blame.SITE, reached=reached
+    )
 
 
 def silence(outside, sites=SITES, over_s=FOR_S):
@@ -56,7 +60,7 @@ def test_an_answer_in_the_meantime_counts():
 def test_whoever_answers_ends_it():
     """A refusal, and a connection that is refused, show that the way is there."""
     refused = Outcome(1, Verdict.FAILED, 550, "5.1.1", "no", "RCPT", peer=Peer("mx", "192.0.2.1"))
-    for answer in (refused, silent("connect to 192.0.2.1 port 25: Connection was refused")):
+    for answer in (refused, silent(reached=True)):
         outside = Outside()
         silence(outside)
         assert outside.ended("x", [answer], 11.0, 11.0)
@@ -68,9 +72,19 @@ def test_what_was_cut_off_by_ourselves_says_nothing():
     """Neither a policy that cannot be met nor the end of the service is silence."""
     outside = Outside()
     for n in range(20):
-        outside.ended(f"s{n}", [silent(command="TLS policy")], 0.0, n * 10.0)
-        outside.ended(f"t{n}", [silent(command="")], 0.0, n * 10.0)
+        outside.ended(f"s{n}", [silent(command="TLS policy", reached=None)], 0.0, n * 10.0)
+        outside.ended(f"t{n}", [silent(command="", reached=None)], 0.0, n * 10.0)
     assert not outside.cut_off
+
+
+@pytest.mark.parametrize("peer", [None, Peer("/var/mail/ann", final=True)])
+def test_what_never_leaves_this_host_says_nothing(peer):
+    """A Maildir, a socket and a route that discards take mail however cut off we are."""
+    outside = Outside()
+    silence(outside)
+    local = Outcome(1, Verdict.DELIVERED, 250, "2.0.0", "written", "end of data", peer=peer)
+    assert not outside.ended("x", [local], 11.0, 11.0)
+    assert outside.cut_off
 
 
 def test_now_and_then_something_is_tried():

@@ -12,6 +12,7 @@ from mta.mail.cause import Cause
 from mta.mail.envelope import Envelope, MemoryBody, Recipient
 from mta.mail.outcome import Outcome, Peer, Verdict
 from mta.mail.queue_id import new_queue_id
+from mta.mail.restraint import Restraint
 from mta.mail.shape import Shape
 from mta.mail.site import Site
 from mta.queue.entry import entries
@@ -236,15 +237,93 @@ def test_a_throttle_of_the_systems_address_meets_no_other(stage, verb, left):
     assert got(stage, scheduler, "b@example.org") == 4
 
 
-@pytest.mark.parametrize(("verb", "left"), [("suspend", 0), ("slow", 1)])
-def test_mail_that_may_go_out_from_two_addresses_is_held_by_either(stage, verb, left):
+PAIRS = {"a": ("192.0.2.1", "2001:db8::1"), "b": ("192.0.2.2", "2001:db8::2")}
+
+
+def paired(sender, *_):
+    return PAIRS[sender[0]]
+
+
+def test_mail_that_may_go_out_from_two_addresses_is_slowed_down_by_either(stage):
     """Which family it would be is not known before somebody is dialled."""
-    pairs = {"a": ("192.0.2.1", "2001:db8::1"), "b": ("192.0.2.2", "2001:db8::2")}
-    scheduler = throttling(stage, verb, lambda sender, *_: pairs[sender[0]])
+    scheduler = throttling(stage, "slow", paired)
     send(stage, scheduler, "a@example.org", 1)
     assert refused(stage, "2001:db8::1").source == "2001:db8::1"
-    assert got(stage, scheduler, "a@example.org") == left
+    assert got(stage, scheduler, "a@example.org") == 1
     assert got(stage, scheduler, "b@example.org") == 4
+
+
+def test_where_one_of_two_addresses_is_suspended_mail_goes_out_from_the_other(stage):
+    """The attempt is told from which address nobody is to be dialled; both suspended, it waits."""
+    scheduler = throttling(stage, "suspend", paired)
+    send(stage, scheduler, "a@example.org", 1)
+    refused(stage, "2001:db8::1")
+    send(stage, scheduler, "a@example.org", 1)
+    send(stage, scheduler, "b@example.org", 1)
+    begun = stage.take()
+    first, second = (one.job for one in begun)
+    assert (first.envelope.sender[0], first.suspended) == ("a", {"2001:db8::1"})
+    assert (second.envelope.sender[0], second.suspended) == ("b", frozenset())
+    for one in begun:
+        one.delivers()
+    by_hand(stage, "source", "192.0.2.1", "192.0.2.1")
+    assert got(stage, scheduler, "a@example.org") == 0
+    assert got(stage, scheduler, "b@example.org") == 4
+
+
+def by_hand(stage, scope, name, source):
+    """Suspend as an operator does; the scheduler hears of it."""
+    made = Restraint(0, "suspend", scope, name, "why", stage.now_ms(), source=source)
+    with writing(stage.database.engine) as conn:
+        made = restraints.suspend(conn, made)
+    stage.advance(1)
+    return made
+
+
+def barred(attempt):
+    """End an attempt as delivery does whose hosts have no address of the family that is left."""
+    attempt.ends(
+        *(
+            Outcome(one.number, Verdict.DEFERRED, 0, "4.3.2", "closed", "connect", barred=True)
+            for one in attempt.job.recipients
+        )
+    )
+
+
+def test_a_host_without_the_other_family_is_waited_for(any_stage):
+    """Uncounted, without growing old, and until the suspension is ended: then at once."""
+    stage = any_stage
+    scheduler = throttling(stage, "suspend", paired)
+    made = by_hand(stage, "source", "192.0.2.1", "192.0.2.1")
+    (message,) = send(stage, scheduler, "a@example.org", 1)
+    barred(stage.one())
+    stage.advance(1)
+    (row,) = stage.rows(message)
+    assert (row.restraint, row.attempts, row.claim) == (made.id, 0, None)
+    stage.advance(3600)
+    assert stage.take() == []
+    with writing(stage.database.engine) as conn:
+        assert restraints.end(conn, [made.id], "ann", stage.now_ms()) == 1
+    stage.advance(1)
+    stage.advance(1)
+    assert stage.one().job.suspended == frozenset()
+
+
+def test_either_of_two_suspensions_that_ends_lets_mail_go(stage):
+    """Mail that waits for one address of two can go out from the other one."""
+    scheduler = throttling(stage, "suspend", paired)
+    made = [by_hand(stage, "source", one, one) for one in PAIRS["a"]]
+    send(stage, scheduler, "a@example.org", 1)
+    stage.advance(1)
+    for one in reversed(made):
+        assert stage.take() == []
+        with writing(stage.database.engine) as conn:
+            restraints.end(conn, [one.id], "ann", stage.now_ms())
+        stage.advance(1)
+        stage.advance(1)
+        assert len(stage.attempts) == 1
+        barred(stage.one())
+        stage.advance(1)
 
 
 def test_a_failure_without_a_connection_is_the_configured_addresss(stage):

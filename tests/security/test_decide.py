@@ -29,6 +29,7 @@ UNUSABLE = Dane(DaneState.UNUSABLE, base="mx.example.org", text="no TLSA record 
 FAILED = Dane(DaneState.FAILED, text="TLSA of mx.example.org: SERVFAIL")
 NOTHING = [Dane(state) for state in (DaneState.OFF, DaneState.INSECURE, DaneState.ABSENT)]
 ENFORCED = Sts(StsMode.ENFORCE, True, "MTA-STS policy of example.org")
+OTHERS = replace(ENFORCED, matches=False)  # it does not name the host
 REQUIRETLS = Wishes(require_tls=True)
 NOT_REQUIRED = Wishes(tls_not_required=True)
 DEFAULT = Local()
@@ -135,7 +136,34 @@ def test_sts():
     assert (found.level, found.observe, found.source) == (Level.STS, False, Source.STS)
     assert isinstance(decide(SIGNED, DEFAULT, sts=replace(ENFORCED, matches=False)), Skip)
     assert decide(SIGNED, DEFAULT, dane=USABLE, sts=ENFORCED).level is Level.DANE
-    assert decide(SIGNED, DEFAULT, dane=UNUSABLE, sts=ENFORCED).level is Level.ENCRYPT
+
+
+@pytest.mark.parametrize("where", [SIGNED, UNSIGNED])
+def test_attack_a_listener_where_no_tlsa_record_is_usable(where):
+    """Attack: any certificate, at a host whose TLSA records prove nothing.  RFC 8461 §5: an
+    enforced policy wants one that verifies; on trial it takes nothing from RFC 7672 §2.2."""
+    assert asks_sts(where, DEFAULT, Wishes(), UNUSABLE, "dane")
+    found = decide(where, DEFAULT, dane=UNUSABLE, sts=ENFORCED)
+    assert (found.level, found.insists, found.source) == (Level.STS, True, Source.STS)
+    assert isinstance(decide(where, DEFAULT, dane=UNUSABLE, sts=OTHERS), Skip)
+    trial = decide(where, DEFAULT, dane=UNUSABLE, sts=replace(OTHERS, mode=StsMode.TESTING))
+    assert (trial.level, trial.insists) == (Level.ENCRYPT, True)
+    assert "not in the MTA-STS policy of example.org" in trial.passed_over
+    observed = decide(where, policy("dane", observe=True), dane=UNUSABLE, sts=ENFORCED)
+    assert (observed.level, observed.observe) == (Level.STS, True)
+
+
+@pytest.mark.parametrize("choice", ["dane", "encrypt", "may"])
+def test_attack_forged_mx_records_that_lead_to_a_signed_zone(choice):
+    """Attack: MX records that nobody signs are forged, and lead to a host of the attacker's, who
+    has DNSSEC and TLSA records that match.  The domain's policy does not name that host."""
+    for dane in (USABLE, UNUSABLE):
+        assert asks_sts(UNSIGNED, DEFAULT, Wishes(), dane, choice)
+        found = decide(UNSIGNED, DEFAULT, dane=dane, sts=OTHERS, unsigned_mx=choice)
+        assert isinstance(found, Skip) and found.source is Source.STS
+    assert not asks_sts(SIGNED, DEFAULT, Wishes(), USABLE, choice)
+    named = decide(UNSIGNED, DEFAULT, dane=USABLE, sts=ENFORCED, unsigned_mx="dane")
+    assert named.level is Level.DANE
 
 
 def test_sts_in_testing():
@@ -174,10 +202,10 @@ def test_sts_for_reports():
         (SIGNED, "dane", NOTHING[0], "dane", True),
         (SIGNED, "dane", NOTHING[2], "dane", True),
         (SIGNED, "dane", USABLE, "dane", False),
-        (SIGNED, "dane", UNUSABLE, "dane", False),
+        (SIGNED, "dane", UNUSABLE, "dane", True),
         (SIGNED, "dane", FAILED, "dane", False),
-        (UNSIGNED, "dane", USABLE, "dane", False),
-        (UNSIGNED, "dane", USABLE, "encrypt", False),
+        (UNSIGNED, "dane", USABLE, "dane", True),
+        (UNSIGNED, "dane", USABLE, "encrypt", True),
         (UNSIGNED, "dane", USABLE, "may", True),
         (UNSIGNED, "dane", FAILED, "may", False),
         (SIGNED, "dane-only", NOTHING[2], "dane", False),
@@ -186,13 +214,14 @@ def test_sts_for_reports():
     ],
 )
 def test_when_a_policy_is_asked_for(where, level, dane, unsigned_mx, asked):
-    """RFC 8461 §2: only where DANE has nothing to say, and nothing of ours stands for itself."""
+    """RFC 8461 §2: only where DANE does not prove the host, and nothing of ours stands alone."""
     local = policy(level)
     assert asks_sts(where, local, Wishes(), dane, unsigned_mx) is asked
     assert not asks_sts(where, local, NOT_REQUIRED, dane, unsigned_mx)
     if asked:
         found = decide(where, local, dane=dane, sts=ENFORCED, unsigned_mx=unsigned_mx)
-        assert found.level is Level.STS
+        proved = dane is USABLE and unsigned_mx == "dane"  # and the policy names the host
+        assert found.level is (Level.DANE if proved else Level.STS)
 
 
 @pytest.mark.parametrize("level", ["dane", "may", "verify"])

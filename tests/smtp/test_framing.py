@@ -164,6 +164,8 @@ def test_content_comes_in_bounded_pieces():
         (b"a\r\r\n", True),
         (b"a\n\r\n", True),
         (b"\n\r", True),
+        (b"a\rb\nc\r\n", True),  # a pair only if nothing stands between
+        (b"\r.\n\r\n", True),
     ],
 )
 def test_bare_line_ends(data, bare):

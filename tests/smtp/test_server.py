@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mta.smtp.arrival import Arrival
 from mta.smtp.commands import Mail, Rcpt
 from mta.smtp.events import Content, Data, EndOfChunk, EndOfData, Forget, Rejected, StartTls
 from mta.smtp.extensions import ServerSettings
@@ -161,6 +162,7 @@ def test_states_and_commands(state, verb):
     core = server(starttls=True, auth=True, xclient=("NAME",), secure=verb != "STARTTLS")
     core.state, core.extended = state, True
     core.client_name = "" if state is State.CONNECTED else "me"
+    core._arrival = Arrival(core._incoming, 1000)  # as after a first BDAT
     core._arrival.begin_chunk(0, last=False)
     event = feed(core, LINES.get(verb, verb.encode()) + b"\r\n")
     if state not in NEXT[verb]:

@@ -3,8 +3,10 @@
 The plans are asked of databases with enough rows in them for a planner to have the choice.
 """
 
+import shutil
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 from sqlalchemy import event, text
 
@@ -31,14 +33,62 @@ WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
 INSERT INTO {table} SELECT {columns} FROM {table} CROSS JOIN n WHERE {table}.finished_ms = {now}"""
 
 
+@pytest.fixture(scope="module")
+def full_sqlite(sqlite_template, tmp_path_factory):
+    """Give a file for what all tests here begin with."""
+    path = tmp_path_factory.mktemp("full") / "spool.db"
+    shutil.copy(sqlite_template, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def full_postgresql(postgresql_server, postgresql_named):
+    """Give a database for what all tests here begin with: its URL."""
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE full_of_mail TEMPLATE spool_template")
+        yield postgresql_named("full_of_mail")
+        connection.execute("DROP DATABASE full_of_mail WITH (FORCE)")
+
+
 @pytest.fixture
-def full(table, mail):
-    """Give a spool with history and a queue, and the statistics that go with them."""
+def sqlite_copy(full_sqlite, tmp_path, filled):
+    """Return the URL of a copy of it, and before that fill it."""
+    filled(f"sqlite:///{full_sqlite}")
+    shutil.copy(full_sqlite, tmp_path / "spool.db")
+    return f"sqlite:///{tmp_path}/spool.db"
+
+
+@pytest.fixture
+def postgresql_copy(full_postgresql, postgresql_server, postgresql_named, filled):
+    """The same."""
+    filled(full_postgresql)
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE copied TEMPLATE full_of_mail")
+        yield postgresql_named("copied")
+        connection.execute("DROP DATABASE copied WITH (FORCE)")
+
+
+@pytest.fixture
+def filled(mail, table_of):
+    """Return what lets a spool have history, a queue, and the statistics that go with them.
+
+    Of a message that is made afterwards the id is new, filled or not.
+    """
     done = mail.intake(claim=mail.token)
     due = mail.now - 100
-    table.accept(
-        done, *(mail.intake(f"w{n}@d{n % 50}.example", next_attempt_ms=due + n) for n in range(500))
-    )
+    waiting = [mail.intake(f"w{n}@d{n % 50}.example", next_attempt_ms=due + n) for n in range(500)]
+
+    def fill(url):
+        table = table_of(url)
+        if not table.rows("SELECT id FROM messages LIMIT 1"):
+            _fill(table, mail, done, waiting)
+        table.engine.dispose()
+
+    return fill
+
+
+def _fill(table, mail, done, waiting):
+    table.accept(done, *waiting)
     table.write(outcomes.record, [mail.record(done)])
     changed = {
         "id": "CAST(1000000 + i AS TEXT)",
@@ -54,7 +104,12 @@ def full(table, mail):
             conn.execute(text(HISTORY.format(table=name, columns=columns, now=mail.now + 20)))
         if conn.dialect.name == "postgresql":
             conn.execute(text("ANALYZE"))
-    return table
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def full(request, table_of):
+    """Give a spool full of mail, once on each database."""
+    return table_of(request.getfixturevalue(f"{request.param}_copy"))
 
 
 class Plans:

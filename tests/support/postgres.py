@@ -13,6 +13,7 @@ from tempfile import mkdtemp
 
 import psycopg
 import pytest
+import warm
 
 USER = "mta"
 _SERVICE_USERS = ("postgres", "pgserver", "nobody")
@@ -34,6 +35,7 @@ class Postgres:
         self._data = self._home / "data"
         self._options = options
         self._demoted = _other_user()
+        warm.watch()
         if self._demoted is not None:
             os.chown(self._home, *self._demoted)
         if of is None:

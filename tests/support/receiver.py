@@ -10,7 +10,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from relay_process import free_port
+from relay_process import PATIENCE_S, free_port
 
 
 class Receiver:
@@ -55,11 +55,11 @@ class Receiver:
             self._changed.notify_all()
         return "250 2.0.0 Ok: taken"
 
-    def wait(self, count: int, timeout_s: float = 30.0) -> None:
+    def wait(self, count: int, timeout_s: float = PATIENCE_S) -> None:
         """Return when ``count`` messages are here; ``AssertionError`` after ``timeout_s``."""
         self.wait_until(lambda: len(self.envelopes) >= count, timeout_s)
 
-    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while not condition():

@@ -19,6 +19,7 @@ from warm import Warm
 
 BIN = Path(sys.executable).parent
 LOGIN, PASSWORD = "app7", "correct horse"
+PATIENCE_S = 60.0  # with what takes a second on a quiet machine: others may be busy
 _PORTS = range(15_000, 32_000)
 _given: set[int] = set()  # by us, to who may not listen there yet
 
@@ -114,7 +115,7 @@ class Relay:
     def command(self) -> list[str]:
         return [str(BIN / "twistd"), "-n", "--pidfile=", "mta", "--config", str(self.config)]
 
-    def start(self, timeout_s: float = 30.0, given: socket.socket | None = None) -> None:
+    def start(self, timeout_s: float = PATIENCE_S, given: socket.socket | None = None) -> None:
         """Start the service and wait until it says that it is ready.
 
         ``given`` is handed over as systemd hands over a socket called "load".
@@ -154,7 +155,7 @@ class Relay:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = PATIENCE_S) -> int:
         """Stop the service; return its exit status, 0 if it ended by the signal it was sent.
 
         twistd passes the signal on to itself when all is done.
@@ -223,7 +224,7 @@ class _Named(smtplib.SMTP_SSL):
         return self.context.wrap_socket(plain, server_hostname="relay.test")
 
 
-def eventually(condition: "object", timeout_s: float = 20.0, step_s: float = 0.05) -> None:
+def eventually(condition: "object", timeout_s: float = PATIENCE_S, step_s: float = 0.05) -> None:
     """Wait until ``condition()`` is true: for states of another process, with a bound."""
     assert callable(condition)
     deadline = time.monotonic() + timeout_s

@@ -9,7 +9,8 @@ for it, ends as a program does, and is told of by its process id and its exit st
 It is for what does not ask for more: with another environment of the interpreter (``possible``), or
 by a command of its own, a start is a start as usual.
 
-Whoever is started here does not outlive the process of the tests, however that ends.
+Nobody outlives the process of the tests, however that ends: what was started here dies with it,
+and whatever else has its mark in the environment (``MARK``) is told to end, and then killed.
 """
 
 import atexit
@@ -19,12 +20,14 @@ import importlib
 import json
 import os
 import pkgutil
+import secrets
 import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +36,9 @@ from tempfile import TemporaryFile
 from typing import Any
 
 _MAY_DIFFER = ("MTA_", "NOTIFY_", "PYTEST_")  # of the environment: nothing reads it at import
+MARK = "PYTEST_PROCESS_OF"
 _PDEATHSIG = 1
+_LAST_S = 5.0
 _ASKED = 1 << 20
 _NOT_BEFORE = ("mta.demo", "mta.__main__", "mta.spool.migrations")
 _OTHERS = (
@@ -150,6 +155,16 @@ def run(
     return subprocess.CompletedProcess([program, *arguments], status, *said)
 
 
+def mark() -> None:
+    """Mark what is started from here on as ours."""
+    os.environ[MARK] = secrets.token_hex(16)
+
+
+def watch() -> None:
+    """See to it that nothing outlives us; what is started here does so by itself."""
+    _stem()
+
+
 def _stem() -> _Stem:
     found = _stems.get(os.getpid())
     if found is None:
@@ -205,6 +220,7 @@ def _serve(asked: socket.socket) -> tuple[str, list[str]]:
         if not octets:
             for pid in running:
                 os.kill(pid, signal.SIGKILL)
+            _end_all()
             os._exit(0)
         *given, status = descriptors
         parent = os.getpid()
@@ -218,6 +234,29 @@ def _serve(asked: socket.socket) -> tuple[str, list[str]]:
         _tell(status, pid)
         for one in given:
             os.close(one)
+
+
+def _end_all() -> None:
+    """End what is marked as the tests' own: servers of a run that has been killed."""
+    if MARK not in os.environ:
+        return
+    ends = time.monotonic() + _LAST_S
+    sent: int = signal.SIGTERM
+    while (left := _marked(f"{MARK}={os.environ[MARK]}".encode())) and time.monotonic() < ends + 1:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, sent)
+        sent = signal.SIGKILL if time.monotonic() > ends else 0
+        time.sleep(0.05)
+
+
+def _marked(mark: bytes) -> list[int]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (place / "environ").read_bytes().split(b"\0"):
+                found.append(int(place.name))
+    return [pid for pid in found if pid != os.getpid()]
 
 
 def _reap(running: dict[int, int]) -> None:
