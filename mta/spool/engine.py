@@ -64,8 +64,8 @@ _POSTGRESQL_SETTINGS = (
     "SET lock_timeout = '5s'",
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'",
-    # The default is for disks with heads.  With it a batch of a new spool, below some 20 000
-    # messages, reads whole tables instead of its rows: twice to four times the processor time.
+    # The default is for disks with heads.  With it the batches of a new spool, below some 20 000
+    # messages, read whole tables: 192 messages a second instead of 315 in turn.
     "SELECT set_config('random_page_cost', '1.1', false)"
     " WHERE current_setting('random_page_cost') = '4'",
     # The server, too, must see soon that we are gone
