@@ -36,12 +36,15 @@ class Descriptors:
         self.told: Callable[[str], None] | None = None  # why, and "" when it is over
         self._reactor = reactor
         self._spare = -1
+        self._newest: int | None = None  # the number of the connection accepted last
+        self._many = 0  # a number from which on it is worth looking closely
         self._plain: set[int] = set()
         self._timer: IDelayedCall | None = None
 
     def install(self) -> None:
         """Keep one, and accept connections in the place of Twisted."""
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._many = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
         def accept(logger: Any, accepts: Any, listener: Any, reserved: Any) -> Iterator[Any]:
             found: Iterator[Any] = _ACCEPT(logger, accepts, _Listener(listener, self), reserved)
@@ -49,13 +52,18 @@ class Descriptors:
 
         vars(tcp)["_accept"] = accept
 
+    def accepted(self, number: int) -> None:
+        """A connection has taken the descriptor ``number``."""
+        self._newest = number
+
     def speak(self, listener: int) -> None:
         """Tell clients of the socket ``listener`` in plain words that there is no room."""
         self._plain.add(listener)
 
     def short(self) -> bool:
         """Tell whether a new client is to be turned away."""
-        if not self._few():
+        newest, self._newest = self._newest, None
+        if (newest is not None and newest < self._many) or not self._few():
             return False
         self._tell()
         return True
@@ -118,9 +126,11 @@ class _Listener:
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept; where none can be had, turn the client away and say that nobody is there."""
         try:
-            return self._real.accept()
+            found = self._real.accept()
         except OSError as error:
             if error.errno not in (EMFILE, ENFILE):
                 raise
             self._descriptors.turn_away(self._real)
             raise BlockingIOError(EAGAIN, "turned away") from None
+        self._descriptors.accepted(found[0].fileno())
+        return found

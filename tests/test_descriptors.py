@@ -90,3 +90,15 @@ def test_enough(descriptors):
         assert address == client.getsockname()
         accepted.close()
     assert told == []
+
+
+def test_a_low_number_needs_no_look(descriptors, limit):
+    """What a connection has got tells how many are in use; without one it is found out."""
+    made, _clock, told = descriptors
+    limit(1)
+    made.accepted(5)
+    assert not made.short()
+    assert told == []
+    assert made.short()  # of the next nothing is known
+    made.accepted(made._many)
+    assert made.short()

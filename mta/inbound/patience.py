@@ -1,6 +1,7 @@
 """How long we wait for a client: one limit at a time, and what it is depends on whose turn it is.
 
-A command has its time as a whole: octets that trickle in don't prolong it (slow-loris).
+A command has its time as a whole: octets that trickle in don't prolong it (slow-loris).  So has
+an envelope: the same recipient again and again doesn't either.
 Content must not pause for long and must keep up a rate on the whole.  While we are at
 work ourselves there is no limit, and that time is not counted against the client.
 """
@@ -12,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from mta.inbound.deadline import Deadline
 from mta.inbound.settings import SessionLimits
 
+ENVELOPE_S = 3600.0  # from MAIL to DATA, however many recipients there are
 CLOSING_S = 10.0  # for the last reply, and TLS's own end, to get through
 
 
@@ -25,6 +27,7 @@ class Patience:
         self._limits = limits
         self._deadline = Deadline(clock, expired)
         self._content_since: float | None = None
+        self._envelope_until: float | None = None
         self._octets = 0
         self._suspended_at: float | None = None
 
@@ -32,10 +35,16 @@ class Patience:
         """TLS is being negotiated."""
         self._deadline.within(self._limits.handshake_timeout_s)
 
-    def command(self) -> None:
-        """A command is waited for, from now on."""
+    def command(self, *, envelope: bool = False) -> None:
+        """A command is waited for, from now on; ``envelope``: a message has begun with MAIL."""
         self._content_since = self._suspended_at = None
-        self._deadline.within(self._limits.command_timeout_s)
+        if not envelope:
+            self._envelope_until = None
+            self._deadline.within(self._limits.command_timeout_s)
+            return
+        now = self._clock.seconds()
+        until = self._envelope_until = self._envelope_until or now + ENVELOPE_S
+        self._deadline.at(min(now + self._limits.command_timeout_s, until))
 
     def content(self, octets: int) -> None:
         """Content is waited for; so many more ``octets`` have come (RFC 5321 §4.5.3.2.5)."""

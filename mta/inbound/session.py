@@ -34,7 +34,7 @@ from mta.smtp.extensions import ServerSettings
 from mta.smtp.replies import Reply, reply
 from mta.smtp.sasl import StoredKeys
 from mta.smtp.server import Server
-from mta.smtp.states import IN_CONTENT, State
+from mta.smtp.states import IN_CONTENT, IN_ENVELOPE, State
 from mta.tcp import write_now
 from mta.tls.clients import ClientCertificates, client_certificate
 from mta.tls.connections import channel_binding
@@ -296,7 +296,7 @@ class Session(Protocol):
         elif self._core.state in IN_CONTENT:  # chunks are no way to hold a session for ever
             self._patience.content(received)
         elif replied or self._patience.suspended:
-            self._patience.command()
+            self._patience.command(envelope=self._core.state in IN_ENVELOPE)
 
     def _throttle(self) -> None:
         wanted = not self._blocked and not (self._answering and self._core.pending > READ_AHEAD)

@@ -241,9 +241,10 @@ class Server:
         except CommandError as error:
             return self._reject(verb, error.reply)
 
-    def _idle_answer(self, answer: Reply) -> Event:
+    def _idle_answer(self, answer: Reply | None) -> Event:
         """Answer something that moves no mail; a client may only do so much of it."""
-        self._say(answer)
+        if answer is not None:  # else that comes later
+            self._say(answer)
         self._idle += 1
         if self._idle > self._settings.idle_commands:
             self.close(refusals.TOO_MANY_COMMANDS, "too many commands")
@@ -298,15 +299,18 @@ class Server:
             self._bdat = bdat = parse_bdat(argument)
         except CommandError as error:
             return self._reject_and_close("BDAT", error.reply, "unclear BDAT")
-        if bdat.size > endless(self._settings.message_size):
-            answer = too_big(self._settings.message_size)
-            return self._reject_and_close("BDAT", answer, "endless message")
+        size = self._settings.message_size
+        if bdat.size > endless(size):
+            return self._reject_and_close("BDAT", too_big(size), "endless message")
         before = self.state
+        if not (bdat.size or bdat.last):
+            self._idle_answer(None)
+            if self.closing:
+                return _DONE
         if before is State.CHUNKS:
             return self._begin_chunk(None)
         if before is State.RECIPIENTS and self.extended:
-            mail, size = self._begun, self._settings.message_size
-            self._arrival = Arrival(self._incoming, size, binary=mail.binary)
+            self._arrival = Arrival(self._incoming, size, binary=self._begun.binary)
             return self._ask("BDAT", Data())
         self.state = State.CHUNK
         answer = out_of_order("BDAT", before if self.extended else State.CONNECTED)

@@ -34,6 +34,9 @@ def _stays(*states: State) -> Mapping[State, State]:
 IN_CONTENT = frozenset({State.CONTENT, State.CHUNK, State.CHUNKS})
 """The message itself is arriving."""
 
+IN_ENVELOPE = frozenset({State.SENDER, State.RECIPIENTS})
+"""A message has begun, and its recipients are named."""
+
 _ANY = (State.CONNECTED, State.READY, State.SENDER, State.RECIPIENTS, State.CHUNKS)
 _HELLO = MappingProxyType(dict.fromkeys(_ANY, State.READY))
 

@@ -68,7 +68,8 @@ def parse(document: bytes) -> Policy:
         raise PolicyInvalid(f"its max_age is {age[:40]!a}")
     if not mx and mode != StsMode.NONE:
         raise PolicyInvalid("it names no mx")
-    return Policy(StsMode(mode), min(int(age), LONGEST_AGE_S), tuple(map(_pattern, mx)))
+    patterns = tuple(dict.fromkeys(map(_pattern, mx)))  # one may stand there twice, in capitals
+    return Policy(StsMode(mode), min(int(age), LONGEST_AGE_S), patterns)
 
 
 def _fields(text: str) -> tuple[dict[str, str], list[str]]:

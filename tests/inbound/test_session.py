@@ -39,6 +39,29 @@ def test_slow_loris_command(world):
     assert ended(world) == "timeout"
 
 
+def test_slow_loris_envelope(world):
+    """Slow-loris: one recipient, named again and again, holds a session for an hour at most."""
+    client = world.connect()
+    client.say(b"EHLO me\r\nMAIL FROM:<a@example.org>\r\n")
+    for _ in range(35):
+        assert client.say(b"RCPT TO:<b@example.com>\r\n") == b"250 2.1.5 Ok\r\n"
+        world.clock.advance(100)
+    assert not client.closed
+    client.say(b"RCPT TO:<b@example.com>\r\n")
+    world.clock.advance(100)
+    assert client.closed
+    client.leave()
+    assert ended(world) == "timeout"
+    again = world.connect()
+    again.say(b"EHLO me\r\n")
+    for _ in range(40):  # each message has its own hour
+        again.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
+        world.clock.advance(100)
+        assert again.say(b"Subject: x\r\n\r\nx\r\n.\r\n").startswith(b"250 ")
+        world.clock.advance(100)
+    assert not again.closed
+
+
 def test_slow_loris_content(world):
     """Slow-loris in DATA: a trickle that keeps up no rate ends the session, nothing is stored."""
     client = world.connect()
