@@ -29,7 +29,7 @@ demo: $(READY)
 	$(BIN)/mta demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	$(BIN)/python -m pytest -n 3 --dist loadgroup tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -163,6 +163,8 @@ def test_together(world: World) -> None:
         assert done.returncode == (case.verdict == "deferred"), done.stdout
         (host,) = json.loads(done.stdout)["recipients"][0]["hosts"]
         assert host["tls"].get("level", "") == case.required, host
+    told = relay.mta("explain", "u@both.test").stdout
+    assert "DANE:       usable 3 1 1 " in told and "... (DNS keeps that for 1m)" in told
     answers = json.loads(relay.mta("why", "u@forged.test", "--json").stdout)["answers"]
     waits = {one["recipient"].partition("@")[2] for one in answers if one["blocked_by"] == "TLS"}
     assert waits == {one.domain for one in CASES if one.verdict == "deferred"}
