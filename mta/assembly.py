@@ -19,6 +19,7 @@ from mta.config.build_policy import policy as policy_of
 from mta.config.build_tls_report import tls_reports
 from mta.config.settings import Settings
 from mta.delivery.delivery import Delivery
+from mta.delivery.doubt import Marker
 from mta.delivery.sites import SiteFinder
 from mta.descriptors import Descriptors
 from mta.dkim.signer import Signer
@@ -37,7 +38,7 @@ from mta.policy.addresses import Addresses
 from mta.policy.limits import HOUR_MS
 from mta.queue.budgets import Budgets
 from mta.queue.scheduler import Scheduler
-from mta.spool import alarms
+from mta.spool import alarms, dotted
 from mta.spool.clock import SpoolClock
 from mta.spool.database import Database
 from mta.spool.listening import Listener
@@ -176,6 +177,8 @@ def _outward(common: _Common) -> _Outward:
         dane=dane,
         sts=sts.policies,
     )
+    mark = partial(common.database.write_together, dotted.mark)
+    delivery.mark_with(partial(Marker, mark, common.clock.now_ms))
     return _Outward(resolver, exchangers, validation, tls, sts, delivery)
 
 
@@ -192,6 +195,7 @@ def _scheduler(common: _Common, delivery: Delivery, signer: Signer, names: SiteF
         signer=signer,
         names=names,
         spool_clock=common.clock,
+        in_doubt=delivery.in_doubt,
     )
     scheduler.restraints.route_of = delivery.route_of
     return scheduler

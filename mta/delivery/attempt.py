@@ -43,7 +43,8 @@ are too many (4.5.3).  If the line is lost after some of them, those have their 
 *Stream*, after the final dot: the peer may have the message or not (RFC 1047), whether the line was
 lost or we have cut off the attempt ourselves.  No other host is tried, and the outcome says so
 (``maybe_delivered``).  What follows is said by the route: it is deferred, and may arrive twice; it
-is held; or it counts as delivered.
+is held; or it counts as delivered.  If that is to hold over a crash and cannot be written down, the
+dot is not sent (``doubt``): deferred, and no other host is tried.
 
 *Ours* (a chunk of the message is missing, an exception nobody foresaw): deferred.  Unknown
 is always temporary; only a reply or a fact of the DNS is ever permanent.
@@ -57,6 +58,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from mta.delivery.contact import Contact, Unable
+from mta.delivery.doubt import Marker, unanswered
 from mta.delivery.outgoing import Closed, OtherFamily
 from mta.delivery.reading import about_our_address, delivers, taken
 from mta.delivery.routes import OnUnknown
@@ -70,11 +72,6 @@ from mta.smtp.replies import Reply
 from mta.smtp.steps import Stage
 
 _END = Stage.END_OF_DATA.value
-_UNKNOWN: dict[OnUnknown, str] = {
-    "retry": "the message may be delivered twice",
-    "hold": "it may have been delivered, and is held",
-    "delivered": "it counts as delivered",
-}
 
 # Enhanced codes of our own (RFC 3463 §3.5) for what had no reply
 _SITE_STATUS = {
@@ -87,9 +84,10 @@ _SITE_STATUS = {
     Kind.TLS: "4.7.5",
     Kind.ATTACK: "4.7.5",
     Kind.TOKEN: "4.7.8",
+    Kind.UNMARKED: "4.3.0",
     Kind.CUT_OFF: "4.3.2",
 }
-_OURS = (Kind.SOURCE, Kind.CUT_OFF)  # nobody there is to blame
+_OURS = (Kind.SOURCE, Kind.UNMARKED, Kind.CUT_OFF)  # nobody there is to blame
 
 
 class Attempt:
@@ -98,6 +96,7 @@ class Attempt:
     def __init__(self, recipients: Sequence[Recipient], on_unknown: OnUnknown = "retry") -> None:
         """``on_unknown``: what to do where the last answer is missing."""
         self._on_unknown = on_unknown
+        self.marker: Marker | None = None  # of what has to be known after a crash
         self.left = {recipient.number: recipient for recipient in recipients}  # no final verdict
         self.again: list[Recipient] = []  # for another transaction on the same connection
         self.refused: dict[int, Outcome] = {}  # for our address: the other family may do better
@@ -287,6 +286,10 @@ class Attempt:
             self._message_fails(takers, Stage.DATA, transaction.data, contact)
         elif trouble is not None and transaction.body_sent:
             self._stream_fails(takers, trouble, contact)
+        elif trouble is not None and trouble.kind is Kind.UNMARKED:  # no host can help
+            why = Reply(0, _SITE_STATUS[trouble.kind], (str(trouble),))
+            for one in takers:
+                self.settle(contact.outcome(one.number, Verdict.DEFERRED, why, _END, Blame.NONE))
         elif trouble is not None and trouble.reply is not None and trouble.reply.permanent:
             # Out of turn, in the middle of the message: still a clear answer about it
             self._message_fails(takers, Stage.DATA, trouble.reply, contact)
@@ -359,16 +362,10 @@ class Attempt:
     def _stream_fails(
         self, takers: Sequence[Recipient], trouble: Trouble, contact: Contact
     ) -> None:
-        policy, verdict, enhanced = self._on_unknown, Verdict.DEFERRED, _SITE_STATUS[trouble.kind]
-        if policy == "delivered":
-            verdict, enhanced = Verdict.DELIVERED, "2.0.0"
-        text = f"{trouble}; lost after the final dot: {_UNKNOWN[policy]}"
+        why = Reply(0, _SITE_STATUS[trouble.kind], (str(trouble),))
         blame = Blame.NONE if trouble.kind in _OURS else Blame.SITE
         for recipient in takers:
-            outcome = contact.outcome(
-                recipient.number, verdict, Reply(0, enhanced, (text,)), _END, blame
-            )
-            self.settle(replace(outcome, maybe_delivered=True, hold=policy == "hold"))
+            self.settle(unanswered(self._on_unknown, recipient.number, why, contact, blame))
 
     def _refuse(self, outcome: Outcome) -> None:
         """Keep what is final unless the other family does better."""

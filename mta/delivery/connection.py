@@ -8,10 +8,9 @@ holds over all of them; one timer per connection serves both.  The message is st
 while the peer does not read, at most one chunk of it is in memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
@@ -23,6 +22,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mta.delivery.losing import ending
 from mta.delivery.timeouts import Timeouts
 from mta.delivery.transcript import Recorder, Secrets
 from mta.delivery.trouble import Kind, Trouble
@@ -35,7 +35,6 @@ from mta.smtp.reply_parser import GarbageReply
 from mta.smtp.steps import QUIT, Stage, Step
 from mta.tcp import write_now
 from mta.tls.level import ClientHandshake
-from mta.tls.reasons import tls_reason, tls_result
 
 _ONE_WRITE_OCTETS = 256 * 1024  # a message up to here goes out in a single write
 _WAITED_FOR = {stage: f"the answer to {stage.value}" for stage in Stage} | {
@@ -71,6 +70,8 @@ class Connection(Protocol):
         self.counted: frozenset[str] = frozenset()  # domains that it was counted for
         # called when the connection ends while nobody waits for it
         self.on_lost: Callable[[], None] | None = None
+        # awaited before the end of a message is sent; None: nobody has to know
+        self.before_end: Callable[[], Awaitable[None]] | None = None
         self._clock = clock
         self._timeouts = timeouts
         self._waiting: Deferred[None] | None = None
@@ -185,6 +186,8 @@ class Connection(Protocol):
         memory = body.memory
         if memory is not None and sum(map(len, memory)) <= _ONE_WRITE_OCTETS:
             octets = b"".join([*map(stuffing.feed, memory), stuffing.finish()])
+            if self.before_end is not None:
+                await self._about_to_end(self.before_end)
             self._write(octets)
             self._sent_content(len(octets))
         else:
@@ -200,6 +203,8 @@ class Connection(Protocol):
             chunk = await body.chunk(number) if body.count else b""
             self._check()
             mark = b" LAST" if number == last else b""
+            if mark and self.before_end is not None:
+                await self._about_to_end(self.before_end)
             self._write(b"BDAT %d%s\r\n%s" % (len(chunk), mark, chunk))
             if self.record is not None:
                 self.record.sent(b"BDAT %d%s" % (len(chunk), mark))
@@ -210,6 +215,10 @@ class Connection(Protocol):
             await self._answered()
             if not self.client.body_due:
                 return
+
+    async def _about_to_end(self, first: Callable[[], Awaitable[None]]) -> None:
+        await first()
+        self._check()  # the peer may have gone meanwhile
 
     def _sent_content(self, octets: int) -> None:
         if self.record is not None:
@@ -231,6 +240,8 @@ class Connection(Protocol):
                 while self._paused:
                     self._limit(self._timeouts.data_block)
                     await self._woken()
+            if self.before_end is not None:
+                await self._about_to_end(self.before_end)
             end = stuffing.finish()
             self._write(end)
             return total + len(end)
@@ -285,14 +296,7 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell who waits, or who keeps this connection."""
         self._lost = True
-        text = f"connection lost: {reason.getErrorMessage().rstrip('.')}"
-        if reason.check(ConnectionDone):
-            text = "the peer closed the connection"
-        trouble = Trouble(Kind.LOST, self._stage, text)
-        if self._handshaking:
-            text = f"TLS handshake failed: {tls_reason(reason)}"
-            trouble = Trouble(Kind.TLS, self._stage, text, result=tls_result(reason))
-        self._fail(trouble)
+        self._fail(ending(reason, self._stage, handshaking=self._handshaking))
         self._stop_timer()
         ended, self._closed = self._closed, []
         for deferred in ended:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from mta.delivery import nowhere, senders
+from mta.delivery import doubt, nowhere, senders
 from mta.delivery.attempt import Attempt
 from mta.delivery.counting import Count, Counting
 from mta.delivery.mailboxes import Mailboxes
@@ -92,6 +92,7 @@ class Delivery:
         self._failover = Failover(reactor.seconds, now_ms)
         self._take(settings)
         self._count: Count | None = None
+        self._marking: Callable[[Job], doubt.Marker] | None = None
 
     def use(self, settings: DeliverySettings, tls: ClientTls) -> None:
         """Take new settings and authorities; attempts that begin from now on follow them."""
@@ -108,6 +109,18 @@ class Delivery:
     def count_with(self, counts: Counts) -> None:
         """Count budgets by the day there, where all processes do."""
         self._failover.counts = counts
+
+    def mark_with(self, marking: Callable[[Job], doubt.Marker]) -> None:
+        """Write down by this whose final dot is about to be sent, where a route has to know."""
+        self._marking = marking
+
+    def in_doubt(self, sender: str, recipient: Recipient, to: str) -> Outcome | None:
+        """Return what becomes of what a process that has ended since has sent, perhaps, to ``to``.
+
+        As the route says now; None: it is sent again.
+        """
+        route = self._settings.routes.choose(sender, recipient.domain, recipient.route)
+        return doubt.process_ended(route.on_unknown, recipient.number, to)
 
     @property
     def has_budgets(self) -> bool:
@@ -232,6 +245,8 @@ class Delivery:
                 return await self._mailboxes.deliver(job, recipients, *there)
             case Mx() | Smarthost() | Smarthosts():
                 attempt = Attempt(recipients, route.on_unknown)
+                if route.on_unknown != "retry" and self._marking is not None:
+                    attempt.marker = self._marking(job)
                 keep = settings.transcripts
                 record = None if keep == "none" else Recorder(self._reactor.seconds)
                 try:

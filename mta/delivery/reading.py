@@ -17,6 +17,19 @@ def delivers(transaction: Transaction) -> bool:
     return any(reply is not None and taken(reply) for reply in replies)
 
 
+def has_not(transaction: Transaction, number: int) -> bool:
+    """Tell whether the peer is known not to have the message for the recipient with this number.
+
+    Not where the line was lost after the final dot: then that is not known.
+    """
+    if not transaction.body_sent:
+        return True
+    endings, reply = transaction.endings, transaction.end_of_data
+    if endings is not None:
+        reply = endings[number]
+    return reply is not None and not taken(reply)
+
+
 def about_our_address(reply: Reply, stage: Stage) -> bool:
     """Tell whether a refusal may be for the address that we came from.
 

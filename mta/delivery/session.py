@@ -12,14 +12,17 @@ domain, and needs no SMTPUTF8; so does a message whose header and addresses are 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from twisted.internet.defer import CancelledError
 
 from mta.delivery.attempt import Attempt
 from mta.delivery.connection import Connection
 from mta.delivery.contact import Contact, Unable
+from mta.delivery.doubt import Marker
 from mta.delivery.opening import Site
 from mta.delivery.reading import proves_dead
+from mta.delivery.topped import Topped
 from mta.delivery.trouble import Trouble
 from mta.mail.address import domain_of, split
 from mta.mail.envelope import NOTHING, Body, DeliverBy, Envelope, Recipient
@@ -208,26 +211,6 @@ def _batch(
     return batch, others
 
 
-class Topped:
-    """A body with a line on top of its header."""
-
-    def __init__(self, line: bytes, body: Body) -> None:
-        self._line = line
-        self._body = body
-        self.count = body.count
-
-    @property
-    def memory(self) -> tuple[bytes, ...] | None:
-        """All chunks, when they are still at hand."""
-        memory = self._body.memory
-        return (self._line + memory[0], *memory[1:]) if memory else memory
-
-    async def chunk(self, number: int) -> bytes:
-        """Give chunk ``number``."""
-        chunk = await self._body.chunk(number)
-        return chunk if number else self._line + chunk
-
-
 class Session:
     """Sends one message on ``connection``, and tells ``attempt`` what comes of it."""
 
@@ -350,6 +333,9 @@ class Session:
     ) -> None:
         began = self._seconds()
         lines = message.rcpts(batch, self._connection.client.extensions.keywords)
+        marker = attempt.marker
+        before_end = None if marker is None else partial(self._mark, marker, batch)
+        self._connection.before_end = before_end
         try:
             transaction = await self._connection.transact(
                 mail, lines, message.body, chunked=message.envelope.binary
@@ -358,12 +344,34 @@ class Session:
             if not self._was_dead(trouble):
                 contact = self.contact(self._seconds() - began)
                 attempt.ended(batch, self._connection.client.transaction, contact, trouble)
+                await self._unmark(marker, batch)
             raise
         except CancelledError:
             contact = self.contact(self._seconds() - began)
             attempt.broken_off(batch, self._connection.client.transaction, contact)
             raise
         attempt.ended(batch, transaction, self.contact(self._seconds() - began))
+        if marker is not None:
+            await self._unmark(marker, batch)
+
+    async def _mark(self, marker: Marker, batch: Sequence[Recipient]) -> None:
+        """Let it be known after a crash to whom the message may have been sent."""
+        transaction, peer = self._connection.client.transaction, self.contact().peer
+        assert transaction is not None
+        assert peer is not None
+        try:
+            await marker.mark(batch, transaction, peer)
+        except Trouble as trouble:
+            if self._connection.record is not None:
+                self._connection.record.fails(str(trouble))
+            self._connection.abort()  # half a message must not look like a whole one
+            raise
+
+    async def _unmark(self, marker: Marker | None, batch: Sequence[Recipient]) -> None:
+        """The answer has come, or the dot was not sent after all."""
+        transaction = self._connection.client.transaction
+        if marker is not None and transaction is not None:
+            await marker.unmark(batch, transaction)
 
     def _was_dead(self, trouble: Trouble) -> bool:
         return self._reused and proves_dead(self._connection.client.transaction, trouble)

@@ -20,6 +20,7 @@ class Kind(Enum):
     TLS = auto()  # handshake failed, or certificate not good enough
     ATTACK = auto()  # somebody in between
     TOKEN = auto()  # there is none to log in with
+    UNMARKED = auto()  # the final dot could not be written down, and was not sent (``doubt``)
     CUT_OFF = auto()  # by ourselves: time is over, or the service stops
 
 

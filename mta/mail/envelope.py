@@ -187,3 +187,4 @@ class Job:
     body: Body
     destination: str  # key of the destination, as the routes name it
     suspended: frozenset[str] = frozenset()  # addresses of ours that it must not go out from now
+    claim: str = ""  # the token under which the spool has given it to us

@@ -4,7 +4,7 @@ The log line, the retry decision, the report to the sender and the history all r
 this value; none of them looks anywhere else.  Delivery makes it, the queue acts on it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from mta.mail.value import value
@@ -119,6 +119,10 @@ class Outcome:
     reached: bool | None = field(default=None, compare=False, repr=False)
     # Nobody could be dialled but from an address of ours that is suspended: no attempt at all
     barred: bool = field(default=False, compare=False, repr=False)
+
+    def in_doubt(self, *, hold: bool) -> "Outcome":
+        """Return the same of what may have been delivered all the same."""
+        return replace(self, maybe_delivered=True, hold=hold)
 
     @property
     def remote(self) -> bool:

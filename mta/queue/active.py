@@ -20,6 +20,7 @@ from mta.mail.envelope import Body, Envelope, Recipient
 from mta.mail.outcome import Outcome
 from mta.mail.site import Site
 from mta.queue.blocks import Blocked, SourceBlocks
+from mta.queue.doubt import InDoubt, divide
 from mta.queue.entry import Destination, Entry, destination_key, entries
 from mta.queue.health import Health
 from mta.queue.lease import Lease
@@ -30,7 +31,7 @@ from mta.queue.sharing import Sharing
 from mta.queue.sites import PutOff, Sites
 from mta.queue.sources import Sources
 from mta.spool.database import Database
-from mta.spool.leases import Key
+from mta.spool.leases import Claimed, Key
 
 _GUESTS = 100  # who has less than this part of the set is a guest
 _UNRESOLVED_S = 5.0  # mail whose site cannot be looked up yet comes back so soon
@@ -123,6 +124,7 @@ class ActiveSet:
         self.source_blocks: SourceBlocks | None = None  # the same, of addresses of ours
         # Whether a budget is used up; None: nobody has one
         self.waits: Callable[[Entry], PutOff | None] | None = None
+        self.in_doubt: InDoubt | None = None  # None: what was perhaps delivered is tried again
         self.sources = Sources(names)
         self.site_of: Callable[[Entry], Site] | None = None  # where a source address is slower
         self._entries: set[Entry] = set()
@@ -151,13 +153,33 @@ class ActiveSet:
         self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body, token: str
     ) -> None:
         """Let claimed mail in, or put it back where it cannot stay."""
+        for entry in self._enter(envelope, recipients, body, token):
+            self._line_up(entry)
+        self.resolving.go()
+
+    def take_claimed(self, claimed: Claimed, body: Body, token: str) -> None:
+        """Let in what was read back; what its last process has perhaps delivered is settled."""
+        those, envelope = claimed.recipients, claimed.envelope
+        if claimed.dotted is not None and self.in_doubt is not None:
+            those, found = divide(claimed, self.in_doubt)
+            doubted = tuple(one for one in claimed.recipients if one.number in found)
+            for entry in self._enter(envelope, doubted, body, token) if doubted else ():
+                entry.site = self._names.known(entry.destination) or entry.site
+                outcomes = [found[one.number] for one in entry.job.recipients]
+                self._ledger.in_doubt(entry, outcomes)
+        if those:
+            self.take(envelope, those, body, token)
+
+    def _enter(
+        self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body, token: str
+    ) -> list[Entry]:
+        """Give claimed mail its room."""
         some = entries(envelope, recipients, body, token, self._destination)
         self.room.octets += some[0].charge.octets
         for entry in some:
             self.room.enter(entry)
             self._entries.add(entry)
-            self._line_up(entry)
-        self.resolving.go()
+        return some
 
     def put_off_ms(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> int | None:
         """Tell when a new message is due, if its one site is dead and nothing else is to be said.

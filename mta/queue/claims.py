@@ -95,7 +95,7 @@ class Claims:
             room.give(limit)
         for one in claimed:
             body = StoredBody(self._database, one.envelope.id, one.chunks)
-            self._active.take(one.envelope, one.recipients, body, token)
+            self._active.take_claimed(one, body, token)
         if sum(len(one.recipients) for one in claimed) >= limit:
             self.due = True
         elif over.domains:  # a long backlog was passed over: spare the spool

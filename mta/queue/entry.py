@@ -89,12 +89,13 @@ def entries(
     octets = sum(map(len, body.memory)) if body.memory is not None else 0
     sender = envelope.sender
     if len(recipients) == 1:
-        job = Job(envelope, recipients, body, destination_key(sender, recipients[0], destination))
+        key = destination_key(sender, recipients[0], destination)
+        job = Job(envelope, recipients, body, key, claim=token)
         return [Entry(job, token, Charge(octets, 1))]
     groups = _by_destination(sender, recipients, destination)
     charge = Charge(octets, len(groups))
     return [
-        Entry(Job(envelope, tuple(some), body, key), token, charge)
+        Entry(Job(envelope, tuple(some), body, key, claim=token), token, charge)
         for (key, _), some in groups.items()
     ]
 

@@ -22,7 +22,17 @@ from mta.queue.bounce import Report, first_chunk, reports, returned_octets, whol
 from mta.queue.entry import Entry
 from mta.queue.recorder import Recorder
 from mta.queue.settings import QueueSettings
-from mta.queue.settling import deferred, expired, late, must_return, queued, reportable, status
+from mta.queue.settling import (
+    deferred,
+    expired,
+    late,
+    must_return,
+    queued,
+    reportable,
+    settle,
+    status,
+    with_causes,
+)
 from mta.queue.signing import signed
 from mta.queue.wall import Wall
 from mta.spool import leases, outcomes, restraints
@@ -71,6 +81,15 @@ class Ledger:
                 self._compose(entry, settled, now_ms)
                 return
         self._record(entry, settled, now_ms, ())
+
+    def in_doubt(self, entry: Entry, outcomes: list[Outcome]) -> None:
+        """Record what became of ``entry`` in the hands of a process that has ended since.
+
+        None of ``outcomes`` leaves it in the queue: they are held, or count as delivered.
+        """
+        outcomes = with_causes(outcomes, self.settings.causes)
+        settled = settle(entry, outcomes, self.settings, self._wall.aged_ms(), lambda: 0.0)
+        self.settle(entry, self._wall.told(settled))
 
     def _compose(self, entry: Entry, settled: tuple[Settled, ...], now_ms: int) -> None:
         body = entry.job.body

@@ -29,6 +29,7 @@ from mta.mail.events import Emit, Note
 from mta.mail.outcome import Outcome, Verdict
 from mta.queue.active import ActiveSet
 from mta.queue.claims import Claims
+from mta.queue.doubt import InDoubt
 from mta.queue.entry import Destination, Entry, Held
 from mta.queue.health import Health, health
 from mta.queue.housekeeping import Housekeeping, Periodic, until
@@ -80,11 +81,13 @@ class Scheduler:
         signer: Signer | None = None,
         names: SiteNames | None = None,
         spool_clock: SpoolClock | None = None,
+        in_doubt: InDoubt | None = None,
     ) -> None:
         """``destination(sender, domain)`` names the key of a destination.
 
         ``names`` knows its site; without it each is one by itself.  ``signer`` signs our reports.
         ``spool_clock`` is what ``now_ms`` goes by, to be asked again with each renewal.
+        ``in_doubt`` says what becomes of what a process that died has perhaps delivered.
         """
         self._clock = clock
         self._database = database
@@ -101,6 +104,7 @@ class Scheduler:
         self._ledger = Ledger(database, self._recorder, settings, node, wall, emit, self._written)
         self._ledger.signer = signer
         self._active = self._active_set(names or Alone())
+        self._active.in_doubt = in_doubt
         self._isolation = Isolation(clock, now_ms, database, node, self._active, emit)
         self._claims = Claims(
             clock, now_ms, database, self._lease, self._active, self._isolation, self._registered_ms
@@ -200,8 +204,7 @@ class Scheduler:
             await self._lease.register(self._settings.lease_s)
             await self.restraints.look(None)
         except SpoolUnavailable as error:  # polling registers us as soon as it can
-            text = f"nothing is delivered until the spool is back: {error}"
-            self._emit(Note("error", "queue", text))
+            self._emit(Note("error", "queue", f"nothing is delivered until it is back: {error}"))
         except Exception:
             self._fault(Failure(), "registering with the spool")
         for duty in (self._polling, self._renewing, self._tidying, self._wall):
@@ -359,8 +362,7 @@ class Scheduler:
         self._active.sites.tidy(now_s)
         slow = self._under_way.since(now_s - self._settings.attempt_limit_s)
         self._under_way.cancel(slow, "the attempt took too long")
-        strays = await self._claims.give_back_strays()
-        if strays:
+        if strays := await self._claims.give_back_strays():
             text = f"{strays} recipients were claimed by a commit that went unanswered; due again"
             self._emit(Note("warning", "queue", text))
             self._soon()
@@ -383,8 +385,7 @@ class Scheduler:
         await until(self._clock, lambda: not self._under_way, _AFTER_CANCEL_S)
         self.restraints.stop()
         await until(self._clock, self._all_written, _LAST_WRITES_S)
-        lost = self._recorder.stop()
-        if lost:
+        if lost := self._recorder.stop():
             text = f"{lost} writes could not be made; what was delivered may be delivered again"
             self._emit(Note("error", "queue", text))
         self._renewing.stop()

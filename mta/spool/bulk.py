@@ -25,13 +25,14 @@ def mark(conn: Connection) -> str:
 
 
 def insert(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]], first: int = 0) -> None:
-    """Insert ``rows``, tuples of all the columns of ``table`` in their order.
+    """Insert ``rows``, tuples of the columns of ``table`` in their order.
 
-    The ``first`` columns are left out, where the database knows better (a number of its own).
+    The ``first`` columns are left out, where the database knows better (a number of its own), and
+    so may the last ones be, which then have their defaults.
     """
     parameter = mark(conn)
     for part in _parts(rows):
-        sql = _insert(table, parameter, len(part), first)
+        sql = _insert(table, parameter, len(part), first, len(part[0]))
         run(conn, sql, tuple(chain.from_iterable(part)))
 
 
@@ -67,8 +68,8 @@ def storable(words: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def _insert(table: Table, parameter: str, rows: int, first: int) -> str:
-    columns = list(table.columns)[first:]
+def _insert(table: Table, parameter: str, rows: int, first: int, width: int) -> str:
+    columns = list(table.columns)[first : first + width]
     names = ", ".join(f'"{column.name}"' for column in columns)
     rows_text = values(parameter, len(columns), rows)
     return f"INSERT INTO {table.name} ({names}) VALUES {rows_text}"  # noqa: S608

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Row, bindparam, or_, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.queue_id import QueueId
-from mta.spool import bulk, due, rows, shares
+from mta.spool import bulk, dotted, due, rows, shares
 from mta.spool.engine import repeated
 from mta.spool.listening import tell
 from mta.spool.schema import messages, nodes, recipients, wakeups
@@ -42,6 +42,8 @@ class Claimed:
     envelope: Envelope
     recipients: tuple[Recipient, ...]
     chunks: int
+    # Whose process has ended after the final dot, by number, and to whom it was sent
+    dotted: Mapping[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Node:
 
 
 _DUE_ROWS = (
-    select(*rows.ENVELOPE, *rows.RECIPIENT)
+    select(*rows.ENVELOPE, *rows.RECIPIENT, *dotted.COLUMNS)
     .join_from(recipients, messages)
     .where(due.DUE, recipients.c.next_attempt_ms <= bindparam("now_ms"))
     .order_by(*due.ORDER)
@@ -307,7 +309,7 @@ def _already_claimed(conn: Connection, token: str, next_attempt_ms: int) -> Iter
         (recipients.c.attempts - 1).label("attempts") if column.name == "attempts" else column
         for column in rows.RECIPIENT
     ]
-    query = select(*rows.ENVELOPE, *columns).join_from(recipients, messages)
+    query = select(*rows.ENVELOPE, *columns, *dotted.COLUMNS).join_from(recipients, messages)
     yield from conn.execute(
         query.where(
             recipients.c.claim == token,
@@ -327,6 +329,7 @@ def _grouped(found: Sequence[Row[Any]]) -> list[Claimed]:
             rows.envelope(of_message[0]),
             tuple(rows.recipient(row, 1) for row in sorted(of_message, key=lambda r: r.number)),
             of_message[0].chunks,
+            dotted.found(of_message),
         )
         for of_message in by_message.values()
     ]

@@ -75,7 +75,7 @@ class Recorded:
 _HEAD = """
 UPDATE recipients SET
   state = CASE WHEN v.column5 = 'queued' THEN recipients.state ELSE v.column5 END,
-  claim = NULL,
+  claim = NULL, dotted_ms = NULL, dotted_to = NULL,
   next_attempt_ms = v.column6,
   warned = recipients.warned OR v.column7,
   last_code = v.column8, last_enhanced = v.column9, last_text = v.column10,

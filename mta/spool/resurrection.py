@@ -27,6 +27,7 @@ _CONTENT = (
     " OR EXISTS (SELECT 1 FROM kept WHERE kept.message_id = messages.id))"
 )
 _QUEUED = """UPDATE recipients SET state = v.column5, finished_ms = NULL, warned = v.column3,
+  dotted_ms = NULL, dotted_to = NULL,
   next_attempt_ms = CASE WHEN claim IS NULL THEN v.column4 ELSE next_attempt_ms END,
   route = CASE WHEN v.column6 = '' THEN route ELSE v.column6 END FROM"""
 _ALIVE = """UPDATE messages SET finished_ms = NULL,

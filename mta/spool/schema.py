@@ -115,6 +115,8 @@ recipients = Table(
     _text("role", server_default=""),
     _text("last_category", server_default=""),  # the last attempt's cause, see ``attempts``
     Column("restraint", BigInteger),  # what it waits for, undialled
+    _ms("dotted_ms", nullable=True),  # when its final dot was about to be sent (``dotted``)
+    Column("dotted_to", Text),  # to whom
     CheckConstraint(
         "state IN ('queued', 'held', 'delivered', 'bounced', 'expired', 'removed')", name="state"
     ),
@@ -369,7 +371,7 @@ Index("ix_recipients_address", func.lower(recipients.c.address))
 _partial("ix_attempts_unknown", attempts.c.ended_ms, where="maybe_delivered")
 _partial("ix_recipients_given", func.lower(recipients.c.given), where="given <> ''")
 
-REVISION = "0026"
+REVISION = "0027"
 """The revision of the migrations that leads to these tables."""
 
 OLDEST = "0026"

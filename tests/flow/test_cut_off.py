@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any, BinaryIO
 
 import pytest
 from relay_process import Relay, eventually
@@ -113,3 +114,95 @@ def is_told(relay: Relay, state: str, in_doubt: str) -> None:
     assert f"'state': '{state}'" in told
     assert "'maybe_delivered': True" in told
     assert "after the final dot" in relay.mta("status", check=False).stdout
+
+
+class Hesitant:
+    """A host that says nothing to the first final dot, and takes all that comes later."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.contents: list[bytes] = []  # of messages whose final dot has come
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._server.accept()
+                with connection, suppress(ConnectionResetError), connection.makefile("rb") as lines:
+                    connection.sendall(b"220 hesitant.test ESMTP\r\n")
+                    self._talk(connection, lines)
+
+    def _talk(self, connection: socket.socket, lines: BinaryIO) -> None:
+        content: list[bytes] | None = None
+        for line in lines:
+            if content is None:
+                if line == b"DATA\r\n":
+                    content = []
+                refused = b"550 5.1.1 No such user\r\n"
+                answers = {b"DATA": b"354 Go on\r\n", b"EHLO": b"250-h\r\n250 PIPELINING\r\n"}
+                usual = refused if b"nobody@" in line else b"250 Ok\r\n"
+                connection.sendall(answers.get(line[:4], usual))
+            elif line != b".\r\n":
+                content.append(line)
+            else:
+                self.contents.append(b"".join(content))
+                content = None
+                if len(self.contents) > 1:
+                    connection.sendall(b"250 2.0.0 Taken\r\n")
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def hesitant() -> Iterator[Hesitant]:
+    host = Hesitant()
+    yield host
+    host.close()
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "times"),
+    [("retry", "delivered", 2), ("hold", "held", 1), ("delivered", "delivered", 1)],
+)
+def test_killed_after_the_final_dot(
+    hesitant: Hesitant, relays: Callable[..., Relay], policy: str, state: str, times: int
+) -> None:
+    """SIGKILL between the dot and its answer: the route's policy holds over the crash.
+
+    Whoever was refused in the same transaction is not in doubt: that is asked again.
+    """
+    extra = f'on_unknown = "{policy}"\n[retry]\nsteps = ["1h"]\n'
+    relay = relays(hesitant.port, extra=extra)
+    relay.start()
+    relay.send(["u@there.test", "nobody@there.test"], "killed")
+    eventually(lambda: len(hesitant.contents) == 1)
+    relay.stop(signal.SIGKILL)
+    relay.start()
+
+    def answer(address: str) -> dict[str, Any]:
+        (line,) = relay.mta("why", address, "--json").stdout.splitlines()
+        answers = json.loads(line)["answers"]
+        return next(one for one in answers if one["recipient"] == address)
+
+    eventually(lambda: answer("nobody@there.test")["state"] == "bounced")
+    eventually(lambda: answer("u@there.test")["state"] == state)
+    sent = [one for one in hesitant.contents if b"multipart/report" not in one]
+    assert len(sent) == times
+    last = answer("u@there.test")["last"]
+    assert last["maybe_delivered"] is (policy != "retry")
+    if policy == "retry":
+        return
+    words = {one: text for one, _, text in AFTER}[policy]
+    words = f"ended before the answer was recorded; lost after the final dot: {words}"
+    assert words in relay.mta("why", "u@there.test").stdout
+    story = relay.mta("trace", "u@there.test").stdout
+    assert words in story
+    assert "may have been delivered, or twice" in story
+    assert f"[127.0.0.1]:{hesitant.port}" in story
+    assert "after the final dot" in relay.mta("status", check=False).stdout
+    eventually(lambda: words in relay.log)

@@ -122,6 +122,7 @@ class Stage:
         random = settings.pop("random", lambda: 0.5)
         signer = settings.pop("signer", None)
         names = settings.pop("names", None)
+        in_doubt = settings.pop("in_doubt", None)
         scheduler = Scheduler(
             self.clock,
             self.database,
@@ -134,6 +135,7 @@ class Stage:
             random=random,
             signer=signer,
             names=names,
+            in_doubt=in_doubt,
         )
         if start:
             results: list[Any] = []
