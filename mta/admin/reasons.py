@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from shlex import quote
 
-from mta.admin.reason import Reason, command
+from mta.admin.reason import Reason, command, last_attempt
 from mta.admin.render import visible as v
 from mta.admin.surroundings import Surroundings
 from mta.admin.waiting import in_hand, suspensions, waits
@@ -23,9 +23,17 @@ def reason(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         return replace(_held(trace, one), besides=suspensions(trace, one, around))
     if one.state is not State.QUEUED:
         return _ended(trace, one, around)
+    found = waits(trace, one, around) if one.node is None else in_hand(trace, one, around)
+    if not one.dotted_to:
+        return found
+    return replace(found, besides=(*found.besides, _in_doubt(one)))
+
+
+def _in_doubt(one: TracedRecipient) -> str:
+    to = v(one.dotted_to)
     if one.node is not None:
-        return in_hand(trace, one, around)
-    return waits(trace, one, around)
+        return f"the final dot to {to} has been sent, or will be at once"
+    return f"a process ended after the final dot to {to}: on_unknown of the route says what follows"
 
 
 def unblocking(
@@ -71,6 +79,10 @@ def _ended(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
     when = "" if one.finished_ms is None else around.at(one.finished_ms)
     match one.state:
         case State.DELIVERED:
+            last = last_attempt(trace, one.recipient.number)
+            if last is not None and last.outcome.maybe_delivered:
+                words = f"it counts as delivered since {when}: nobody knows whether it arrived"
+                return Reason("delivered", "", words, None, ())
             return Reason("delivered", "", f"the next hop took it {when}", None, ())
         case State.REMOVED:  # its content is gone, too
             event = _last_event(trace, one, "remove")

@@ -257,7 +257,8 @@ class Route(Section):
         "retry",
         description="What becomes of mail where the line is lost after the final dot, and nobody"
         " knows whether it was taken: retry (it may arrive twice), hold (until an operator releases"
-        " or removes it) or delivered (it may be lost).",
+        " or removes it) or delivered (it may be lost).  So that it holds over a crash, hold and"
+        " delivered cost a commit before each final dot.",
     )
     mx: MxTarget | None = Field(None, description="To the mail exchangers of the domain.")
     smarthost: SmarthostTargets = Field(

@@ -2,8 +2,8 @@
 
 The way: route → hosts → addresses → session, until nobody is left or no host is; from the host
 on it is the business of ``walk``, and mail for a Maildir that of ``mailboxes``.  What a failure
-on the way means is decided in ``attempt``; nothing here writes to the spool.  Concurrency is the
-scheduler's: each job uses one connection at a time.
+on the way means is decided in ``attempt``; nothing here writes to the spool but ``doubt``, where a
+route asks for it.  Concurrency is the scheduler's: each job uses one connection at a time.
 """
 
 import time

@@ -13,7 +13,7 @@ from mta.mail.envelope import Envelope, Recipient
 from mta.mail.outcome import Blame, Outcome, Peer, Timing, Tls, TlsLevel, Verdict
 from mta.mail.queue_id import QueueId
 from mta.mail.restraint import Restraint
-from mta.spool import rows
+from mta.spool import dotted, rows
 from mta.spool.restraints import FOR_WHAT, for_what
 from mta.spool.schema import (
     State,
@@ -41,6 +41,7 @@ class TracedRecipient:
     next_attempt_ms: int  # of interest while it is queued
     finished_ms: int | None
     restraint: Restraint | None = None  # what keeps it from being tried
+    dotted_to: str = ""  # to whom its final dot was about to be sent, without an outcome yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...
             columns.finished_ms,
             nodes.c.name.label("node"),
             *FOR_WHAT,
+            *dotted.COLUMNS,
         )
         .join_from(recipients, nodes, nodes.c.token == columns.claim, isouter=True)
         .join(restraints, restraints.c.id == columns.restraint, isouter=True)
@@ -210,6 +212,7 @@ def _recipients(conn: Connection, message_id: str) -> tuple[TracedRecipient, ...
             row.next_attempt_ms,
             row.finished_ms,
             for_what(row),
+            (row.dotted_to or "") if dotted.in_doubt(row) else "",
         )
         for row in conn.execute(query)
     )

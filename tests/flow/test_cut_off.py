@@ -182,6 +182,9 @@ def test_killed_after_the_final_dot(
     relay.send(["u@there.test", "nobody@there.test"], "killed")
     eventually(lambda: len(hesitant.contents) == 1)
     relay.stop(signal.SIGKILL)
+    dotted = f"the final dot to mx.there.test[127.0.0.1]:{hesitant.port}"
+    assert (dotted in relay.mta("why", "u@there.test").stdout) is (policy != "retry")
+    assert dotted not in relay.mta("why", "nobody@there.test").stdout
     relay.start()
 
     def answer(address: str) -> dict[str, Any]:

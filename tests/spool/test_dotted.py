@@ -121,7 +121,8 @@ def test_resurrected(table, mail, item):
     ruling = operate.Ruling(item.envelope.id, (0, 1), "5.0.0", "no")
     table.write(operate.bounce, [ruling], mail.now + 1, "root")
     table.write(leases.reap, mail.now + 90_000)
-    assert table.write(resurrection.resurrect, Filter(), mail.now + 90_000, "root", 10) == 2
+    bounced = Filter(state=State.BOUNCED)
+    assert table.write(resurrection.resurrect, bounced, mail.now + 90_000, "root", 10) == 2
     assert table.rows(MARKS) == [(0, None, None), (1, None, None)]
     assert claimed(table, mail) == [(None, [0, 1])]
 
