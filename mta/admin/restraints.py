@@ -12,7 +12,7 @@ import click
 
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.render import Column, json_line, moment, note, say, table, visible
+from mta.admin.render import Column, json_line, moment, note, say, span, table, visible
 from mta.admin.shown_restraints import record, until
 from mta.admin.whom import ONE, doubts, scope_of, whom_options
 from mta.config.units import parse_duration
@@ -94,7 +94,8 @@ def suspend(
         note(text)
     with invocation.writing() as conn:
         made = restraints.suspend(conn, wanted)
-    say(f"suspension {made.id}: {visible(made.whom)}, {until(made, invocation)}")
+    how_long = "until it is resumed" if until_ms is None else f"for {span(until_ms - now_ms)}"
+    say(f"suspension {made.id}: {visible(made.whom)}, {how_long}")
     return Exit.DONE
 
 

@@ -309,7 +309,7 @@ def test_a_daemon_has_its_workers_lines_in_its_log(receivers: Receivers, relays:
     finally:
         os.kill(int(pidfile.read_text()), signal.SIGTERM)
     eventually(lambda: not pidfile.exists(), timeout_s=60)
-    assert all(gone(pid) for pid in everybody.values())
+    eventually(lambda: all(gone(pid) for pid in everybody.values()))
     (accepted,) = re.findall(
         r"^\S+ \[mta#info\] mta/smtpd\[(\d+)\]: \w+: client=", log.read_text(), re.M
     )

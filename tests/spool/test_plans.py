@@ -28,6 +28,8 @@ from mta.spool.engine import writing
 from mta.spool.filters import Filter
 from mta.spool.schema import State, metadata
 
+pytestmark = pytest.mark.xdist_group("plans")  # which fills the spool once
+
 HISTORY = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
 INSERT INTO {table} SELECT {columns} FROM {table} CROSS JOIN n WHERE {table}.finished_ms = {now}"""
