@@ -18,7 +18,7 @@ from places import Places
 from postgresql import PostgreSQL
 from relay import Relay
 from scaling_model import Costs
-from share import Share
+from share import Share, of_a_core, of_a_disk
 from sink import Sink
 
 _WARM_UP = 80  # messages for each node
@@ -52,6 +52,7 @@ class Wanted:
 
     share: float  # of each node
     database_share: float | None  # None: as much as there is
+    disk_octets: int | None  # that PostgreSQL may write in a second
     clients: int  # at each node
     seconds: float  # about how long a run takes
     compress: bool  # let PostgreSQL compress bodies, as it comes
@@ -78,7 +79,6 @@ class Run:
     delivered: float
     used: float  # of the processor time that the nodes may use
     costs: Costs
-    commits: float
     dead: float
     size: float
 
@@ -91,7 +91,8 @@ class Cluster:
         self._wanted = wanted
         self._places = places
         self._cell = Cell(Scenario.RELAY, wanted.clients, TARGET_SIZE)
-        self._postgresql = PostgreSQL(places.fresh("postgresql"))
+        self._spools = places.fresh("postgresql")
+        self._postgresql = PostgreSQL(self._spools)
         self._sink = Sink(places.sink_port, timing=False)
 
     def close(self) -> None:
@@ -104,6 +105,9 @@ class Cluster:
         url = self._postgresql.fresh()
         if not self._wanted.compress:
             _execute(url, "ALTER TABLE chunks ALTER COLUMN data SET STORAGE EXTERNAL")
+        if self._wanted.disk_octets:  # a new file of 16 MB would be written twice: seconds
+            _execute(url, "ALTER SYSTEM SET wal_init_zero = off")
+            _execute(url, "SELECT pg_reload_conf()")
         with self._relays(url, nodes) as relays:
             self._load(relays, _WARM_UP)
             speed, *_ = self._load(relays, 2 * _WARM_UP)
@@ -127,8 +131,8 @@ class Cluster:
                 database_ms=(after.database_ms - before.database_ms) / number,
                 beside_ms=(beside_ms + after.sink_ms - before.sink_ms) / number,
                 wal_octets=(after.wal - before.wal) / number,
+                commits=(after.commits - before.commits) / number,
             ),
-            commits=(after.commits - before.commits) / number,
             dead=(after.dead - before.dead) / number,
             size=(after.size - before.size) / number,
         )
@@ -141,16 +145,22 @@ class Cluster:
                 Relay(self._places, Shared(url), node=f"node{number}") for number in range(nodes)
             ]
             for number, relay in enumerate(relays):
-                share = Share(f"node{number}", self._wanted.share)
+                share = of_a_core(f"node{number}", self._wanted.share)
                 stack.callback(share.close)
                 stack.callback(relay.stop)
                 relay.start()
                 share.take(*measure.tree(relay.pid))
-            if self._wanted.database_share:
-                share = Share("postgresql", self._wanted.database_share)
+            for share in self._bounds():
                 stack.callback(share.close)
                 share.take(*measure.tree(self._postgresql.pid))
             yield relays
+
+    def _bounds(self) -> Iterator[Share]:
+        """Yield what bounds the database."""
+        if self._wanted.database_share:
+            yield of_a_core("postgresql", self._wanted.database_share)
+        if self._wanted.disk_octets:
+            yield of_a_disk("postgresql", self._wanted.disk_octets, self._spools)
 
     def _load(self, relays: Sequence[Relay], each: int) -> tuple[float, float, float]:
         """Send ``each`` to each at the same time; return delivered and accepted messages a

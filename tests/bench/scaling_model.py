@@ -2,12 +2,15 @@
 
 Each of four things has a most it can do, and the least of them is what all together do::
 
-    X(N) = min(N q / a,  D / b,  C / (a + b + g),  W / w)
+    X(N) = min(N q / a,  D / b,  C / (a + b + g),  W / (w + p c))
 
+A commit writes the last page of the log that was begun by the one before, p octets, once more.
 It says nothing of waiting: each node has enough clients to be busy all the time.
 """
 
 from dataclasses import dataclass
+
+PAGE_OCTETS = 8192  # p
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,12 @@ class Costs:
     database_ms: float  # b
     beside_ms: float  # g: of who sends and who receives, where they are on the same machine
     wal_octets: float  # w
+    commits: float  # c
+
+    @property
+    def disk_octets(self) -> float:
+        """What the disk of the log has to write for it."""
+        return self.wal_octets + PAGE_OCTETS * self.commits
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ def limits(costs: Costs, room: Room, nodes: int) -> list[Limit]:
         Limit(nodes * room.node_cores * 1000 / costs.relay_ms, "nodes"),
         Limit(room.database_cores * 1000 / costs.database_ms, "database"),
         Limit(room.cores * 1000 / together_ms, "machine"),
-        Limit(room.disk_octets / costs.wal_octets, "WAL"),
+        Limit(room.disk_octets / costs.disk_octets, "WAL"),
     ]
     return sorted(found, key=lambda limit: limit.rate)
 
@@ -57,7 +66,7 @@ def predicted(costs: Costs, room: Room, nodes: int) -> Limit:
 
 def enough(costs: Costs, room: Room) -> float:
     """Return the number of nodes from which on the database, or its disk, is the limit."""
-    end = min(room.database_cores * 1000 / costs.database_ms, room.disk_octets / costs.wal_octets)
+    end = min(room.database_cores * 1000 / costs.database_ms, room.disk_octets / costs.disk_octets)
     return end * costs.relay_ms / 1000 / room.node_cores
 
 

@@ -7,9 +7,9 @@ sys.path.append(str(Path(__file__).parent))
 
 import pytest
 from scaling_model import Costs, Room, deviation, enough, limits, predicted
-from share import NoShares, Share
+from share import NoShares, of_a_core, of_a_disk
 
-COSTS = Costs(relay_ms=0.8, database_ms=0.25, beside_ms=0.2, wal_octets=16_000)
+COSTS = Costs(relay_ms=0.8, database_ms=0.25, beside_ms=0.2, wal_octets=15_180.8, commits=0.1)
 ROOM = Room(node_cores=0.2, database_cores=0.1, cores=2, disk_octets=32e6)
 
 
@@ -23,7 +23,7 @@ def test_nodes_add_up_until_the_database_has_no_more(nodes: int, rate: float, wh
 
 
 def test_what_each_part_could_do_stands_in_the_order_in_which_it_ends() -> None:
-    """The machine's cores are everybody's, the disk is the log's."""
+    """The machine's cores are everybody's, the disk is the log's: 16 000 octets a message."""
     found = [(limit.what, round(limit.rate)) for limit in limits(COSTS, ROOM, 1)]
     assert found == [("nodes", 250), ("database", 400), ("machine", 1600), ("WAL", 2000)]
 
@@ -45,8 +45,8 @@ def test_a_deviation_is_a_part_of_what_was_expected() -> None:
 def test_a_share_is_written_as_the_first_cgroups_want_it(tmp_path: Path) -> None:
     """A fifth of a core is 2 ms in 10."""
     (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
-    share = Share("one", 0.2, tmp_path)
+    (tmp_path / "cpu" / "cgroup.procs").touch()
+    share = of_a_core("one", 0.2, tmp_path)
     (group,) = (one for one in (tmp_path / "cpu").iterdir() if one.is_dir())
     share.take(4711)
     found = {one.name: one.read_text() for one in group.iterdir()}
@@ -61,14 +61,26 @@ def test_a_share_is_written_as_the_first_cgroups_want_it(tmp_path: Path) -> None
 def test_a_share_is_written_as_the_second_cgroups_want_it(tmp_path: Path) -> None:
     """One file with quota and period, and the controller is turned on first."""
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu io\n")
-    Share("one", 0.15, tmp_path)
+    of_a_core("one", 0.15, tmp_path)
     (group,) = (one for one in tmp_path.iterdir() if one.is_dir())
     found = {one.name: one.read_text() for one in group.iterdir()}
     assert found == {"cpu.max": "1500 10000", "cpu.weight": "10000"}
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu"
 
 
+def test_a_share_of_a_disk_names_the_device(tmp_path: Path) -> None:
+    """The numbers of a disk, not of a partition, and octets a second."""
+    (tmp_path / "blkio").mkdir()
+    (tmp_path / "blkio" / "cgroup.procs").touch()
+    of_a_disk("one", 4_000_000, tmp_path, tmp_path)
+    (group,) = (one for one in (tmp_path / "blkio").iterdir() if one.is_dir())
+    words = (group / "blkio.throttle.write_bps_device").read_text()
+    device, octets = words.split()
+    assert octets == "4000000"
+    assert not (Path("/sys/dev/block") / device / "partition").exists()
+
+
 def test_without_the_controller_there_is_a_reason(tmp_path: Path) -> None:
     """Who has no cgroups is told so, and where they were looked for."""
-    with pytest.raises(NoShares, match="no cpu controller of cgroups at"):
-        Share("one", 0.2, tmp_path)
+    with pytest.raises(NoShares, match="no controller cpu of cgroups at"):
+        of_a_core("one", 0.2, tmp_path)
