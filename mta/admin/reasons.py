@@ -30,10 +30,8 @@ def reason(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
 
 
 def _in_doubt(one: TracedRecipient) -> str:
-    to = v(one.dotted_to)
-    if one.node is not None:
-        return f"the final dot to {to} has been sent, or will be at once"
-    return f"a process ended after the final dot to {to}: on_unknown of the route says what follows"
+    words = f"the final dot to {v(one.dotted_to)} has been sent, or was about to be"
+    return f"{words}; if no answer is ever recorded, on_unknown of the route says what follows"
 
 
 def unblocking(

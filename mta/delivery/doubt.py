@@ -20,7 +20,7 @@ from mta.delivery.reading import has_not
 from mta.delivery.routes import OnUnknown
 from mta.delivery.trouble import Kind, Trouble
 from mta.mail.envelope import Job, Recipient
-from mta.mail.outcome import Blame, Outcome, Peer, Verdict
+from mta.mail.outcome import Blame, Outcome, Peer, Tls, TlsLevel, Verdict
 from mta.smtp.client import Transaction
 from mta.smtp.replies import Reply
 from mta.smtp.steps import Stage
@@ -32,7 +32,7 @@ _WORDS: dict[OnUnknown, str] = {
     "hold": "it may have been delivered, and is held",
     "delivered": "it counts as delivered",
 }
-_WHERE = re.compile(r"(.*)\[([^]]*)\]:(\d+)", re.DOTALL)
+_NOTED = re.compile(r"(.*)\[([^]]*)\]:(\d+)(?: \((\S+) (\S*) (\S*)\))?", re.DOTALL)
 
 Write: TypeAlias = Callable[[Dotted], "Deferred[bool]"]
 """Marks in the spool, or unmarks; False: a claim on one of them has been lost."""
@@ -59,10 +59,25 @@ def process_ended(policy: OnUnknown, number: int, to: str) -> Outcome | None:
     """
     if policy == "retry":
         return None
-    found = _WHERE.fullmatch(to)
-    peer = Peer(found[1], found[2], int(found[3])) if found else Peer(to)
     why = Reply(0, "4.3.2", ("the process that sent it ended before the answer was recorded",))
-    return unanswered(policy, number, why, Contact(peer), Blame.NONE)
+    return unanswered(policy, number, why, Contact(_peer(to)), Blame.NONE)
+
+
+def note(peer: Peer) -> str:
+    """Write down ``peer``, and how private the session is, as ``process_ended`` reads it."""
+    tls = peer.tls
+    if tls.level is TlsLevel.NONE:
+        return peer.where
+    return f"{peer.where} ({tls.level.value} {tls.version} {tls.cipher})"
+
+
+def _peer(to: str) -> Peer:
+    found = _NOTED.fullmatch(to)
+    if found is None or to.startswith("/"):
+        return Peer(to)
+    levels = [level for level in TlsLevel if level == found[4]]
+    tls = Tls(levels[0], found[5], found[6]) if levels else Tls()
+    return Peer(found[1], found[2], int(found[3]), tls)
 
 
 class Marker:
@@ -74,7 +89,7 @@ class Marker:
         self._job = job
         self._marked = False
 
-    async def mark(self, batch: Sequence[Recipient], transaction: Transaction, where: Peer) -> None:
+    async def mark(self, batch: Sequence[Recipient], transaction: Transaction, peer: Peer) -> None:
         """Mark whom of ``batch`` the peer has accepted.
 
         If that cannot be written, or they are not ours any more, their dot must not be sent:
@@ -84,7 +99,7 @@ class Marker:
         pairs = zip(batch, transaction.recipients, strict=True)
         takers = [one for one, reply in pairs if reply is not None and reply.code < 300]
         try:
-            ours = await self._write(self._dotted(takers, self._now_ms(), where.where))
+            ours = await self._write(self._dotted(takers, self._now_ms(), note(peer)))
         except CancelledError:
             raise
         except Exception as error:

@@ -34,7 +34,7 @@ class Dotted:
     token: str
     keys: tuple[tuple[int, int], ...]  # number and attempts of each
     at_ms: int  # 0: the mark is taken away, for the peer is known not to have the message
-    to: str  # who gets it, as ``Peer.where`` writes it
+    to: str  # who gets it, in words that are kept as they are
 
 
 _HEAD = """UPDATE recipients

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
-from mta.delivery.doubt import Marker, process_ended
+from mta.delivery.doubt import Marker, note, process_ended
 from mta.delivery.routes import Discard, Lmtp, Mx, OnUnknown, Route, Smarthost
 from mta.mail.envelope import Job, Recipient
-from mta.mail.outcome import Blame, Outcome, Verdict
+from mta.mail.outcome import Blame, Outcome, Peer, Tls, TlsLevel, Verdict
 from mta.spool.dotted import Dotted
 from mta.spool.errors import SpoolUnavailable
 
@@ -254,17 +254,26 @@ def test_process_ended(
         assert world.delivery.in_doubt("a@here.test", rerouted, WHERE) is None
 
 
-@pytest.mark.parametrize(
-    ("to", "where"),
-    [
-        ("[192.0.2.1][192.0.2.1]:25", ("[192.0.2.1]", "192.0.2.1", 25)),
-        ("mx.test[2001:db8::1]:587", ("mx.test", "2001:db8::1", 587)),
-        ("/run/lmtp.sock", ("/run/lmtp.sock", "", 25)),
-    ],
-)
-def test_who_has_it(to: str, where: tuple[str, str, int]) -> None:
-    """The peer is told as it was written down."""
-    outcome = process_ended("hold", 0, to)
+PEERS = [
+    Peer("mx.test", "2001:db8::1", 587),
+    Peer("mx.test", "192.0.2.1", 25, Tls(TlsLevel.DANE, "TLSv1.3", "TLS_AES_256_GCM_SHA384")),
+    Peer("[192.0.2.1]", "192.0.2.1", 25, Tls(TlsLevel.ENCRYPTED, "TLSv1.2")),
+    Peer("/run/lmtp.sock", "", 25),
+    Peer("/run/a [b]:1 (c d e)", "", 25),
+]
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_who_has_it(peer: Peer) -> None:
+    """The peer is told as it was written down, and how private the session was."""
+    outcome = process_ended("hold", 0, note(peer))
     assert outcome is not None
-    assert outcome.peer is not None
-    assert (outcome.peer.host, outcome.peer.address, outcome.peer.port) == where
+    assert outcome.peer == peer
+
+
+def test_names_of_strangers() -> None:
+    """Attack: a name in MX that reads as another note changes no more than the name."""
+    peer = Peer("mx.test[192.0.2.66]:25 (dane a b)", "192.0.2.1", 25)
+    outcome = process_ended("hold", 0, note(peer))
+    assert outcome is not None
+    assert outcome.peer == peer
