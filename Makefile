@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench million idle kill faults fuzz wheel clean
+.PHONY: help demo test lint bench million purge idle nodes kill faults fuzz wheel clean
 
 help:
 	@echo "make demo   the whole program at work on loopback, half a minute, for a person to watch"
@@ -12,7 +12,9 @@ help:
 	@echo "make lint   ruff, mypy --strict, import-linter"
 	@echo "make bench  messages a second and CPU a message, beside a private Postfix if there is one"
 	@echo "make million  a queue of a million: start, commands, fresh mail (MILLION='--recipients 100000')"
+	@echo "make purge  a history of ten million attempts is purged: does fresh mail notice (PURGE='--attempts 1000000')"
 	@echo "make idle   ten thousand silent clients: memory of each, mail beside them (IDLE='--number 2000')"
+	@echo "make nodes  N relays on one PostgreSQL, a part of a core each, against the model (root)"
 	@echo "make kill   a long run of the SIGKILL test (KILLS=100)"
 	@echo "make faults disk full, clock jumps, power cut, ...: nothing answered 250 is lost (root, gcc, strace)"
 	@echo "make soak   half an hour of everything at once: flat memory, nothing lost (SOAK='--minutes 5')"
@@ -28,7 +30,7 @@ demo: $(READY)
 	$(BIN)/mta demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	$(BIN)/python -m pytest -n 3 --dist loadgroup tests
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,8 +44,14 @@ bench: $(READY)
 million: $(READY)
 	$(BIN)/python tests/bench/million.py $(MILLION)
 
+purge: $(READY)
+	$(BIN)/python tests/bench/purge.py $(PURGE)
+
 idle: $(READY)
 	$(BIN)/python tests/bench/idle.py $(IDLE)
+
+nodes: $(READY)
+	$(BIN)/python tests/bench/nodes.py $(NODES)
 
 KILLS ?= 100
 kill: $(READY)

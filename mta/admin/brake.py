@@ -13,7 +13,7 @@ from mta.admin.queue_verbs import RELEASE, REMOVE, Consent, carry_out
 from mta.admin.render import Column, json_line, moment, note, say, table, visible
 from mta.policy.brake import PREFIX
 from mta.spool import brakes
-from mta.spool.brakes import Brake, Sent
+from mta.spool.brakes import Brake, Reached, Sent
 from mta.spool.filters import Filter
 from mta.spool.schema import State
 
@@ -24,6 +24,13 @@ _SENT = (
     Column("RECIPIENTS", "right"),
     Column("FIRST"),
     Column("LAST"),
+)
+_REACHED = (
+    Column("TIME"),
+    Column("ID"),
+    Column("STATE"),
+    Column("SENDER"),
+    Column("RECIPIENT", style="bold"),
 )
 _BEFORE_MS = 3_600_000  # the hour that tripped it
 
@@ -65,10 +72,18 @@ def list_(invocation: Invocation, as_json: bool) -> Exit:
 @click.option("--release", is_flag=True, help="Send what is held, and let the login go on.")
 @click.option("--remove", is_flag=True, help="Drop what is held; the login stays stopped.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--addresses", is_flag=True, help="Each recipient, not only their domains.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @pass_invocation
 def show(
-    invocation: Invocation, *, login: str, release: bool, remove: bool, yes: bool, as_json: bool
+    invocation: Invocation,
+    *,
+    login: str,
+    release: bool,
+    remove: bool,
+    yes: bool,
+    addresses: bool,
+    as_json: bool,
 ) -> Exit:
     """Show what LOGIN has sent to whom since an hour before it was stopped."""
     if release and remove:
@@ -77,13 +92,17 @@ def show(
         found = next((one for one in brakes.everything(conn) if one.login == login), None)
         since_ms = 0 if found is None else found.tripped_ms - _BEFORE_MS
         sent = [] if found is None else brakes.sent(conn, login, since_ms)
+        each = brakes.reached(conn, login, since_ms) if found is not None and addresses else []
     if found is None:
         note(f"{visible(login)} was never stopped")
         return Exit.NOTHING
     if as_json:
-        json_line(_record(found) | {"sent": [_sent_record(one) for one in sent]})
+        more = {"recipients": [_reached_record(one) for one in each]} if addresses else {}
+        json_line(_record(found) | {"sent": [_sent_record(one) for one in sent]} | more)
     else:
         _draw(invocation, found, sent)
+        if addresses:
+            _draw_each(invocation, each)
     if release or remove:
         return _end(invocation, login, release, yes)
     return Exit.DONE
@@ -107,7 +126,22 @@ def _draw(invocation: Invocation, found: Brake, sent: list[Sent]) -> None:
     ]
     table(_SENT, rows)
     say()
-    say(f"each message: mta queue list --state held --login {visible(found.login)}")
+    say(f"each held message: mta queue list --state held --login {visible(found.login)}")
+
+
+def _draw_each(invocation: Invocation, each: list[Reached]) -> None:
+    say()
+    rows = [
+        (
+            moment(one.created_ms, invocation.zone),
+            one.id,
+            one.state.value,
+            visible(one.sender or "<>"),
+            visible(one.recipient),
+        )
+        for one in each
+    ]
+    table(_REACHED, rows)
 
 
 def _end(invocation: Invocation, login: str, release: bool, yes: bool) -> Exit:
@@ -142,4 +176,14 @@ def _sent_record(one: Sent) -> dict[str, object]:
         "recipients": one.recipients,
         "first_ms": one.first_ms,
         "last_ms": one.last_ms,
+    }
+
+
+def _reached_record(one: Reached) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "created_ms": one.created_ms,
+        "sender": one.sender,
+        "recipient": one.recipient,
+        "state": one.state.value,
     }

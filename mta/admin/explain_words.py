@@ -192,6 +192,9 @@ def _host(host: HostOnRoad, found: Explanation, now_ms: int) -> Iterator[str]:
     if host.dane is not None and host.dane.state is not DaneState.OFF:
         records = ", ".join(map(str, host.dane.records))
         text = f"{host.dane.state.value} {records or host.dane.text}".rstrip()
+        answer = said.get((f"_{host.port}._tcp.{host.dane.base}", "TLSA"))
+        if answer is not None and answer.ttl:
+            text += f" (DNS keeps that for {span(answer.ttl * 1000)})"
         yield _item("DANE", visible(text), 2)
     if host.sts is not None:
         yield _item("MTA-STS", visible(_sts(host.sts)), 2)

@@ -6,18 +6,16 @@ stays queued, uses up no attempt, and comes back at once when the restraint is e
 
 from collections.abc import Sequence
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Any
 
 import click
 
 from mta.admin.exits import Exit
 from mta.admin.invocation import Invocation, pass_invocation
-from mta.admin.render import Column, json_line, moment, note, say, table, visible
+from mta.admin.render import Column, json_line, moment, note, say, span, table, visible
 from mta.admin.shown_restraints import record, until
-from mta.config.problems import ConfigError
+from mta.admin.whom import ONE, doubts, scope_of, whom_options
 from mta.config.units import parse_duration
-from mta.mail.address import ascii_domain
 from mta.mail.restraint import Restraint
 from mta.spool import restraints
 
@@ -43,9 +41,6 @@ _THROTTLES = (
 )
 
 
-_ONE = "Name one of --route, --site, --domain, --login, --all; or --source, alone or with one."
-
-
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
     del ctx, param
     try:
@@ -54,67 +49,8 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         raise click.BadParameter(str(error)) from error
 
 
-def _whom(function: Any) -> Any:
-    """Add the options that say whom it is about."""
-    for option in (
-        click.option("--all", "everything", is_flag=True, help="All mail."),
-        click.option("--login", metavar="LOGIN", help="What this account sends."),
-        click.option("--domain", metavar="DOMAIN", help="Mail to addresses at DOMAIN."),
-        click.option("--source", metavar="IP", help="What goes out from this address of ours."),
-        click.option("--site", metavar="SITE", help="A site by its name, as the log has it."),
-        click.option("--route", metavar="ROUTE", help="What takes this route."),
-    ):
-        function = option(function)
-    return function
-
-
-def _scope(given: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Return the scope that is named, its name, and the address of ours, or ""; None: nothing is.
-
-    An address of ours may be named beside a scope, or alone.
-    """
-    named = [(key, value) for key, value in given.items() if value and key != "source"]
-    source = _address(given["source"])
-    if len(named) > 1 or (source and given["everything"]):
-        raise click.UsageError(_ONE)
-    if not named:
-        return ("source", source, source) if source else None
-    scope, name = named[0]
-    if scope == "everything":
-        return "all", "", ""
-    try:
-        return scope, ascii_domain(name) if scope == "domain" else name, source
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from error
-
-
-def _address(source: str | None) -> str:
-    """Return an IP address as the configuration and the log write it; "" for None."""
-    try:
-        return "" if source is None else str(ip_address(source))
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from error
-
-
-def _warn_of(source: str, invocation: Invocation) -> None:
-    """Say that no mail goes out from an address, as far as this configuration says."""
-    from mta.config.build import visible_routes  # noqa: PLC0415 - the whole of delivery
-    from mta.config.build_outgoing import outgoing  # noqa: PLC0415
-
-    try:
-        settings = invocation.settings
-        every = (outgoing(settings.delivery), *visible_routes(settings).outgoings)
-    except ConfigError as error:
-        note(f"whether mail goes out from {source} is not known: {error}")
-        return
-    known = dict.fromkeys(one for it in every for one in (*it.ipv4, *it.ipv6))
-    if source not in known:
-        has = ", ".join(known) or "none; the system chooses"
-        note(f"by this configuration no mail goes out from {source} (source: {has})")
-
-
 @click.group(invoke_without_command=True)
-@_whom
+@whom_options
 @click.option("--reason", default="", help="Why; senders who ask, and reports, are told so.")
 @click.option("--for", "for_", metavar="TIME", callback=_duration, help="End by itself: 30m, 2h.")
 @click.option("--expire", is_flag=True, help="Let mail grow old, and be returned, meanwhile.")
@@ -129,21 +65,19 @@ def suspend(
     under way is let finish; what waits stays in the queue, without growing old unless --expire
     says so.
     """
-    scope = _scope(whom)
+    scope = scope_of(whom)
     if ctx.invoked_subcommand is not None:
         if scope is not None or reason:
             raise click.UsageError("Options stand behind the command.")
         return Exit.DONE
     if scope is None:
-        raise click.UsageError(_ONE)
+        raise click.UsageError(ONE)
     if not reason.strip():
         raise click.UsageError("Give a --reason: somebody will ask.")
     invocation = ctx.ensure_object(Invocation)
     now_ms = invocation.now_ms()
     until_ms = None if for_ is None else now_ms + round(for_.total_seconds() * 1000)
     kind, name, source = scope
-    if source:
-        _warn_of(source, invocation)
     wanted = Restraint(
         0,
         "suspend",
@@ -156,9 +90,12 @@ def suspend(
         who=invocation.who(),
         expires=expire,
     )
+    for text in doubts(invocation, wanted):
+        note(text)
     with invocation.writing() as conn:
         made = restraints.suspend(conn, wanted)
-    say(f"suspension {made.id}: {visible(made.whom)}, {until(made, invocation)}")
+    how_long = "until it is resumed" if until_ms is None else f"for {span(until_ms - now_ms)}"
+    say(f"suspension {made.id}: {visible(made.whom)}, {how_long}")
     return Exit.DONE
 
 
@@ -190,16 +127,16 @@ def _suspension(one: Restraint, waiting: dict[int, int], of: Invocation) -> tupl
 
 @click.command()
 @click.argument("numbers", nargs=-1, type=int, metavar="[NO...]")
-@_whom
+@whom_options
 @pass_invocation
 def resume(invocation: Invocation, /, numbers: Sequence[int], **whom: Any) -> Exit:
     """End suspensions, by their numbers or by whom they are about; what waits is due at once.
 
     --all ends the suspension of all mail, not all suspensions.
     """
-    scope = _scope(whom)
+    scope = scope_of(whom)
     if (scope is None) == (not numbers):
-        raise click.UsageError(f"Name numbers, or {_ONE[5:]}")
+        raise click.UsageError(f"Name numbers, or {ONE[5:]}")
     with invocation.writing() as conn:
         meant = [
             one

@@ -8,6 +8,7 @@ from mta.admin.reason import Block, Reason, command, last_attempt
 from mta.admin.render import span
 from mta.admin.render import visible as v
 from mta.admin.surroundings import Surroundings, slow
+from mta.mail.outcome import Outcome, Tls
 from mta.mail.restraint import Marks, Restraint
 from mta.spool.history import Trace, TracedAttempt, TracedRecipient
 
@@ -78,6 +79,11 @@ def waits(trace: Trace, one: TracedRecipient, around: Surroundings) -> Reason:
         known = last is not None and alone.text.endswith(v(last.outcome.reply))
         besides.append(alone.brief if known else alone.text)
     retry = [command("retry", trace, one)]
+    if block == "TLS" and not trace.envelope.require_tls:
+        besides.append(
+            "it goes by itself when that is mended; a [[tls_policy]] with observe = true lets it"
+            " go before that (docs/tls.rst)"
+        )
     if block == "budget":
         besides.insert(
             0, "a larger budget or another route ('mta queue reroute') lets it go sooner"
@@ -99,6 +105,8 @@ def _obstacle(
         return "suspended", alone.text, max(due, alone.until_ms)
     if due <= now_ms:
         return "turn", _turn(due, mail, around), due
+    if last is None:
+        return "turn", "no attempt has been made yet", due
     return *_met(last), due
 
 
@@ -147,14 +155,14 @@ def _turn(due: int, mail: Marks, around: Surroundings) -> str:
     return f"{words}: the service, or its destination, has other mail in hand"
 
 
-def _met(last: TracedAttempt | None) -> tuple[Block, str]:
+def _met(last: TracedAttempt) -> tuple[Block, str]:
     """Say what the last attempt met with."""
-    if last is None:
-        return "turn", "no attempt has been made yet"
     outcome = last.outcome
     where = v(outcome.peer.host) if outcome.peer is not None else "the destination"
     if last.cause == "not attempted" or outcome.text.startswith("delivery suspended"):
         return "suspended", "its destination fails and is left alone for a while"
+    if _too_open(outcome):
+        return "TLS", _private(outcome, where)
     if outcome.command in _MET:
         block, words = _MET[outcome.command]
         return block, words.format(where=where)
@@ -163,6 +171,20 @@ def _met(last: TracedAttempt | None) -> tuple[Block, str]:
     if not outcome.remote:
         return "connection", f"the session with {where} broke off"
     return "peer", f"{where} does not take it for now"
+
+
+def _too_open(outcome: Outcome) -> bool:
+    """Tell whether we have said no, because a session would not have been private enough."""
+    return not outcome.remote and (outcome.command == "TLS policy" or outcome.enhanced == "4.7.5")
+
+
+def _private(outcome: Outcome, where: str) -> str:
+    if outcome.command == "TLS policy":
+        return f"{where} is not dialled: no session there would be as private as is required"
+    tls = outcome.peer.tls if outcome.peer is not None else Tls()
+    why = f"{tls.required}: {tls.required_why}" if tls.required_why else tls.required
+    words = f"the session with {where} was not as private as is required"
+    return f"{words} ({v(why)})" if why else words
 
 
 _NO_SESSION: tuple[Block, str] = ("connection", "no session with {where}")

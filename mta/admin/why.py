@@ -48,7 +48,7 @@ def why(invocation: Invocation, what: str, limit: int, as_json: bool) -> Exit:
 
     A message is named by its queue id or its Message-ID.  Exit status 1 if nothing is known.
     """
-    what = what.strip()
+    what = what.strip().partition(" from ")[0]  # as "mta queue sites" calls some sites
     with invocation.reading() as conn:
         around = surroundings(invocation, conn)
         found = [history.trace(conn, id_) for id_ in _ids(conn, what, limit)]

@@ -25,12 +25,13 @@ from mta.inbound.gate import Gate
 from mta.inbound.listener import core_settings
 from mta.inbound.reception import Reception
 from mta.inbound.settings import InboundSettings, ListenerSettings, TlsMode
+from mta.mail.envelope import Envelope, Recipient
 from mta.mail.events import Refused
 from mta.milter.milters import Milters
 from mta.smtp.replies import Reply
 from mta.smtp.server import Server
 from mta.smtp.states import State
-from mta.spool.intake import Intake
+from mta.spool.intake import Handover, Intake
 
 _PIECE = 64 * 1024  # octets at once
 _LINE = b"x" * 70 + b"\r\n"
@@ -89,6 +90,9 @@ class _Nobody:
     def reserve(self, recipients: int, octets: int, owner: str = "") -> None:
         return None
 
+    def put_off_ms(self, envelope: Envelope, recipients: tuple[Recipient, ...]) -> None:
+        return None
+
     def accepted(self, *what: Any) -> None:
         pass
 
@@ -141,7 +145,7 @@ class _Rehearsed:
         self._kept = _Kept(spool)
         self._found = Submitted()
         self._reasons: list[str] = []
-        nobody: Any = _Nobody()
+        nobody: Handover = _Nobody()
         reception = Reception(
             clock,
             settings,

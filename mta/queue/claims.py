@@ -12,7 +12,7 @@ from mta.queue.active import ActiveSet
 from mta.queue.entry import Entry
 from mta.queue.isolation import Isolation
 from mta.queue.lease import Lease
-from mta.spool import leases
+from mta.spool import due, leases
 from mta.spool.body import StoredBody
 from mta.spool.database import Database
 from mta.spool.errors import SpoolUnavailable
@@ -82,20 +82,12 @@ class Claims:
         """Claim due mail and take it into the active set."""
         room, token = self._active.room, self._lease.token
         began_s, limit = self._clock.seconds(), self._isolation.most(min(room.free, _CLAIM))
-        saturated = self._active.sites.saturated()
-        full = self._active.sites.saturated(urgent=True)
+        sites = self._active.sites
+        over = due.PassedOver(sites.saturated(), sites.saturated(urgent=True))
         self.due, self.under_way = False, True
         room.take(limit)
         try:
-            claimed = await self._database.write(
-                leases.claim_due,
-                token,
-                self._now_ms(),
-                self._registered_ms(),
-                limit,
-                saturated,
-                full,
-            )
+            claimed = await self._claimed(limit, over)
         except SpoolUnavailable:
             return  # polling says so, and finds out when it is back
         finally:
@@ -106,9 +98,27 @@ class Claims:
             self._active.take(one.envelope, one.recipients, body, token)
         if sum(len(one.recipients) for one in claimed) >= limit:
             self.due = True
-        elif saturated:  # a long backlog was passed over: spare the spool's writer
+        elif over.domains:  # a long backlog was passed over: spare the spool
             now_s = self._clock.seconds()
             self._after_s = now_s + _SPARE * (now_s - began_s)
+
+    async def _claimed(self, limit: int, over: due.PassedOver) -> list[leases.Claimed]:
+        """Claim what is due.
+
+        A long backlog that is passed over is looked through by a reader: new mail waits for the
+        writer.
+        """
+        token, registered_ms = self._lease.token, self._registered_ms()
+        if not over.domains:
+            return await self._database.write(
+                leases.claim_due, token, self._now_ms(), registered_ms, limit
+            )
+        ids = await self._database.read(due.beyond, self._now_ms(), limit, over)
+        if not ids:
+            return []
+        return await self._database.write(
+            leases.claim_these, token, self._now_ms(), registered_ms, limit, ids, over
+        )
 
     async def poll(self) -> bool:
         """Ask the spool whether anything is due; tell whether an operator has changed anything."""
@@ -129,9 +139,7 @@ class Claims:
         """Give back what waits for its turn and is not wanted any more.
 
         What is held or removed keeps that state; a message's other recipients come back at once.
-        It may have been "retry now", which is meant for sites that are dead as well.
         """
-        self._active.sites.revive()
         unwanted = set(await self._database.read(leases.withdrawn, self._lease.token))
         routes = await self._database.read(leases.rerouted, self._lease.token)
 

@@ -168,9 +168,15 @@ class Housekeeping:
             duty.stop()
 
     async def _purge(self) -> None:
-        def step() -> Awaitable[int]:
+        from_ms = 0
+
+        async def step() -> int:
+            nonlocal from_ms
             keep_ms = int(self.settings.retention_s * 1000)
-            return self._database.write(retention.purge, self._now_ms(), keep_ms, _STEP)
+            gone, from_ms = await self._database.write(
+                retention.purge, self._now_ms(), keep_ms, _STEP, from_ms
+            )
+            return gone
 
         await self._in_steps(step)
         await self._in_steps(self._purge_transcripts)

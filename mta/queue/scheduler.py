@@ -325,8 +325,8 @@ class Scheduler:
     async def _poll(self) -> None:
         if not self._lease.token:
             await self._lease.register(self._settings.lease_s)
-        if await self._claims.poll() or self._operators.unaware:
-            await self._operators.look()
+        if (await self._claims.poll() or self._operators.unaware) and await self._operators.look():
+            self._active.sites.revive()
         await self.restraints.look(self._claims.restraints)
         self._watch.until(self._claims.watched_until_ms)
         if self._watch.wanted:

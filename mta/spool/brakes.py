@@ -36,6 +36,17 @@ class Sent:
     last_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """One recipient of a message that a login has sent, and what became of it."""
+
+    id: str
+    created_ms: int
+    sender: str
+    recipient: str
+    state: State
+
+
 def trip(conn: Connection, login: str, reason: str, now_ms: int) -> bool:
     """Brake a login.  True for the one caller, of all processes, that is to raise the alarm."""
     row = conn.execute(brakes.select().where(brakes.c.login == login).with_for_update()).first()
@@ -100,4 +111,25 @@ def sent(conn: Connection, login: str, since_ms: int) -> list[Sent]:
     return [
         Sent(domain, State(state), count, first, last)
         for domain, state, count, first, last in conn.execute(query)
+    ]
+
+
+def reached(conn: Connection, login: str, since_ms: int) -> list[Reached]:
+    """Return to whom ``login`` has sent since, recipient by recipient, in the order of time."""
+    first = new_queue_id(since_ms, lambda _bits: 0)
+    query = (
+        select(
+            messages.c.id,
+            messages.c.created_ms,
+            messages.c.sender,
+            recipients.c.address,
+            recipients.c.state,
+        )
+        .select_from(messages.join(recipients))
+        .where(messages.c.login == login, messages.c.id >= first)
+        .order_by(messages.c.id, recipients.c.number)
+    )
+    return [
+        Reached(id, created_ms, sender, address, State(state))
+        for id, created_ms, sender, address, state in conn.execute(query)
     ]

@@ -64,6 +64,10 @@ _POSTGRESQL_SETTINGS = (
     "SET lock_timeout = '5s'",
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'",
+    # The default is for disks with heads.  With it the batches of a new spool, below some 20 000
+    # messages, read whole tables: 192 messages a second instead of 315 in turn.
+    "SELECT set_config('random_page_cost', '1.1', false)"
+    " WHERE current_setting('random_page_cost') = '4'",
     # The server, too, must see soon that we are gone
     "SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '10'),"
     " ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'),"

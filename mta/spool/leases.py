@@ -20,11 +20,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, text
+from sqlalchemy import Connection, Row, bindparam, or_, select, text
 
 from mta.mail.envelope import Envelope, Recipient
 from mta.mail.queue_id import QueueId
-from mta.spool import bulk, rows, shares
+from mta.spool import bulk, due, rows, shares
 from mta.spool.engine import repeated
 from mta.spool.listening import tell
 from mta.spool.schema import messages, nodes, recipients, wakeups
@@ -75,29 +75,17 @@ class Node:
         return self.about.get(DOWN, "").split()
 
 
-# The predicate is a text with constants: a planner cannot tell that a partial index serves
-# a condition on a parameter.
-_DUE = text("recipients.state = 'queued' AND recipients.claim IS NULL")
-
 _DUE_ROWS = (
     select(*rows.ENVELOPE, *rows.RECIPIENT)
     .join_from(recipients, messages)
-    .where(_DUE, recipients.c.next_attempt_ms <= bindparam("now_ms"))
-    .order_by(
-        recipients.c.next_attempt_ms,
-        recipients.c.domain,
-        recipients.c.message_id,
-        recipients.c.number,
-    )
+    .where(due.DUE, recipients.c.next_attempt_ms <= bindparam("now_ms"))
+    .order_by(*due.ORDER)
     .with_for_update(skip_locked=True, of=recipients)
 )
-# Higher classes first; constants, so that each is one range of the index
-_CLASSES = tuple(text(f"recipients.urgency = {urgency}") for urgency in (1, 0, -1))
-_SHARE = 10  # each class that has mail due gets a tenth of a claim at least
 _FIRST_DUE = ", ".join(
     "(SELECT next_attempt_ms FROM recipients WHERE state = 'queued' AND claim IS NULL"  # noqa: S608
     f" AND {urgency.text} ORDER BY next_attempt_ms LIMIT 1)"
-    for urgency in _CLASSES
+    for urgency in due.CLASSES
 )
 _POLL = text(f"SELECT counter, watched_until_ms, restraints, {_FIRST_DUE} FROM wakeups")  # noqa: S608 - words of this file
 _NEXT_TOKEN = text(
@@ -150,35 +138,63 @@ def claim_due(
     now_ms: int,
     next_attempt_ms: int,
     limit: int,
-    exclude: Sequence[str] = (),
-    exclude_urgent: Sequence[str] = (),
 ) -> list[Claimed]:
     """Claim up to ``limit`` due recipients, urgent ones and then longest due first.
 
-    None at ``exclude``; of each class that is due some, so that no flood of urgent mail lets
-    the others starve (RFC 6710 §5).
+    Of each class that is due some, so that no flood of urgent mail lets the others starve
+    (RFC 6710 §5).
     ``next_attempt_ms`` is when they are due again if this process dies.  All that is due
     of the last message comes along, though it may exceed the limit, so that
     recipients of a message at one destination are not torn apart.
     """
-    found = list(_already_claimed(conn, token, next_attempt_ms)) if repeated(conn) else []
     classes = [
         conn.execute(query.limit(limit), {"now_ms": now_ms}).all()
-        for query in _queries(exclude, exclude_urgent)
+        for query in due.by_class(_DUE_ROWS, due.PassedOver((), ()))
     ]
-    due: list[Row[Any]] = []
-    for part in _shared(classes, limit):
-        due += part
+    taken: list[Row[Any]] = []
+    for part in due.shared(classes, limit):
+        taken += part
         if len(part) > 0 and sum(map(len, classes)) >= limit:
-            due += _rest_of(conn, now_ms, part)
+            taken += _rest_of(conn, now_ms, part)
+    return _claim(conn, token, next_attempt_ms, taken)
+
+
+def claim_these(
+    conn: Connection,
+    token: str,
+    now_ms: int,
+    next_attempt_ms: int,
+    limit: int,
+    ids: Sequence[str],
+    over: due.PassedOver,
+) -> list[Claimed]:
+    """As ``claim_due``, of messages that ``due.beyond`` has found, in their order, each wholly."""
+    urgent = text("recipients.urgency = 1")
+    query = _DUE_ROWS.where(recipients.c.message_id.in_(ids)).order_by(None)
+    query = query.where(or_(urgent, recipients.c.domain.not_in(over.domains)))
+    query = query.where(recipients.c.domain.not_in(over.urgent))
+    by_id: dict[str, list[Row[Any]]] = {}
+    for row in conn.execute(query, {"now_ms": now_ms}):
+        by_id.setdefault(row.id, []).append(row)
+    taken: list[Row[Any]] = []
+    for id_ in ids:
+        if len(taken) < limit:
+            taken += by_id.get(id_, [])
+    return _claim(conn, token, next_attempt_ms, taken)
+
+
+def _claim(
+    conn: Connection, token: str, next_attempt_ms: int, taken: Sequence[Row[Any]]
+) -> list[Claimed]:
+    found = list(_already_claimed(conn, token, next_attempt_ms)) if repeated(conn) else []
     bulk.update(
         conn,
         "UPDATE recipients SET claim = v.column3, attempts = attempts + 1,"
         " next_attempt_ms = v.column4, restraint = NULL FROM",
         "AS v WHERE recipients.message_id = v.column1 AND recipients.number = v.column2",
-        [(row.id, row.number, token, next_attempt_ms) for row in due],
+        [(row.id, row.number, token, next_attempt_ms) for row in taken],
     )
-    return _grouped([*found, *due])
+    return _grouped([*found, *taken])
 
 
 def release(conn: Connection, token: str, keys: Sequence[Key], next_attempt_ms: int) -> int:
@@ -278,27 +294,9 @@ def _tokens(conn: Connection) -> Iterator[str]:
         yield token
 
 
-def _shared(classes: Sequence[Sequence[Row[Any]]], limit: int) -> Iterator[Sequence[Row[Any]]]:
-    """Yield what is taken of each class, the higher before the lower, ``limit`` in all."""
-    least = max(limit // _SHARE, 1 if limit > len(classes) else 0)
-    left = limit
-    for number, rows_ in enumerate(classes):
-        kept = sum(min(len(lower), least) for lower in classes[number + 1 :])
-        part = rows_[: max(left - kept, 0)]
-        left -= len(part)
-        yield part
-
-
-def _queries(exclude: Sequence[str], exclude_urgent: Sequence[str]) -> Iterator[Select[Any]]:
-    """Yield the statement for what is due of each class."""
-    for urgency, some in zip(_CLASSES, (exclude_urgent, exclude, exclude), strict=True):
-        query = _DUE_ROWS.where(urgency)
-        yield query.where(recipients.c.domain.not_in(some)) if some else query
-
-
-def _rest_of(conn: Connection, now_ms: int, due: Sequence[Row[Any]]) -> list[Row[Any]]:
-    last = due[-1].id
-    have = {row.number for row in due if row.id == last}
+def _rest_of(conn: Connection, now_ms: int, those: Sequence[Row[Any]]) -> list[Row[Any]]:
+    last = those[-1].id
+    have = {row.number for row in those if row.id == last}
     rest = conn.execute(_DUE_ROWS.where(recipients.c.message_id == last), {"now_ms": now_ms})
     return [row for row in rest if row.number not in have]
 

@@ -24,27 +24,35 @@ from mta.spool.schema import arriving, chunks
 _RARE = ("transcripts", "events", "chunks", "kept")  # tables that have nothing of most messages
 _ALWAYS = ("attempts", "recipients")
 
-_OLD = """SELECT {list}(id), {flags} FROM (SELECT id FROM messages
-WHERE finished_ms < {mark} ORDER BY finished_ms LIMIT {mark}{locked}) AS old"""
+_OLD = """SELECT {list}(id), max(finished_ms), {flags} FROM (SELECT id, finished_ms FROM messages
+WHERE finished_ms >= {mark} AND finished_ms < {mark}
+ORDER BY finished_ms LIMIT {mark}{locked}) AS old"""
 _HAS = "{any}(EXISTS (SELECT 1 FROM {table} WHERE {table}.message_id = old.id))"
 _LOCKED = " FOR UPDATE SKIP LOCKED"  # not what an operator is bringing back just now
 _SQLITE = {"list": "json_group_array", "any": "max", "locked": ""}
 _POSTGRESQL = {"list": "array_agg", "any": "bool_or", "locked": _LOCKED}
 
 
-def purge(conn: Connection, now_ms: int, keep_ms: int, limit: int) -> int:
-    """Forget up to ``limit`` messages finished more than ``keep_ms`` ago; return how many."""
+def purge(
+    conn: Connection, now_ms: int, keep_ms: int, limit: int, from_ms: int = 0
+) -> tuple[int, int]:
+    """Forget up to ``limit`` messages finished more than ``keep_ms`` ago, the oldest first.
+
+    Return how many, and when the last of them was finished: with that as ``from_ms`` the next step
+    need not walk on PostgreSQL over what is gone and not yet vacuumed, a million entries of the
+    index perhaps.
+    """
     words = _SQLITE if is_sqlite(conn) else _POSTGRESQL
     flags = ", ".join(_HAS.format(any=words["any"], table=table) for table in _RARE)
     query = _OLD.format(mark=bulk.mark(conn), flags=flags, **words)
-    found, *some = run(conn, query, (now_ms - keep_ms, limit)).fetchone()
+    found, last_ms, *some = run(conn, query, (from_ms, now_ms - keep_ms, limit)).fetchone()
     ids = json.loads(found) if is_sqlite(conn) else found or []
     if ids:
         rare = [table for table, has in zip(_RARE, some, strict=True) if has]
         for table in (*rare, *_ALWAYS):
             _delete(conn, table, "message_id", ids)
         _delete(conn, "messages", "id", ids)
-    return len(ids)
+    return len(ids), last_ms or from_ms
 
 
 def _delete(conn: Connection, table: str, column: str, ids: Sequence[str]) -> None:

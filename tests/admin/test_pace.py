@@ -38,8 +38,19 @@ def test_others_write():
 
 def test_nothing_tells():
     """On PostgreSQL nobody waits: while a service runs it is thought to have mail to move."""
-    assert paced(Pace(one_writer=False, served=True), *[(0.0, 0.02)] * 30) == [0.08] * 30
+    assert paced(Pace(one_writer=False, served=True), *[(0.0, 0.02)] * 30) == [0.16] * 30
     assert paced(Pace(one_writer=False, served=False), *[(0.0, 0.02)] * 30) == [0.02] * 30
+
+
+def test_a_step_that_nobody_waits_for_is_longer():
+    """On PostgreSQL a step of a tenth of a second is as it should be."""
+    pace = Pace(one_writer=False, served=True)
+    paced(pace, (0, 0.1))
+    assert pace.size == 200
+    paced(pace, (0, 0.04))
+    assert pace.size == 300
+    paced(pace, (0, 0.2))
+    assert pace.size == 150
 
 
 def test_a_rest_has_an_end():

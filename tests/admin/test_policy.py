@@ -65,6 +65,22 @@ def test_what_went_to_whom(relay):
     assert relay.run("brake", "show", "bob").exit_code == 1
 
 
+def test_each_recipient_of_a_stopped_login(relay):
+    """Who is to be warned: every address, by message, and whether it has gone."""
+    went, held, other = stopped(relay)
+    (found,) = relay.json("brake", "show", "app7", "--addresses")
+    known = [(one["id"], one["recipient"], one["state"]) for one in found["recipients"]]
+    assert known == [
+        (went, "a@x.org", "queued"),
+        (held, "b@x.org", "held"),
+        (held, "c@y.org", "held"),
+        (other, "d@x.org", "held"),
+    ]
+    lines = relay.run("brake", "show", "app7", "--addresses").output.splitlines()
+    assert [line.split()[-1] for line in lines[-4:]] == ["a@x.org", "b@x.org", "c@y.org", "d@x.org"]
+    assert "recipients" not in relay.json("brake", "show", "app7")[0]
+
+
 def test_release(relay):
     """What the brake holds goes, what a rule holds stays, and the login may send again."""
     went, held, other = stopped(relay)

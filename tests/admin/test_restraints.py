@@ -5,6 +5,7 @@ import pytest
 from mta.spool import leases, restraints
 from mta.spool.engine import writing
 from mta.spool.restraints import Wanted
+from mta.spool.schema import State
 
 
 def suspended(relay, *options):
@@ -120,6 +121,38 @@ def test_an_address_that_no_mail_goes_out_from(relay):
         file.write('[delivery]\nsource = ["192.0.2.9"]\n')
     again = relay.run("suspend", "--source", "192.0.2.9", "--reason", "x")
     assert "no mail goes out" not in again.output
+
+
+def test_a_site_as_the_listing_of_sites_calls_it(relay):
+    """ "SITE from ADDRESS" is taken for what it means; two addresses at once are not."""
+    one = suspended(relay, "--site", "google from 192.0.2.20")
+    assert (one.name, one.source) == ("google", "192.0.2.20")
+    many = relay.run("suspend", "--site", "google from 192.0.2.20, 2001:db8::20", "--reason", "x")
+    assert many.exit_code == 64
+    assert relay.run("resume", "--site", "google from 192.0.2.20").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "doubt"),
+    [
+        (("--route", "tpyo"), "this configuration has no route tpyo"),
+        (("--login", "nobody"), "there is no account nobody"),
+        (("--site", "gogle"), "no mail has gone to a site gogle of late"),
+        (("--route", "default"), ""),
+        (("--site", "mx.example.com"), ""),
+        (("--domain", "example.net"), ""),
+    ],
+)
+def test_what_nobody_knows_is_suspended_and_said(relay, options, doubt):
+    """A name that was mistyped would suspend nothing; it is not refused, for it may come."""
+    relay.register()
+    relay.settle(relay.accept("anna@example.com", claim=True), State.QUEUED, site="mx.example.com")
+    result = relay.run("suspend", *options, "--reason", "x")
+    assert result.exit_code == 0
+    if doubt:
+        assert doubt in result.output
+    else:
+        assert len(result.output.splitlines()) == 1, result.output
 
 
 def test_a_throttle_of_one_source_address(relay):

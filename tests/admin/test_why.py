@@ -160,6 +160,33 @@ def test_obstacles(local, command, block):
     assert blocked(local, one)[0] == block
 
 
+PRIVATE = [
+    ("TLS policy", "the host is not in the MTA-STS policy of example.com",
+     "mx.example.com is not dialled: no session there would be as private as is required"),
+    ("STARTTLS", "dane is required: the certificate matches none of the TLSA records",
+     "the session with mx.example.com was not as private as is required"
+     " (dane: TLSA records of mx.example.com)"),
+    ("connect", "verify is required: the certificate has expired",
+     "the session with mx.example.com was not as private as is required"
+     " (dane: TLSA records of mx.example.com)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "text", "words"), PRIVATE)
+def test_not_private_enough(relay, command, text, words):
+    """What DANE, MTA-STS or a policy of ours stops is told as that, with what lets it go."""
+    relay.register()
+    one = relay.accept(claim=True)
+    relay.settle(one, State.QUEUED, text=text)
+    sql = f"UPDATE attempts SET command = '{command}', code = 0, enhanced = '4.7.5'"
+    relay.write(lambda conn: conn.exec_driver_sql(sql))
+    assert blocked(relay, one)[0] == "TLS"
+    said = relay.run("why", one).stdout
+    assert f"why:     {words}\n" in said
+    assert text in said
+    assert "[[tls_policy]] with observe = true" in said
+
+
 def test_bounced(local):
     """A refusal tells since when it is over, and the reply that ended it."""
     one = local.accept(claim=True)

@@ -7,7 +7,7 @@ figure is only worth something for a run of a second and more.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 _TICK_MS = 1000.0 / os.sysconf("SC_CLK_TCK")
@@ -22,17 +22,25 @@ class Unmeasurable(Exception):
 def cpu_ms(root: int) -> float:
     """Return the processor time, user and system, of ``root`` and all below it."""
     times = _times()
+    return sum(times[pid][1] for pid in _below(root, times)) * _TICK_MS
+
+
+def tree(root: int) -> list[int]:
+    """Return ``root`` and all processes below it."""
+    return list(_below(root, _times()))
+
+
+def _below(root: int, times: Mapping[int, tuple[int, int]]) -> Iterator[int]:
     if root not in times:
         raise Unmeasurable(f"process {root} has ended")
     children: dict[int, list[int]] = {}
     for pid, (parent, _) in times.items():
         children.setdefault(parent, []).append(pid)
-    total, waiting = 0, [root]
+    waiting = [root]
     while waiting:
         pid = waiting.pop()
-        total += times[pid][1]
+        yield pid
         waiting.extend(children.get(pid, ()))
-    return total * _TICK_MS
 
 
 def _times() -> dict[int, tuple[int, int]]:

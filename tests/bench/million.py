@@ -75,8 +75,9 @@ class Mail:
             said = f"empty {self._messages / empty:.0f}/s, full {self._messages / full:.0f}/s,"
             yield Figure(what, full, peak, f"{said} ratio {ratio:.2f}")
         p99 = [median(_p99(load) for load, _ in some) for some in found]
-        slowest = max(max(load.latencies_ms) for load, _ in found[1])
-        said = f"empty {p99[0]:.0f} ms, full {p99[1]:.0f} ms; slowest {slowest:.0f} ms"
+        slowest = [max(max(load.latencies_ms) for load, _ in some) for some in found]
+        said = f"empty {p99[0]:.0f} ms, full {p99[1]:.0f} ms;"
+        said += f" slowest {slowest[0]:.0f} and {slowest[1]:.0f} ms"
         yield Figure("p99 of a message", p99[1] / 1000, peak, said)
 
 

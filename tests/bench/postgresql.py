@@ -30,9 +30,16 @@ class PostgreSQL:
         upgrade(url)
         return url
 
+    @property
+    def pid(self) -> int:
+        """The server's first process."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        return pid
+
     def cpu_ms(self) -> float:
         """Processor time of the server's processes."""
-        return measure.cpu_ms(self._server.get_pid())
+        return measure.cpu_ms(self.pid)
 
     def stop(self) -> None:
         """Stop the server."""

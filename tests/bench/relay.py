@@ -9,12 +9,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import measure
 from cells import DEFER_DOMAIN, LOGIN, PASSWORD, SINK_DOMAIN, TIMED_DOMAIN, TLS_DOMAIN
 from net import HOST, NotUp, free_ports, wait_for_port
 from places import Places
-from postgresql import PostgreSQL
 
 _STOP_S = 30
 _BIN = Path(sys.executable).parent
@@ -78,6 +78,21 @@ directory = "{keys}"
 relayed = true
 """
 
+_NODE = """
+[queue]
+node = "{node}"
+"""
+
+
+class Database(Protocol):
+    """Where a spool is, when it is not a file."""
+
+    def fresh(self) -> str:
+        """Return the URL of the spool for one run."""
+
+    def cpu_ms(self) -> float:
+        """What its server has used, in milliseconds of processor time."""
+
 
 class Relay:
     """One run of the service from ``start`` to ``stop``; a new spool each time."""
@@ -86,10 +101,19 @@ class Relay:
     secure = True
 
     def __init__(
-        self, places: Places, postgresql: PostgreSQL | None = None, *, signing: bool = False
+        self,
+        places: Places,
+        postgresql: Database | None = None,
+        *,
+        signing: bool = False,
+        node: str = "",
     ) -> None:
-        """Keep the spool in ``postgresql``, or in SQLite; ``signing``: with DKIM."""
+        """Keep the spool in ``postgresql``, or in SQLite; ``signing``: with DKIM.
+
+        ``node``: one of several on this spool, by this name; nobody logs in there.
+        """
         self._signing = signing
+        self._node = node
         self._places = places
         self._postgresql = postgresql
         self._directory = Path()
@@ -110,7 +134,8 @@ class Relay:
         configuration.write_text(self._configuration())
         secret = self._directory / "password"
         secret.write_text(PASSWORD + "\n")
-        self._mta("account", "add", LOGIN, "--password-file", str(secret))
+        if not self._node:
+            self._mta("account", "add", LOGIN, "--password-file", str(secret))
         with (self._directory / "service.out").open("wb") as output:
             self._process = subprocess.Popen(
                 [_BIN / "twistd", "-n", "--pidfile=", "mta", "--config", configuration],
@@ -155,7 +180,9 @@ class Relay:
     def _configuration(self) -> str:
         sqlite = f"sqlite:///{self._directory}/spool.sqlite"
         signing = _SIGNING.format(keys=self._places.signing_key.parents[1])
-        return (_CONFIGURATION + (signing if self._signing else "")).format(
+        more = (signing if self._signing else "") + (_NODE if self._node else "")
+        return (_CONFIGURATION + more).format(
+            node=self._node,
             spool=self._postgresql.fresh() if self._postgresql else sqlite,
             host=HOST,
             plain_port=self.plain_port,

@@ -22,6 +22,9 @@ PROGRAMS = ("nsd", "unbound", "ldns-signzone", "postfix", "posttls-finger", "ip"
 _NAMESPACE = ("unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork",
               "--kill-child", "--mount-proc")  # fmt: skip
 
+# Together, for the world takes long to make
+pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("dane")]
+
 
 def _hindrance() -> str:
     missing = [program for program in PROGRAMS if not installed(program)]

@@ -134,6 +134,9 @@ def test_sts(world: World) -> None:
     assert "does not offer STARTTLS" in texts["stripped.test"]
     assert "not in the MTA-STS policy of forged.test" in texts["forged.test"]
     assert found["trial.test"]["tls_observed"].startswith("would have left this host alone")
+    answers = json.loads(relay.mta("why", "u@forged.test", "--json").stdout)["answers"]
+    waits = {one["recipient"].partition("@")[2] for one in answers if one["blocked_by"] == "TLS"}
+    assert waits == {domain for domain, case in CASES.items() if case[3] == "deferred"}
     _listed(world)
     _replaced(world)
     relay.stop()

@@ -97,7 +97,8 @@ class Database:
 
     def write(self, fn, *args):
         self.calls.append((fn, *args))
-        return succeed(self.counts.pop(0) if self.counts else 0)
+        count = self.counts.pop(0) if self.counts else 0
+        return succeed((count, 5000 + len(self.calls)) if fn is retention.purge else count)
 
 
 def housekeeping(database):
@@ -113,11 +114,12 @@ def test_purging_goes_in_small_steps_with_pauses():
     database = Database(100, 100, 7)
     clock, _ = housekeeping(database)
     clock.advance(60)
-    assert database.calls == [(retention.purge, 10**9, 1_000_000, 100)]
+    assert database.calls == [(retention.purge, 10**9, 1_000_000, 100, 0)]
     clock.advance(0.03)
     assert len(database.calls) == 1
     clock.pump([0.03, 0.05, 0.05, 0.05])
-    assert [fn for fn, *_ in database.calls].count(retention.purge) == 3
+    begins = [args[-1] for fn, *args in database.calls if fn is retention.purge]
+    assert begins == [0, 5001, 5002]  # each where the one before it has ended
 
 
 def test_purging_rests_longer_where_a_step_takes_long():
@@ -129,7 +131,7 @@ def test_purging_rests_longer_where_a_step_takes_long():
     clock.advance(60)
     for number, (took_s, rest_s) in enumerate([(0.1, 0.4), (3.0, 1.0)], 1):
         clock.advance(took_s)
-        waiting[-1].callback(100)
+        waiting[-1].callback((100, 0))
         clock.advance(rest_s - 0.01)
         assert len(waiting) == number
         clock.advance(0.02)

@@ -13,7 +13,8 @@ from mta.mail.outcome import Blame, Outcome, Verdict
 from mta.mail.queue_id import new_queue_id
 from mta.queue.retry import RetrySchedule
 from mta.queue.settings import QueueSettings
-from mta.spool import leases
+from mta.spool import leases, operate
+from mta.spool.filters import Filter
 from mta.spool.schema import recipients
 
 
@@ -472,9 +473,26 @@ def test_retry_now_is_meant_for_dead_sites_too(stage):
         stage.accept(scheduler, "b@dead.example")
     for attempt in stage.take():
         attempt.site_fails()
-    stage.run(update(recipients).values(next_attempt_ms=stage.now_ms()))
-    stage.database.write(leases.wake)
+    stage.database.write(operate.retry, Filter(), stage.now_ms(), "root")
     stage.advance(1)
     stage.one().delivers()
     stage.advance(0)
     assert len(stage.take()) == 2
+
+
+def test_other_verbs_let_dead_sites_be(stage):
+    """Attack on fresh mail: a verb that goes through a long queue wakes us with each step, and the
+    sites that the queue waits for are not dialled each time.
+    """
+    scheduler = stage.scheduler()
+    stage.advance(1)
+    for _ in range(5):
+        stage.accept(scheduler, "b@dead.example")
+    for attempt in stage.take():
+        attempt.site_fails()
+    message_id = stage.accept(scheduler, "b@dead.example")
+    stage.run(update(recipients).values(next_attempt_ms=stage.now_ms()))
+    stage.database.write(operate.hold, Filter(ids=(message_id,)), stage.now_ms(), "root")
+    stage.advance(1)
+    stage.advance(1)
+    assert stage.take() == []

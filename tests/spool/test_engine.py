@@ -64,6 +64,16 @@ def test_postgresql_commits_wait(postgresql_url):
             conn.exec_driver_sql("ALTER ROLE postgres RESET synchronous_commit")
 
 
+def test_postgresql_plans_for_a_disk_without_heads(postgresql_url):
+    """The cost of a random page is ours, unless somebody has set it: a new spool is not scanned."""
+    query = "SHOW random_page_cost"
+    with reading(create_engine(postgresql_url)) as conn:
+        assert conn.exec_driver_sql(query).scalar() == "1.1"
+    chosen = f"{postgresql_url}&options=-crandom_page_cost%3D2"
+    with reading(create_engine(chosen)) as conn:
+        assert conn.exec_driver_sql(query).scalar() == "2"
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

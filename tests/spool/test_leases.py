@@ -2,15 +2,18 @@
 
 from threading import Barrier, Thread
 
-from mta.spool import leases, operate
+from mta.spool import due, leases, operate
 from mta.spool.engine import writing
 from mta.spool.listing import Filter
 
 
-def _claim(table, mail, token=None, limit=10, **options):
-    found = table.write(
-        leases.claim_due, token or mail.token, mail.now, mail.now + 60_000, limit, *options.values()
-    )
+def _claim(table, mail, token=None, limit=10, over=None):
+    token, until_ms = token or mail.token, mail.now + 60_000
+    if over is None:
+        found = table.write(leases.claim_due, token, mail.now, until_ms, limit)
+    else:
+        ids = table.read(due.beyond, mail.now, limit, over)
+        found = table.write(leases.claim_these, token, mail.now, until_ms, limit, ids, over)
     return [[r.number for r in one.recipients] for one in found]
 
 
@@ -41,7 +44,24 @@ def test_excluded_domains(table, mail):
         mail.intake("a@slow.example", next_attempt_ms=1),
         mail.intake("b@quick.example", "c@slow.example"),
     )
-    assert _claim(table, mail, exclude=("slow.example", "other.example")) == [[0]]
+    slow = due.PassedOver(("slow.example", "other.example"), ())
+    assert _claim(table, mail, over=slow) == [[0]]
+    assert _claim(table, mail, over=slow) == []
+
+
+def test_what_is_found_beyond_a_backlog_is_looked_at_again(table, mail):
+    """Between the look and the claim another process may have claimed, an operator held; the
+    bound holds, and messages stay whole.
+    """
+    items = [mail.intake("a@x.example", "b@y.example", "c@dead.example") for _ in range(4)]
+    table.accept(*items)
+    over = due.PassedOver(("dead.example",), ("dead.example",))
+    ids = table.read(due.beyond, mail.now, 100, over)
+    assert ids == [item.envelope.id for item in items]
+    table.write(operate.hold, Filter(ids=(ids[0],)), mail.now, "root")
+    assert [len(one) for one in _claim(table, mail, token="other", limit=1, over=over)] == [2]
+    found = table.write(leases.claim_these, mail.token, mail.now, mail.now + 9, 3, ids, over)
+    assert [(one.envelope.id, len(one.recipients)) for one in found] == [(ids[2], 2), (ids[3], 2)]
 
 
 def test_limit_keeps_messages_whole(table, mail):

@@ -13,6 +13,7 @@ from sqlalchemy import event, text
 from mta.spool import (
     bulk,
     driver,
+    due,
     history,
     leases,
     listing,
@@ -26,6 +27,8 @@ from mta.spool import (
 from mta.spool.engine import writing
 from mta.spool.filters import Filter
 from mta.spool.schema import State, metadata
+
+pytestmark = pytest.mark.xdist_group("plans")  # which fills the spool once
 
 HISTORY = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
@@ -177,9 +180,23 @@ def test_poll(plans, mail):
 
 def test_claim(plans, mail):
     """Claims start from the index of what is due, and go by keys from there."""
-    plan = plans.of(leases.claim_due, "t", mail.now + 10, mail.now + 100, 1000, ("d1.example",))
+    plan = plans.of(leases.claim_due, "t", mail.now + 10, mail.now + 100, 1000)
     assert "ix_recipients_turn" in plan
     assert "TEMP B-TREE" not in plan
+    _no_scan(plan)
+
+
+def test_beyond_a_backlog(plans, mail):
+    """What is passed over is never looked up, and what is found is claimed by its key."""
+    over = due.PassedOver(("d1.example",), ("d1.example",))
+    plan = plans.of(due.beyond, mail.now + 10, 1000, over)
+    sqlite = plans.table.engine.dialect.name == "sqlite"
+    assert "COVERING INDEX ix_recipients_turn" in plan or not sqlite
+    assert "TEMP B-TREE" not in plan
+    _no_scan(plan)
+    ids = [f"NOSUCH{n}" for n in range(9)]
+    plan = plans.of(leases.claim_these, "t", mail.now + 10, mail.now + 100, 1000, ids, over)
+    assert "ix_recipients_turn" not in plan or not sqlite
     _no_scan(plan)
 
 

@@ -1,16 +1,19 @@
 """What senders asked for, in the spool: kept, claimed in order, not released before its time."""
 
 from mta.mail.envelope import Asked, DeliverBy
-from mta.spool import leases, listing, operate
+from mta.spool import due, leases, listing, operate
 from mta.spool.filters import Filter
 from mta.spool.history import trace
 
 
-def claimed(table, mail, limit, **options):
+def claimed(table, mail, limit, over=None):
     """The priorities of what a claim takes, in its order."""
-    found = table.write(
-        leases.claim_due, mail.token, mail.now, mail.now + 60_000, limit, *options.values()
-    )
+    until_ms = mail.now + 60_000
+    if over is None:
+        found = table.write(leases.claim_due, mail.token, mail.now, until_ms, limit)
+    else:
+        ids = table.read(due.beyond, mail.now, limit, over)
+        found = table.write(leases.claim_these, mail.token, mail.now, until_ms, limit, ids, over)
     return [one.envelope.asked.priority for one in found]
 
 
@@ -36,9 +39,9 @@ def test_notify_and_orcpt_there_and_back(table, mail):
 
 def test_urgent_mail_is_claimed_first(table, mail):
     """RFC 6710: higher classes first, each in the order of time, whatever the others' is."""
-    for priority, due in ((0, 1), (-4, 2), (4, 3), (0, 4), (9, 5)):
+    for priority, due_ms in ((0, 1), (-4, 2), (4, 3), (0, 4), (9, 5)):
         table.accept(
-            mail.intake(asked=Asked(priority=priority), next_attempt_ms=mail.now - 9 + due)
+            mail.intake(asked=Asked(priority=priority), next_attempt_ms=mail.now - 9 + due_ms)
         )
     assert claimed(table, mail, 10) == [4, 9, 0, 0, -4]
 
@@ -53,8 +56,8 @@ def test_no_class_starves(table, mail):
 def test_urgent_mail_passes_where_other_mail_is_not_wanted(table, mail):
     """A destination may be full for the others and not for urgent mail."""
     table.accept(mail.intake("a@x.example"), mail.intake("b@x.example", asked=Asked(priority=4)))
-    assert claimed(table, mail, 10, exclude=("x.example",), urgent=("x.example",)) == []
-    assert claimed(table, mail, 10, exclude=("x.example",)) == [4]
+    assert claimed(table, mail, 10, due.PassedOver(("x.example",), ("x.example",))) == []
+    assert claimed(table, mail, 10, due.PassedOver(("x.example",), ())) == [4]
 
 
 def test_poll_sees_every_class(table, mail):

@@ -111,7 +111,7 @@ def test_a_deadline_that_is_over(table, mail):
 def test_forgotten_with_the_message(table, mail):
     """What is purged from the history leaves no octets behind."""
     item = given_up(table, mail, State.BOUNCED)
-    assert table.write(retention.purge, mail.now + 1000, 1, 10) == 1
+    assert table.write(retention.purge, mail.now + 1000, 1, 10)[0] == 1
     assert content(table, item) == b""
     assert table.rows("SELECT count(*) FROM kept") == [(0,)]
 

@@ -11,8 +11,11 @@ def test_purge(table, mail):
     for number, item in enumerate(items):
         table.write(outcomes.record, [mail.record(item, ended_ms=mail.now + number)])
         table.write(history.note, item.envelope.id, 0, mail.now, "remark", "root", "")
-    steps = [table.write(retention.purge, mail.now + 1002, 1000, 1) for _ in range(3)]
-    assert steps == [1, 1, 0]
+    purge = retention.purge
+    assert table.write(purge, mail.now + 1002, 1000, 1, mail.now + 1) == (1, mail.now + 1)
+    assert table.write(purge, mail.now + 1002, 1000, 1, mail.now + 1) == (0, mail.now + 1)
+    assert table.write(purge, mail.now + 1002, 1000, 1) == (1, mail.now)
+    assert table.write(purge, mail.now + 1002, 1000, 1) == (0, 0)
     for name, left in (("messages", 2), ("recipients", 2), ("attempts", 1), ("events", 1)):
         assert table.rows(f"SELECT count(*) FROM {name}") == [(left,)]
     assert table.read(history.trace, items[2].envelope.id) is not None
@@ -51,7 +54,7 @@ def test_a_step_is_bounded(table, mail, monkeypatch):
         return cursor
 
     monkeypatch.setattr(retention, "run", run)
-    assert table.write(retention.purge, mail.now + 1_000_000, 1, 3) == 3
+    assert table.write(retention.purge, mail.now + 1_000_000, 1, 3)[0] == 3
     assert deleted[0][0][0] == "SELECT"
     assert deleted[1:] == [
         (["DELETE", "FROM", "attempts"], 6),
@@ -68,6 +71,6 @@ def test_what_few_messages_have_goes_with_them(table, mail):
     table.write(outcomes.record, [mail.record(item, mail.settled(0, State.BOUNCED))])
     table.write(history.note, item.envelope.id, 0, mail.now, "remark", "root", "")
     assert table.rows("SELECT count(*) FROM kept") == [(1,)]
-    assert table.write(retention.purge, mail.now + 1_000_000, 1, 3) == 1
+    assert table.write(retention.purge, mail.now + 1_000_000, 1, 3)[0] == 1
     for name in ("messages", "recipients", "attempts", "events", "kept", "chunks"):
         assert table.rows(f"SELECT count(*) FROM {name}") == [(0,)]

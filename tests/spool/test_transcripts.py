@@ -78,5 +78,5 @@ def test_forgotten_with_the_message(table, mail):
     item = mail.intake(claim=mail.token)
     table.accept(item)
     table.write(outcomes.record, [mail.record(item, _said(mail.settled(0, State.BOUNCED)))])
-    assert table.write(retention.purge, mail.now + 1000, 1, 10) == 1
+    assert table.write(retention.purge, mail.now + 1000, 1, 10)[0] == 1
     assert table.rows("SELECT count(*) FROM transcripts") == [(0,)]
