@@ -1,13 +1,14 @@
 """Half an hour of everything at once: memory and descriptors stay flat, and nothing is lost.
 
-``make soak`` (``SOAK='--minutes 5 --rate 10'``): the real relay on loopback, at a moderate rate.
-Clients come in the clear, by STARTTLS and by SMTPS with AUTH; some messages are large, some are
-refused at first, some for good, some go to a host that does every wrong in turn; some clients
-break off in the middle; every minute the configuration is read anew (SIGHUP).  Before that plain
-mail comes as fast as it can, until the page caches of the database (8 MiB for each connection) are
-full.  A line is fitted through what the process has of memory and of descriptors: neither may
-rise.  At the end the bad host is replaced by a good one, and all that was answered 250 has to
-arrive.
+``make soak`` (``SOAK='--minutes 5 --rate 10'``): the real relay on loopback, at a moderate
+rate. Clients come in the clear, by STARTTLS and by SMTPS with AUTH; some messages are large,
+some are refused at first, some for good, some go to a host that does every wrong in turn; some
+clients break off in the middle; every minute the configuration is read anew (SIGHUP). Before
+that plain mail comes as fast as it can, until the page caches of the database (8 MiB for each
+connection) are full. A line is fitted through what the process has of memory and of descriptors
+in the second half of the time, when the caches of the connections that read are full as well:
+neither may rise. At the end the bad host is replaced by a good one, and all that was answered
+250 has to arrive.
 """
 
 import argparse
@@ -284,8 +285,8 @@ def judge(
     figures: Figures, clients: Clients, host: Host, lost: set[str], minutes: float
 ) -> list[str]:
     """Print what came of it; return what is wrong."""
-    memory, mean = figures.rise(1, minutes / 4)
-    descriptors, open_ = figures.rise(2, minutes / 4)
+    memory, mean = figures.rise(1, minutes / 2)
+    descriptors, open_ = figures.rise(2, minutes / 2)
     sent = ", ".join(f"{count} {kind}" for kind, count in sorted(clients.sent.items()))
     twice = sum(times - 1 for times in host.arrived.values())
     print(f"sent: {sent}; refused {dict(clients.refused)}; broken off {dict(clients.broken)}")
