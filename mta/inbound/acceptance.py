@@ -40,7 +40,7 @@ class Acceptance:
         at_once = envelope.asked.release_ms is None and not rulings.held and count > 0
         removed, handover = addressees.removed, reception.handover
         due_ms = envelope.asked.release_ms or envelope.created_ms
-        recipients, reservation = addressees.recipients(int(at_once)), None
+        recipients, reservation = addressees.recipients(1), None
         if at_once and not removed:
             put_off_ms = handover.put_off_ms(envelope, recipients)
             if put_off_ms is not None:  # no need to come in
@@ -49,7 +49,7 @@ class Acceptance:
             reservation = handover.reserve(count, octets, envelope.origin.owner)
         if reservation is not None:
             due_ms = reservation.next_attempt_ms
-        elif recipients[:1] and recipients[0].attempts:
+        else:  # nothing has begun
             recipients = addressees.recipients(0)
         self._at_once = at_once
         self._reservation = reservation

@@ -21,9 +21,7 @@ class Deadline:
 
     def within(self, seconds: float) -> None:
         """Set the limit to ``seconds`` from now, whatever it was."""
-        self._at = moment = self._clock.seconds() + seconds
-        if self._call is None or moment < self._call_at:
-            self._arm(moment)
+        self.at(self._clock.seconds() + seconds)
 
     def at(self, moment: float) -> None:
         """Set the limit to a moment of the clock."""

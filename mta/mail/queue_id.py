@@ -22,7 +22,7 @@ def new_queue_id(now_ms: int, random_bits: Callable[[int], int] = randbits) -> Q
     """Return the id of a message that arrives at ``now_ms`` (milliseconds, UTC)."""
     number = (now_ms & (1 << 45) - 1) << 35 | random_bits(35)
     pairs = _PAIRS
-    return QueueId(
+    return QueueId(  # one is made for each message: no loop
         pairs[number >> 70]
         + pairs[number >> 60 & 1023]
         + pairs[number >> 50 & 1023]
