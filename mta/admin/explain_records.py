@@ -40,6 +40,28 @@ def record(found: Explanation, obstacles: Sequence[Obstacle], status: int) -> di
             "reason": refused.reason,
         },
         "held": found.held,
+        **_others(found),
+        "left_out": found.left_out,
+        "signing": {
+            "keys": [
+                {"domain": k.domain, "selector": k.selector, "algorithm": k.algorithm.value}
+                for k in found.keys
+            ],
+            "why_not": found.unsigned,
+        },
+        "recipients": [_walked(one) for one in found.walked],
+        "obstacles": [
+            {"kind": one.kind, "text": one.text, "blocks": one.blocks or one.refuses}
+            for one in obstacles
+        ],
+        "dns": _dns(found),
+        "notes": found.notes,
+    }
+
+
+def _others(found: Explanation) -> dict[str, Any]:
+    """Return who has a say beside us, and whether it was asked."""
+    return {
         "filters": [
             {
                 "name": one.name,
@@ -58,36 +80,26 @@ def record(found: Explanation, obstacles: Sequence[Obstacle], status: int) -> di
             }
             for one in found.lists
         ],
-        "left_out": found.left_out,
-        "signing": {
-            "keys": [
-                {"domain": k.domain, "selector": k.selector, "algorithm": k.algorithm.value}
-                for k in found.keys
-            ],
-            "why_not": found.unsigned,
-        },
-        "recipients": [_walked(one) for one in found.walked],
-        "obstacles": [
-            {"kind": one.kind, "text": one.text, "blocks": one.blocks or one.refuses}
-            for one in obstacles
+    }
+
+
+def _dns(found: Explanation) -> dict[str, Any]:
+    """Return what name servers were asked, and what they said."""
+    return {
+        "servers": list(found.servers),
+        "validating": found.validation is not None,
+        "dane_off": found.validation.off if found.validation is not None else "",
+        "answers": [
+            {
+                "name": one.name,
+                "type": one.rdtype,
+                "records": list(one.records),
+                "authenticated": one.authenticated,
+                "ttl": one.ttl,
+                "error": one.trouble,
+            }
+            for one in found.said
         ],
-        "dns": {
-            "servers": list(found.servers),
-            "validating": found.validation is not None,
-            "dane_off": found.validation.off if found.validation is not None else "",
-            "answers": [
-                {
-                    "name": one.name,
-                    "type": one.rdtype,
-                    "records": list(one.records),
-                    "authenticated": one.authenticated,
-                    "ttl": one.ttl,
-                    "error": one.trouble,
-                }
-                for one in found.said
-            ],
-        },
-        "notes": found.notes,
     }
 
 
