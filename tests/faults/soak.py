@@ -6,9 +6,8 @@ some are refused at first, some for good, some go to a host that does every wron
 clients break off in the middle; every minute the configuration is read anew (SIGHUP). Before
 that plain mail comes as fast as it can, until the page caches of the database (8 MiB for each
 connection) are full. A line is fitted through what the process has of memory and of descriptors
-in the second half of the time, when the caches of the connections that read are full as well:
-neither may rise. At the end the bad host is replaced by a good one, and all that was answered
-250 has to arrive.
+from the first quarter on: neither may rise. At the end the bad host is replaced by a good one,
+and all that was answered 250 has to arrive.
 """
 
 import argparse
@@ -285,8 +284,8 @@ def judge(
     figures: Figures, clients: Clients, host: Host, lost: set[str], minutes: float
 ) -> list[str]:
     """Print what came of it; return what is wrong."""
-    memory, mean = figures.rise(1, minutes / 2)
-    descriptors, open_ = figures.rise(2, minutes / 2)
+    memory, mean = figures.rise(1, minutes / 4)
+    descriptors, open_ = figures.rise(2, minutes / 4)
     sent = ", ".join(f"{count} {kind}" for kind, count in sorted(clients.sent.items()))
     twice = sum(times - 1 for times in host.arrived.values())
     print(f"sent: {sent}; refused {dict(clients.refused)}; broken off {dict(clients.broken)}")
