@@ -19,7 +19,7 @@ def test_name_server(bed: Bed, mood: str) -> None:
     one = bed("\n[queue]\ndown_after = 1000\n", pause_s=0.05)
     one.name_server.mood = mood  # from the start: nothing is in the cache
     one.start()
-    eventually(lambda: one.name_server.told > 0, timeout_s=60)
+    eventually(lambda: one.name_server.told > (0 if mood == "dead" else 3), timeout_s=30)
     time.sleep(8)
     one.name_server.mood = "well"
     one.recovers()
