@@ -204,7 +204,7 @@ class Scheduler:
             await self._lease.register(self._settings.lease_s)
             await self.restraints.look(None)
         except SpoolUnavailable as error:  # polling registers us as soon as it can
-            self._emit(Note("error", "queue", f"nothing is delivered until it is back: {error}"))
+            self._emit(Note("error", "queue", f"no delivery until the spool is back: {error}"))
         except Exception:
             self._fault(Failure(), "registering with the spool")
         for duty in (self._polling, self._renewing, self._tidying, self._wall):
